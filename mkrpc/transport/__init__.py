@@ -1,0 +1,1 @@
+"""One ordered byte stream each way behind one small interface."""

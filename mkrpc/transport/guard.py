@@ -1,0 +1,94 @@
+"""What unary servicers may raise: typed errors travel whole, bugs do not travel at all.
+
+grpc.aio answers an unexpected exception with its text, which may hold paths and secrets, and goes
+on serving. Under this interceptor an :class:`mkrpc.errors.MkrpcError` ends the call with its own
+status and reason; anything else is reported here and reads INTERNAL over there.
+"""
+
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, NoReturn, TypeAlias
+
+import grpc
+
+from mkrpc.errors import InternalError, MkrpcError
+from mkrpc.transport.status import abort_arguments
+
+__all__ = ["Guard"]
+
+_Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+_Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+
+class Guard(grpc.aio.ServerInterceptor):
+    """Wraps every method save ``unguarded`` ones, which see to themselves."""
+
+    def __init__(
+        self, *, unguarded: frozenset[str], report_bug: Callable[[BaseException], None]
+    ) -> None:
+        self._unguarded = unguarded
+        self._report_bug = report_bug
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """Find the handler and put its behaviour behind the guard."""
+        handler = await continuation(handler_call_details)
+        if handler is None or handler_call_details.method in self._unguarded:
+            return handler
+        return self._wrap(handler)
+
+    def _wrap(self, handler: _Handler) -> _Handler:
+        kind = f"{_ARITY[handler.request_streaming]}_{_ARITY[handler.response_streaming]}"
+        behaviour = getattr(handler, kind)
+        make = getattr(grpc, f"{kind}_rpc_method_handler")
+        guarded: Any
+        if inspect.isasyncgenfunction(behaviour):
+            guarded = self._guard_generator(behaviour)
+        else:
+            # A blocking servicer would stop the reactor's only thread: it has no place here.
+            assert inspect.iscoroutinefunction(behaviour), "servicers are coroutines"
+            guarded = self._guard_coroutine(behaviour)
+        wrapped: _Handler = make(
+            guarded,
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
+        return wrapped
+
+    def _guard_coroutine(
+        self, behaviour: Callable[[Any, _Context], Awaitable[Any]]
+    ) -> Callable[[Any, _Context], Awaitable[Any]]:
+        async def guarded(request: Any, context: _Context) -> Any:
+            try:
+                return await behaviour(request, context)
+            except Exception as error:  # noqa: BLE001 - passed on whole, to abort or to report_bug
+                await self._abort(context, error)
+
+        return guarded
+
+    def _guard_generator(
+        self, behaviour: Callable[[Any, _Context], AsyncIterator[Any]]
+    ) -> Callable[[Any, _Context], AsyncIterator[Any]]:
+        async def guarded(request: Any, context: _Context) -> AsyncIterator[Any]:
+            try:
+                async for answer in behaviour(request, context):
+                    yield answer
+            except Exception as error:  # noqa: BLE001 - passed on whole, to abort or to report_bug
+                await self._abort(context, error)
+
+        return guarded
+
+    async def _abort(self, context: _Context, error: Exception) -> NoReturn:
+        if isinstance(error, grpc.aio.BaseError):
+            # The servicer aborted by itself, or the call ended under it: grpc's own business.
+            raise error
+        if isinstance(error, MkrpcError):
+            await context.abort(*abort_arguments(error))
+        self._report_bug(error)
+        await context.abort(*abort_arguments(InternalError()))
+
+
+_ARITY = {False: "unary", True: "stream"}

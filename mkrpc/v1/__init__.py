@@ -1,0 +1,1 @@
+"""Generated from proto/mkrpc/v1; never edited."""

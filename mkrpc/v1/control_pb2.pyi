@@ -1,0 +1,415 @@
+from mkrpc.v1 import types_pb2 as _types_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class InstanceState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    INSTANCE_STATE_UNSPECIFIED: _ClassVar[InstanceState]
+    INSTANCE_STATE_EMPTY: _ClassVar[InstanceState]
+    INSTANCE_STATE_READY: _ClassVar[InstanceState]
+    INSTANCE_STATE_LOADED: _ClassVar[InstanceState]
+    INSTANCE_STATE_ACTIVE: _ClassVar[InstanceState]
+    INSTANCE_STATE_FAILED: _ClassVar[InstanceState]
+
+class Shorthand(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SHORTHAND_UNSPECIFIED: _ClassVar[Shorthand]
+    SHORTHAND_SELF: _ClassVar[Shorthand]
+    SHORTHAND_ALL_INCLUDING_SELF: _ClassVar[Shorthand]
+    SHORTHAND_ALL_EXCLUDING_SELF: _ClassVar[Shorthand]
+
+class DeliveryMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DELIVERY_MODE_UNSPECIFIED: _ClassVar[DeliveryMode]
+    DELIVERY_MODE_FIXED: _ClassVar[DeliveryMode]
+    DELIVERY_MODE_LOWEST_PRIORITY: _ClassVar[DeliveryMode]
+    DELIVERY_MODE_SMI: _ClassVar[DeliveryMode]
+    DELIVERY_MODE_NMI: _ClassVar[DeliveryMode]
+    DELIVERY_MODE_INIT: _ClassVar[DeliveryMode]
+    DELIVERY_MODE_STARTUP: _ClassVar[DeliveryMode]
+INSTANCE_STATE_UNSPECIFIED: InstanceState
+INSTANCE_STATE_EMPTY: InstanceState
+INSTANCE_STATE_READY: InstanceState
+INSTANCE_STATE_LOADED: InstanceState
+INSTANCE_STATE_ACTIVE: InstanceState
+INSTANCE_STATE_FAILED: InstanceState
+SHORTHAND_UNSPECIFIED: Shorthand
+SHORTHAND_SELF: Shorthand
+SHORTHAND_ALL_INCLUDING_SELF: Shorthand
+SHORTHAND_ALL_EXCLUDING_SELF: Shorthand
+DELIVERY_MODE_UNSPECIFIED: DeliveryMode
+DELIVERY_MODE_FIXED: DeliveryMode
+DELIVERY_MODE_LOWEST_PRIORITY: DeliveryMode
+DELIVERY_MODE_SMI: DeliveryMode
+DELIVERY_MODE_NMI: DeliveryMode
+DELIVERY_MODE_INIT: DeliveryMode
+DELIVERY_MODE_STARTUP: DeliveryMode
+
+class GetClusterRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetClusterResponse(_message.Message):
+    __slots__ = ("address", "epoch", "interconnect_pid", "policy", "instances")
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    INTERCONNECT_PID_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    INSTANCES_FIELD_NUMBER: _ClassVar[int]
+    address: str
+    epoch: int
+    interconnect_pid: int
+    policy: str
+    instances: _containers.RepeatedCompositeFieldContainer[Instance]
+    def __init__(self, address: _Optional[str] = ..., epoch: _Optional[int] = ..., interconnect_pid: _Optional[int] = ..., policy: _Optional[str] = ..., instances: _Optional[_Iterable[_Union[Instance, _Mapping]]] = ...) -> None: ...
+
+class Instance(_message.Message):
+    __slots__ = ("id", "name", "state", "incarnation", "pid", "cpus", "detail", "incarnations")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    CPUS_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    INCARNATIONS_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    name: str
+    state: InstanceState
+    incarnation: bytes
+    pid: int
+    cpus: _containers.RepeatedCompositeFieldContainer[Cpu]
+    detail: str
+    incarnations: int
+    def __init__(self, id: _Optional[int] = ..., name: _Optional[str] = ..., state: _Optional[_Union[InstanceState, str]] = ..., incarnation: _Optional[bytes] = ..., pid: _Optional[int] = ..., cpus: _Optional[_Iterable[_Union[Cpu, _Mapping]]] = ..., detail: _Optional[str] = ..., incarnations: _Optional[int] = ...) -> None: ...
+
+class Cpu(_message.Message):
+    __slots__ = ("address", "account")
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNT_FIELD_NUMBER: _ClassVar[int]
+    address: _types_pb2.CpuAddress
+    account: _types_pb2.CpuAccount
+    def __init__(self, address: _Optional[_Union[_types_pb2.CpuAddress, _Mapping]] = ..., account: _Optional[_Union[_types_pb2.CpuAccount, _Mapping]] = ...) -> None: ...
+
+class Destination(_message.Message):
+    __slots__ = ("apic_id", "instance_id", "instance_name", "shorthand", "logical", "icr")
+    APIC_ID_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_NAME_FIELD_NUMBER: _ClassVar[int]
+    SHORTHAND_FIELD_NUMBER: _ClassVar[int]
+    LOGICAL_FIELD_NUMBER: _ClassVar[int]
+    ICR_FIELD_NUMBER: _ClassVar[int]
+    apic_id: int
+    instance_id: int
+    instance_name: str
+    shorthand: Shorthand
+    logical: int
+    icr: int
+    def __init__(self, apic_id: _Optional[int] = ..., instance_id: _Optional[int] = ..., instance_name: _Optional[str] = ..., shorthand: _Optional[_Union[Shorthand, str]] = ..., logical: _Optional[int] = ..., icr: _Optional[int] = ...) -> None: ...
+
+class InjectRequest(_message.Message):
+    __slots__ = ("destination", "vector", "delivery_mode", "count", "client_id", "first_seq", "resolved_below")
+    DESTINATION_FIELD_NUMBER: _ClassVar[int]
+    VECTOR_FIELD_NUMBER: _ClassVar[int]
+    DELIVERY_MODE_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
+    FIRST_SEQ_FIELD_NUMBER: _ClassVar[int]
+    RESOLVED_BELOW_FIELD_NUMBER: _ClassVar[int]
+    destination: Destination
+    vector: int
+    delivery_mode: DeliveryMode
+    count: int
+    client_id: bytes
+    first_seq: int
+    resolved_below: int
+    def __init__(self, destination: _Optional[_Union[Destination, _Mapping]] = ..., vector: _Optional[int] = ..., delivery_mode: _Optional[_Union[DeliveryMode, str]] = ..., count: _Optional[int] = ..., client_id: _Optional[bytes] = ..., first_seq: _Optional[int] = ..., resolved_below: _Optional[int] = ...) -> None: ...
+
+class InjectResponse(_message.Message):
+    __slots__ = ("written", "legs", "at_least_once", "repeated_call")
+    WRITTEN_FIELD_NUMBER: _ClassVar[int]
+    LEGS_FIELD_NUMBER: _ClassVar[int]
+    AT_LEAST_ONCE_FIELD_NUMBER: _ClassVar[int]
+    REPEATED_CALL_FIELD_NUMBER: _ClassVar[int]
+    written: int
+    legs: _containers.RepeatedCompositeFieldContainer[LegCount]
+    at_least_once: bool
+    repeated_call: bool
+    def __init__(self, written: _Optional[int] = ..., legs: _Optional[_Iterable[_Union[LegCount, _Mapping]]] = ..., at_least_once: _Optional[bool] = ..., repeated_call: _Optional[bool] = ...) -> None: ...
+
+class LegCount(_message.Message):
+    __slots__ = ("apic_id", "instance_id", "outcome", "count")
+    APIC_ID_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    apic_id: int
+    instance_id: int
+    outcome: _types_pb2.Outcome
+    count: int
+    def __init__(self, apic_id: _Optional[int] = ..., instance_id: _Optional[int] = ..., outcome: _Optional[_Union[_types_pb2.Outcome, str]] = ..., count: _Optional[int] = ...) -> None: ...
+
+class WriteIcrRequest(_message.Message):
+    __slots__ = ("apic_id", "destination", "vector", "delivery_mode", "count")
+    APIC_ID_FIELD_NUMBER: _ClassVar[int]
+    DESTINATION_FIELD_NUMBER: _ClassVar[int]
+    VECTOR_FIELD_NUMBER: _ClassVar[int]
+    DELIVERY_MODE_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    apic_id: int
+    destination: Destination
+    vector: int
+    delivery_mode: DeliveryMode
+    count: int
+    def __init__(self, apic_id: _Optional[int] = ..., destination: _Optional[_Union[Destination, _Mapping]] = ..., vector: _Optional[int] = ..., delivery_mode: _Optional[_Union[DeliveryMode, str]] = ..., count: _Optional[int] = ...) -> None: ...
+
+class WriteIcrResponse(_message.Message):
+    __slots__ = ("written", "legs")
+    WRITTEN_FIELD_NUMBER: _ClassVar[int]
+    LEGS_FIELD_NUMBER: _ClassVar[int]
+    written: int
+    legs: _containers.RepeatedCompositeFieldContainer[LegCount]
+    def __init__(self, written: _Optional[int] = ..., legs: _Optional[_Iterable[_Union[LegCount, _Mapping]]] = ...) -> None: ...
+
+class SetCpuRequest(_message.Message):
+    __slots__ = ("apic_id", "interrupts_enabled", "halt", "tpr")
+    APIC_ID_FIELD_NUMBER: _ClassVar[int]
+    INTERRUPTS_ENABLED_FIELD_NUMBER: _ClassVar[int]
+    HALT_FIELD_NUMBER: _ClassVar[int]
+    TPR_FIELD_NUMBER: _ClassVar[int]
+    apic_id: int
+    interrupts_enabled: bool
+    halt: bool
+    tpr: int
+    def __init__(self, apic_id: _Optional[int] = ..., interrupts_enabled: _Optional[bool] = ..., halt: _Optional[bool] = ..., tpr: _Optional[int] = ...) -> None: ...
+
+class SetCpuResponse(_message.Message):
+    __slots__ = ("cpu",)
+    CPU_FIELD_NUMBER: _ClassVar[int]
+    cpu: _types_pb2.CpuView
+    def __init__(self, cpu: _Optional[_Union[_types_pb2.CpuView, _Mapping]] = ...) -> None: ...
+
+class GetCpuRequest(_message.Message):
+    __slots__ = ("apic_id",)
+    APIC_ID_FIELD_NUMBER: _ClassVar[int]
+    apic_id: int
+    def __init__(self, apic_id: _Optional[int] = ...) -> None: ...
+
+class GetCpuResponse(_message.Message):
+    __slots__ = ("cpu", "instance_id")
+    CPU_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
+    cpu: _types_pb2.CpuView
+    instance_id: int
+    def __init__(self, cpu: _Optional[_Union[_types_pb2.CpuView, _Mapping]] = ..., instance_id: _Optional[int] = ...) -> None: ...
+
+class GetAccountsRequest(_message.Message):
+    __slots__ = ("instance_id", "from_instance")
+    INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
+    FROM_INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    instance_id: int
+    from_instance: bool
+    def __init__(self, instance_id: _Optional[int] = ..., from_instance: _Optional[bool] = ...) -> None: ...
+
+class GetAccountsResponse(_message.Message):
+    __slots__ = ("incarnation", "mirror", "instance")
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    MIRROR_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    incarnation: bytes
+    mirror: _containers.RepeatedCompositeFieldContainer[_types_pb2.CpuAccount]
+    instance: _containers.RepeatedCompositeFieldContainer[_types_pb2.CpuAccount]
+    def __init__(self, incarnation: _Optional[bytes] = ..., mirror: _Optional[_Iterable[_Union[_types_pb2.CpuAccount, _Mapping]]] = ..., instance: _Optional[_Iterable[_Union[_types_pb2.CpuAccount, _Mapping]]] = ...) -> None: ...
+
+class GetLedgerRequest(_message.Message):
+    __slots__ = ("totals_only",)
+    TOTALS_ONLY_FIELD_NUMBER: _ClassVar[int]
+    totals_only: bool
+    def __init__(self, totals_only: _Optional[bool] = ...) -> None: ...
+
+class LedgerTotals(_message.Message):
+    __slots__ = ("written", "delivered", "coalesced", "rejected", "lost", "in_flight")
+    WRITTEN_FIELD_NUMBER: _ClassVar[int]
+    DELIVERED_FIELD_NUMBER: _ClassVar[int]
+    COALESCED_FIELD_NUMBER: _ClassVar[int]
+    REJECTED_FIELD_NUMBER: _ClassVar[int]
+    LOST_FIELD_NUMBER: _ClassVar[int]
+    IN_FLIGHT_FIELD_NUMBER: _ClassVar[int]
+    written: int
+    delivered: int
+    coalesced: int
+    rejected: int
+    lost: int
+    in_flight: int
+    def __init__(self, written: _Optional[int] = ..., delivered: _Optional[int] = ..., coalesced: _Optional[int] = ..., rejected: _Optional[int] = ..., lost: _Optional[int] = ..., in_flight: _Optional[int] = ...) -> None: ...
+
+class LedgerRow(_message.Message):
+    __slots__ = ("source", "destination", "delivery_mode", "vector", "totals", "outcomes")
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    DESTINATION_FIELD_NUMBER: _ClassVar[int]
+    DELIVERY_MODE_FIELD_NUMBER: _ClassVar[int]
+    VECTOR_FIELD_NUMBER: _ClassVar[int]
+    TOTALS_FIELD_NUMBER: _ClassVar[int]
+    OUTCOMES_FIELD_NUMBER: _ClassVar[int]
+    source: LedgerParty
+    destination: LedgerParty
+    delivery_mode: str
+    vector: int
+    totals: LedgerTotals
+    outcomes: _containers.RepeatedCompositeFieldContainer[OutcomeCount]
+    def __init__(self, source: _Optional[_Union[LedgerParty, _Mapping]] = ..., destination: _Optional[_Union[LedgerParty, _Mapping]] = ..., delivery_mode: _Optional[str] = ..., vector: _Optional[int] = ..., totals: _Optional[_Union[LedgerTotals, _Mapping]] = ..., outcomes: _Optional[_Iterable[_Union[OutcomeCount, _Mapping]]] = ...) -> None: ...
+
+class LedgerParty(_message.Message):
+    __slots__ = ("instance_id", "name", "identity", "apic_id")
+    INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    APIC_ID_FIELD_NUMBER: _ClassVar[int]
+    instance_id: int
+    name: str
+    identity: bytes
+    apic_id: int
+    def __init__(self, instance_id: _Optional[int] = ..., name: _Optional[str] = ..., identity: _Optional[bytes] = ..., apic_id: _Optional[int] = ...) -> None: ...
+
+class OutcomeCount(_message.Message):
+    __slots__ = ("outcome", "count")
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    outcome: _types_pb2.Outcome
+    count: int
+    def __init__(self, outcome: _Optional[_Union[_types_pb2.Outcome, str]] = ..., count: _Optional[int] = ...) -> None: ...
+
+class GetLedgerResponse(_message.Message):
+    __slots__ = ("balanced", "totals", "rows", "discrepancies")
+    BALANCED_FIELD_NUMBER: _ClassVar[int]
+    TOTALS_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    DISCREPANCIES_FIELD_NUMBER: _ClassVar[int]
+    balanced: bool
+    totals: LedgerTotals
+    rows: _containers.RepeatedCompositeFieldContainer[LedgerRow]
+    discrepancies: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, balanced: _Optional[bool] = ..., totals: _Optional[_Union[LedgerTotals, _Mapping]] = ..., rows: _Optional[_Iterable[_Union[LedgerRow, _Mapping]]] = ..., discrepancies: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class GetLogRequest(_message.Message):
+    __slots__ = ("instance_id", "since")
+    INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    instance_id: int
+    since: int
+    def __init__(self, instance_id: _Optional[int] = ..., since: _Optional[int] = ...) -> None: ...
+
+class GetLogResponse(_message.Message):
+    __slots__ = ("records", "dropped")
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_FIELD_NUMBER: _ClassVar[int]
+    records: _containers.RepeatedCompositeFieldContainer[LogRecord]
+    dropped: int
+    def __init__(self, records: _Optional[_Iterable[_Union[LogRecord, _Mapping]]] = ..., dropped: _Optional[int] = ...) -> None: ...
+
+class LogRecord(_message.Message):
+    __slots__ = ("number", "level", "time_us", "cpu", "text")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
+    TIME_US_FIELD_NUMBER: _ClassVar[int]
+    CPU_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    level: int
+    time_us: int
+    cpu: int
+    text: str
+    def __init__(self, number: _Optional[int] = ..., level: _Optional[int] = ..., time_us: _Optional[int] = ..., cpu: _Optional[int] = ..., text: _Optional[str] = ...) -> None: ...
+
+class GetProcRequest(_message.Message):
+    __slots__ = ("instance_id", "path")
+    INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    instance_id: int
+    path: str
+    def __init__(self, instance_id: _Optional[int] = ..., path: _Optional[str] = ...) -> None: ...
+
+class GetProcResponse(_message.Message):
+    __slots__ = ("text",)
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    def __init__(self, text: _Optional[str] = ...) -> None: ...
+
+class WatchRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class WatchResponse(_message.Message):
+    __slots__ = ("missed", "events")
+    MISSED_FIELD_NUMBER: _ClassVar[int]
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    missed: int
+    events: _containers.RepeatedCompositeFieldContainer[Event]
+    def __init__(self, missed: _Optional[int] = ..., events: _Optional[_Iterable[_Union[Event, _Mapping]]] = ...) -> None: ...
+
+class Event(_message.Message):
+    __slots__ = ("kind", "number", "fields")
+    class FieldsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    FIELDS_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    number: int
+    fields: _containers.ScalarMap[str, str]
+    def __init__(self, kind: _Optional[str] = ..., number: _Optional[int] = ..., fields: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class QuiesceRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class QuiesceResponse(_message.Message):
+    __slots__ = ("rounds",)
+    ROUNDS_FIELD_NUMBER: _ClassVar[int]
+    rounds: int
+    def __init__(self, rounds: _Optional[int] = ...) -> None: ...
+
+class ExecInstanceRequest(_message.Message):
+    __slots__ = ("instance_id",)
+    INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
+    instance_id: int
+    def __init__(self, instance_id: _Optional[int] = ...) -> None: ...
+
+class ExecInstanceResponse(_message.Message):
+    __slots__ = ("pid",)
+    PID_FIELD_NUMBER: _ClassVar[int]
+    pid: int
+    def __init__(self, pid: _Optional[int] = ...) -> None: ...
+
+class KillInstanceRequest(_message.Message):
+    __slots__ = ("instance_id", "force")
+    INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
+    instance_id: int
+    force: bool
+    def __init__(self, instance_id: _Optional[int] = ..., force: _Optional[bool] = ...) -> None: ...
+
+class KillInstanceResponse(_message.Message):
+    __slots__ = ("exit_code",)
+    EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
+    exit_code: int
+    def __init__(self, exit_code: _Optional[int] = ...) -> None: ...
+
+class ShutdownRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ShutdownResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...

@@ -1,0 +1,282 @@
+from mkrpc.v1 import types_pb2 as _types_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class AttachRequest(_message.Message):
+    __slots__ = ("hello", "frame", "goodbye")
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    FRAME_FIELD_NUMBER: _ClassVar[int]
+    GOODBYE_FIELD_NUMBER: _ClassVar[int]
+    hello: Hello
+    frame: UpFrame
+    goodbye: Goodbye
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., frame: _Optional[_Union[UpFrame, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ...) -> None: ...
+
+class AttachResponse(_message.Message):
+    __slots__ = ("welcome", "frame", "goodbye")
+    WELCOME_FIELD_NUMBER: _ClassVar[int]
+    FRAME_FIELD_NUMBER: _ClassVar[int]
+    GOODBYE_FIELD_NUMBER: _ClassVar[int]
+    welcome: Welcome
+    frame: DownFrame
+    goodbye: Goodbye
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., frame: _Optional[_Union[DownFrame, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ...) -> None: ...
+
+class Hello(_message.Message):
+    __slots__ = ("wire_version", "instance_id", "name", "incarnation", "pid", "cpus")
+    WIRE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    CPUS_FIELD_NUMBER: _ClassVar[int]
+    wire_version: int
+    instance_id: int
+    name: str
+    incarnation: bytes
+    pid: int
+    cpus: _containers.RepeatedCompositeFieldContainer[_types_pb2.CpuAddress]
+    def __init__(self, wire_version: _Optional[int] = ..., instance_id: _Optional[int] = ..., name: _Optional[str] = ..., incarnation: _Optional[bytes] = ..., pid: _Optional[int] = ..., cpus: _Optional[_Iterable[_Union[_types_pb2.CpuAddress, _Mapping]]] = ...) -> None: ...
+
+class Welcome(_message.Message):
+    __slots__ = ("wire_version", "epoch", "generation")
+    WIRE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    wire_version: int
+    epoch: int
+    generation: int
+    def __init__(self, wire_version: _Optional[int] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ...) -> None: ...
+
+class Goodbye(_message.Message):
+    __slots__ = ("reason",)
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    def __init__(self, reason: _Optional[str] = ...) -> None: ...
+
+class UpFrame(_message.Message):
+    __slots__ = ("frame", "ack", "events", "applied", "outcomes", "accounts", "resolved", "replies", "more")
+    FRAME_FIELD_NUMBER: _ClassVar[int]
+    ACK_FIELD_NUMBER: _ClassVar[int]
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    APPLIED_FIELD_NUMBER: _ClassVar[int]
+    OUTCOMES_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNTS_FIELD_NUMBER: _ClassVar[int]
+    RESOLVED_FIELD_NUMBER: _ClassVar[int]
+    REPLIES_FIELD_NUMBER: _ClassVar[int]
+    MORE_FIELD_NUMBER: _ClassVar[int]
+    frame: int
+    ack: int
+    events: _containers.RepeatedCompositeFieldContainer[SourceEvent]
+    applied: int
+    outcomes: _containers.RepeatedCompositeFieldContainer[OutcomeRun]
+    accounts: _containers.RepeatedCompositeFieldContainer[_types_pb2.CpuAccount]
+    resolved: _containers.RepeatedCompositeFieldContainer[ResolvedRun]
+    replies: _containers.RepeatedCompositeFieldContainer[Reply]
+    more: bool
+    def __init__(self, frame: _Optional[int] = ..., ack: _Optional[int] = ..., events: _Optional[_Iterable[_Union[SourceEvent, _Mapping]]] = ..., applied: _Optional[int] = ..., outcomes: _Optional[_Iterable[_Union[OutcomeRun, _Mapping]]] = ..., accounts: _Optional[_Iterable[_Union[_types_pb2.CpuAccount, _Mapping]]] = ..., resolved: _Optional[_Iterable[_Union[ResolvedRun, _Mapping]]] = ..., replies: _Optional[_Iterable[_Union[Reply, _Mapping]]] = ..., more: _Optional[bool] = ...) -> None: ...
+
+class SourceEvent(_message.Message):
+    __slots__ = ("writes", "settled", "address")
+    WRITES_FIELD_NUMBER: _ClassVar[int]
+    SETTLED_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    writes: Writes
+    settled: SettledWrite
+    address: _types_pb2.CpuAddress
+    def __init__(self, writes: _Optional[_Union[Writes, _Mapping]] = ..., settled: _Optional[_Union[SettledWrite, _Mapping]] = ..., address: _Optional[_Union[_types_pb2.CpuAddress, _Mapping]] = ...) -> None: ...
+
+class Writes(_message.Message):
+    __slots__ = ("cpu", "first_seq", "words", "command")
+    CPU_FIELD_NUMBER: _ClassVar[int]
+    FIRST_SEQ_FIELD_NUMBER: _ClassVar[int]
+    WORDS_FIELD_NUMBER: _ClassVar[int]
+    COMMAND_FIELD_NUMBER: _ClassVar[int]
+    cpu: int
+    first_seq: int
+    words: _containers.RepeatedScalarFieldContainer[int]
+    command: int
+    def __init__(self, cpu: _Optional[int] = ..., first_seq: _Optional[int] = ..., words: _Optional[_Iterable[int]] = ..., command: _Optional[int] = ...) -> None: ...
+
+class SettledWrite(_message.Message):
+    __slots__ = ("cpu", "seq", "word", "outcome", "command")
+    CPU_FIELD_NUMBER: _ClassVar[int]
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    WORD_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    COMMAND_FIELD_NUMBER: _ClassVar[int]
+    cpu: int
+    seq: int
+    word: int
+    outcome: _types_pb2.Outcome
+    command: int
+    def __init__(self, cpu: _Optional[int] = ..., seq: _Optional[int] = ..., word: _Optional[int] = ..., outcome: _Optional[_Union[_types_pb2.Outcome, str]] = ..., command: _Optional[int] = ...) -> None: ...
+
+class OutcomeRun(_message.Message):
+    __slots__ = ("first", "count", "outcome")
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    first: int
+    count: int
+    outcome: _types_pb2.Outcome
+    def __init__(self, first: _Optional[int] = ..., count: _Optional[int] = ..., outcome: _Optional[_Union[_types_pb2.Outcome, str]] = ...) -> None: ...
+
+class ResolvedRun(_message.Message):
+    __slots__ = ("first", "last")
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    first: int
+    last: int
+    def __init__(self, first: _Optional[int] = ..., last: _Optional[int] = ...) -> None: ...
+
+class DownFrame(_message.Message):
+    __slots__ = ("frame", "ack", "floors", "legs", "resolved", "commands")
+    FRAME_FIELD_NUMBER: _ClassVar[int]
+    ACK_FIELD_NUMBER: _ClassVar[int]
+    FLOORS_FIELD_NUMBER: _ClassVar[int]
+    LEGS_FIELD_NUMBER: _ClassVar[int]
+    RESOLVED_FIELD_NUMBER: _ClassVar[int]
+    COMMANDS_FIELD_NUMBER: _ClassVar[int]
+    frame: int
+    ack: int
+    floors: _containers.RepeatedCompositeFieldContainer[SourceFloor]
+    legs: _containers.RepeatedCompositeFieldContainer[Legs]
+    resolved: _containers.RepeatedCompositeFieldContainer[ResolvedRun]
+    commands: _containers.RepeatedCompositeFieldContainer[Command]
+    def __init__(self, frame: _Optional[int] = ..., ack: _Optional[int] = ..., floors: _Optional[_Iterable[_Union[SourceFloor, _Mapping]]] = ..., legs: _Optional[_Iterable[_Union[Legs, _Mapping]]] = ..., resolved: _Optional[_Iterable[_Union[ResolvedRun, _Mapping]]] = ..., commands: _Optional[_Iterable[_Union[Command, _Mapping]]] = ...) -> None: ...
+
+class Legs(_message.Message):
+    __slots__ = ("source", "seqs", "words", "cpus")
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    SEQS_FIELD_NUMBER: _ClassVar[int]
+    WORDS_FIELD_NUMBER: _ClassVar[int]
+    CPUS_FIELD_NUMBER: _ClassVar[int]
+    source: bytes
+    seqs: _containers.RepeatedScalarFieldContainer[int]
+    words: _containers.RepeatedScalarFieldContainer[int]
+    cpus: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, source: _Optional[bytes] = ..., seqs: _Optional[_Iterable[int]] = ..., words: _Optional[_Iterable[int]] = ..., cpus: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class SourceFloor(_message.Message):
+    __slots__ = ("source", "runs")
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    RUNS_FIELD_NUMBER: _ClassVar[int]
+    source: bytes
+    runs: _containers.RepeatedCompositeFieldContainer[ResolvedRun]
+    def __init__(self, source: _Optional[bytes] = ..., runs: _Optional[_Iterable[_Union[ResolvedRun, _Mapping]]] = ...) -> None: ...
+
+class Command(_message.Message):
+    __slots__ = ("number", "kind", "cpu", "word", "count", "action")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    CPU_FIELD_NUMBER: _ClassVar[int]
+    WORD_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    kind: _types_pb2.CommandKind
+    cpu: int
+    word: int
+    count: int
+    action: str
+    def __init__(self, number: _Optional[int] = ..., kind: _Optional[_Union[_types_pb2.CommandKind, str]] = ..., cpu: _Optional[int] = ..., word: _Optional[int] = ..., count: _Optional[int] = ..., action: _Optional[str] = ...) -> None: ...
+
+class Reply(_message.Message):
+    __slots__ = ("command", "error", "reason", "advice", "text", "written", "cpus")
+    COMMAND_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    ADVICE_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    WRITTEN_FIELD_NUMBER: _ClassVar[int]
+    CPUS_FIELD_NUMBER: _ClassVar[int]
+    command: int
+    error: str
+    reason: str
+    advice: str
+    text: str
+    written: int
+    cpus: _containers.RepeatedCompositeFieldContainer[_types_pb2.CpuView]
+    def __init__(self, command: _Optional[int] = ..., error: _Optional[str] = ..., reason: _Optional[str] = ..., advice: _Optional[str] = ..., text: _Optional[str] = ..., written: _Optional[int] = ..., cpus: _Optional[_Iterable[_Union[_types_pb2.CpuView, _Mapping]]] = ...) -> None: ...
+
+class AttachHostRequest(_message.Message):
+    __slots__ = ("hello", "report")
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    REPORT_FIELD_NUMBER: _ClassVar[int]
+    hello: HostHello
+    report: HostReport
+    def __init__(self, hello: _Optional[_Union[HostHello, _Mapping]] = ..., report: _Optional[_Union[HostReport, _Mapping]] = ...) -> None: ...
+
+class HostHello(_message.Message):
+    __slots__ = ("wire_version", "pid", "host_name", "instances")
+    WIRE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    HOST_NAME_FIELD_NUMBER: _ClassVar[int]
+    INSTANCES_FIELD_NUMBER: _ClassVar[int]
+    wire_version: int
+    pid: int
+    host_name: str
+    instances: _containers.RepeatedCompositeFieldContainer[HostedInstance]
+    def __init__(self, wire_version: _Optional[int] = ..., pid: _Optional[int] = ..., host_name: _Optional[str] = ..., instances: _Optional[_Iterable[_Union[HostedInstance, _Mapping]]] = ...) -> None: ...
+
+class HostedInstance(_message.Message):
+    __slots__ = ("instance_id", "name", "apic_ids")
+    INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    APIC_IDS_FIELD_NUMBER: _ClassVar[int]
+    instance_id: int
+    name: str
+    apic_ids: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, instance_id: _Optional[int] = ..., name: _Optional[str] = ..., apic_ids: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class HostReport(_message.Message):
+    __slots__ = ("instance_id", "pid", "running", "exit_code", "order", "error")
+    INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    RUNNING_FIELD_NUMBER: _ClassVar[int]
+    EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
+    ORDER_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    instance_id: int
+    pid: int
+    running: bool
+    exit_code: int
+    order: int
+    error: str
+    def __init__(self, instance_id: _Optional[int] = ..., pid: _Optional[int] = ..., running: _Optional[bool] = ..., exit_code: _Optional[int] = ..., order: _Optional[int] = ..., error: _Optional[str] = ...) -> None: ...
+
+class AttachHostResponse(_message.Message):
+    __slots__ = ("order", "start", "kill", "stop")
+    ORDER_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
+    KILL_FIELD_NUMBER: _ClassVar[int]
+    STOP_FIELD_NUMBER: _ClassVar[int]
+    order: int
+    start: StartProcess
+    kill: KillProcess
+    stop: StopHost
+    def __init__(self, order: _Optional[int] = ..., start: _Optional[_Union[StartProcess, _Mapping]] = ..., kill: _Optional[_Union[KillProcess, _Mapping]] = ..., stop: _Optional[_Union[StopHost, _Mapping]] = ...) -> None: ...
+
+class StartProcess(_message.Message):
+    __slots__ = ("instance_id",)
+    INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
+    instance_id: int
+    def __init__(self, instance_id: _Optional[int] = ...) -> None: ...
+
+class KillProcess(_message.Message):
+    __slots__ = ("instance_id", "force")
+    INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
+    instance_id: int
+    force: bool
+    def __init__(self, instance_id: _Optional[int] = ..., force: _Optional[bool] = ...) -> None: ...
+
+class StopHost(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...

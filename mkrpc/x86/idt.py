@@ -1,0 +1,150 @@
+"""The interrupt descriptor table of one kernel, as Linux 6.17 fills it on x86-64.
+
+256 gates, all of them interrupt gates (IF is cleared on entry). Source: arch/x86/kernel/idt.c
+(def_idts, apic_idts, idt_setup_apic_and_irq_gates) with the entry of the multikernel patch.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from mkrpc.x86 import irq_vectors as v
+
+__all__ = [
+    "APIC_IDTS",
+    "COMMON_INTERRUPT",
+    "EXCEPTIONS",
+    "SPURIOUS_INTERRUPT",
+    "Gate",
+    "Handler",
+    "Idt",
+    "default_gate_name",
+]
+
+Handler = Callable[..., object]
+"""What a gate leads to; ``instance.sysvec`` binds the handlers and knows their arguments."""
+
+COMMON_INTERRUPT = "common_interrupt"
+SPURIOUS_INTERRUPT = "spurious_interrupt"
+
+_GENERAL_PROTECTION = "asm_exc_general_protection"
+
+EXCEPTIONS: Mapping[int, str] = MappingProxyType(
+    {
+        0: "asm_exc_divide_error",
+        1: "asm_exc_debug",
+        2: "asm_exc_nmi",
+        3: "asm_exc_int3",
+        4: "asm_exc_overflow",
+        5: "asm_exc_bounds",
+        6: "asm_exc_invalid_op",
+        7: "asm_exc_device_not_available",
+        8: "asm_exc_double_fault",
+        9: "asm_exc_coproc_segment_overrun",
+        10: "asm_exc_invalid_tss",
+        11: "asm_exc_segment_not_present",
+        12: "asm_exc_stack_segment",
+        13: _GENERAL_PROTECTION,
+        14: "asm_exc_page_fault",
+        15: "asm_exc_spurious_interrupt_bug",
+        16: "asm_exc_coprocessor_error",
+        17: "asm_exc_alignment_check",
+        18: "asm_exc_machine_check",
+        19: "asm_exc_simd_coprocessor_error",
+        20: "asm_exc_virtualization_exception",
+        21: "asm_exc_control_protection",
+        29: "asm_exc_vmm_communication",
+    }
+)
+"""Exception vector -> entry. The vectors of 0..31 that are missing here have no gate in Linux."""
+
+APIC_IDTS: tuple[tuple[int, str], ...] = (
+    (v.RESCHEDULE_VECTOR, "sysvec_reschedule_ipi"),
+    (v.CALL_FUNCTION_VECTOR, "sysvec_call_function"),
+    (v.CALL_FUNCTION_SINGLE_VECTOR, "sysvec_call_function_single"),
+    (v.MULTIKERNEL_VECTOR, "sysvec_multikernel"),
+    (v.REBOOT_VECTOR, "sysvec_reboot"),
+    (v.THERMAL_APIC_VECTOR, "sysvec_thermal"),
+    (v.THRESHOLD_APIC_VECTOR, "sysvec_threshold"),
+    (v.DEFERRED_ERROR_VECTOR, "sysvec_deferred_error"),
+    (v.LOCAL_TIMER_VECTOR, "sysvec_apic_timer_interrupt"),
+    (v.X86_PLATFORM_IPI_VECTOR, "sysvec_x86_platform_ipi"),
+    (v.POSTED_INTR_VECTOR, "sysvec_kvm_posted_intr_ipi"),
+    (v.POSTED_INTR_WAKEUP_VECTOR, "sysvec_kvm_posted_intr_wakeup_ipi"),
+    (v.POSTED_INTR_NESTED_VECTOR, "sysvec_kvm_posted_intr_nested_ipi"),
+    (v.IRQ_WORK_VECTOR, "sysvec_irq_work"),
+    (v.SPURIOUS_APIC_VECTOR, "sysvec_spurious_apic_interrupt"),
+    (v.ERROR_APIC_VECTOR, "sysvec_error_interrupt"),
+    (v.POSTED_MSI_NOTIFICATION_VECTOR, "sysvec_posted_msi_notification"),
+)
+"""apic_idts of 6.17 in its order. Hypervisor vectors (0xED to 0xEF, 0xF3) come at run time only."""
+
+_APIC_NAMES = dict(APIC_IDTS)
+
+
+def default_gate_name(vector: int) -> str:
+    """The entry that a vector (0..255) has after boot.
+
+    A vector of 0..31 without a gate is named by what the CPU does there: it raises #GP (SDM vol. 3,
+    6.12.1). Vector 0x80 is a device vector: the kernel has no IA32_EMULATION.
+    """
+    if vector < v.FIRST_EXTERNAL_VECTOR:
+        return EXCEPTIONS.get(vector, _GENERAL_PROTECTION)
+    unassigned = SPURIOUS_INTERRUPT if vector >= v.FIRST_SYSTEM_VECTOR else COMMON_INTERRUPT
+    return _APIC_NAMES.get(vector, unassigned)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One interrupt gate: the Linux name of the entry, and what runs."""
+
+    vector: int
+    name: str
+    handler: Handler
+
+
+class Idt:
+    """256 gates. ``idt[vector]`` is the hot path and returns the gate.
+
+    ``handlers`` maps entry names to handlers. A ``sysvec_*`` entry that is not in it belongs to a
+    kernel built without it, so its vector is unassigned: ``spurious_interrupt`` from
+    FIRST_SYSTEM_VECTOR on, ``common_interrupt`` below, which is also where 0xEA ends in a kernel
+    without the multikernel patch. An ``asm_exc_*`` entry that is not in it keeps its name and runs
+    ``exception``, or ``common_interrupt`` where none is given.
+    """
+
+    __slots__ = ("_gates",)
+
+    def __init__(
+        self,
+        handlers: Mapping[str, Handler],
+        *,
+        common_interrupt: Handler,
+        spurious_interrupt: Handler,
+        exception: Handler | None = None,
+    ) -> None:
+        fallback = {COMMON_INTERRUPT: common_interrupt, SPURIOUS_INTERRUPT: spurious_interrupt}
+        self._gates: list[Gate] = []
+        for vector in range(v.NR_VECTORS):
+            name = default_gate_name(vector)
+            handler = handlers.get(name)
+            if handler is None and vector < v.FIRST_EXTERNAL_VECTOR:
+                handler = exception or common_interrupt
+            elif handler is None:
+                system = vector >= v.FIRST_SYSTEM_VECTOR
+                name = SPURIOUS_INTERRUPT if system else COMMON_INTERRUPT
+                handler = fallback[name]
+            self._gates.append(Gate(vector, name, handler))
+
+    def __getitem__(self, vector: int) -> Gate:
+        return self._gates[vector]
+
+    def gate(self, vector: int) -> Gate:
+        """The gate of a vector (0..255)."""
+        assert 0 <= vector < v.NR_VECTORS, vector
+        return self._gates[vector]
+
+    def install(self, vector: int, name: str, handler: Handler) -> None:
+        """Write one gate, as ``sysvec_install`` does at run time. ``vector`` 0..255."""
+        assert 0 <= vector < v.NR_VECTORS, vector
+        self._gates[vector] = Gate(vector, name, handler)
