@@ -226,14 +226,16 @@ class HostHello(_message.Message):
     def __init__(self, wire_version: _Optional[int] = ..., pid: _Optional[int] = ..., host_name: _Optional[str] = ..., instances: _Optional[_Iterable[_Union[HostedInstance, _Mapping]]] = ...) -> None: ...
 
 class HostedInstance(_message.Message):
-    __slots__ = ("instance_id", "name", "apic_ids")
+    __slots__ = ("instance_id", "name", "apic_ids", "pid")
     INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     APIC_IDS_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
     instance_id: int
     name: str
     apic_ids: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, instance_id: _Optional[int] = ..., name: _Optional[str] = ..., apic_ids: _Optional[_Iterable[int]] = ...) -> None: ...
+    pid: int
+    def __init__(self, instance_id: _Optional[int] = ..., name: _Optional[str] = ..., apic_ids: _Optional[_Iterable[int]] = ..., pid: _Optional[int] = ...) -> None: ...
 
 class HostReport(_message.Message):
     __slots__ = ("instance_id", "pid", "running", "exit_code", "order", "error")
@@ -252,16 +254,24 @@ class HostReport(_message.Message):
     def __init__(self, instance_id: _Optional[int] = ..., pid: _Optional[int] = ..., running: _Optional[bool] = ..., exit_code: _Optional[int] = ..., order: _Optional[int] = ..., error: _Optional[str] = ...) -> None: ...
 
 class AttachHostResponse(_message.Message):
-    __slots__ = ("order", "start", "kill", "stop")
+    __slots__ = ("order", "welcome", "start", "kill", "stop")
     ORDER_FIELD_NUMBER: _ClassVar[int]
+    WELCOME_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
     KILL_FIELD_NUMBER: _ClassVar[int]
     STOP_FIELD_NUMBER: _ClassVar[int]
     order: int
+    welcome: HostWelcome
     start: StartProcess
     kill: KillProcess
     stop: StopHost
-    def __init__(self, order: _Optional[int] = ..., start: _Optional[_Union[StartProcess, _Mapping]] = ..., kill: _Optional[_Union[KillProcess, _Mapping]] = ..., stop: _Optional[_Union[StopHost, _Mapping]] = ...) -> None: ...
+    def __init__(self, order: _Optional[int] = ..., welcome: _Optional[_Union[HostWelcome, _Mapping]] = ..., start: _Optional[_Union[StartProcess, _Mapping]] = ..., kill: _Optional[_Union[KillProcess, _Mapping]] = ..., stop: _Optional[_Union[StopHost, _Mapping]] = ...) -> None: ...
+
+class HostWelcome(_message.Message):
+    __slots__ = ("epoch",)
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    def __init__(self, epoch: _Optional[int] = ...) -> None: ...
 
 class StartProcess(_message.Message):
     __slots__ = ("instance_id",)

@@ -1,0 +1,52 @@
+"""The command line: parse, call, print.
+
+Exit codes: 0 done, or the answer is yes; 1 the answer is no (legs that did not arrive, books that
+do not balance, scenarios that failed); 2 the command as typed cannot be; 3 the cluster cannot be
+reached, or refused; 130 interrupted. Errors are two lines on stderr: what happened and where, and
+what to do.
+"""
+
+import click
+
+from mkrpc.cli.conform import conform
+from mkrpc.cli.cpu import cpu
+from mkrpc.cli.group import Commands
+from mkrpc.cli.ipi import ipi
+from mkrpc.cli.ledger import ledger
+from mkrpc.cli.lifecycle import down, exec_, kill
+from mkrpc.cli.proc import dmesg, interrupts
+from mkrpc.cli.show import show
+from mkrpc.cli.up import up
+from mkrpc.cli.watch import watch
+
+__all__ = ["main"]
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="mkrpc")
+def main() -> None:
+    """A multikernel machine in software: start one, ring it, read its books.
+
+    Commands find a cluster by --name (or MKRPC_NAME), or by --address.
+
+    \b
+    Exit codes: 0 done or yes, 1 the answer is no, 2 wrong usage,
+    3 cannot be reached or was refused, 130 interrupted.
+    """
+
+
+for command in (
+    up,
+    down,
+    show,
+    ipi,
+    cpu,
+    interrupts,
+    dmesg,
+    ledger,
+    watch,
+    exec_,
+    kill,
+    conform,
+):
+    main.add_command(command)

@@ -1,0 +1,58 @@
+"""``mkrpc cpu``: the registers of one CPU; set IF, TPR, halt or wake it."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from mkrpc.cli.options import Number, cluster_options, connect, json_option
+from mkrpc.cli.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from mkrpc.link.frames import CpuView
+
+__all__ = ["cpu"]
+
+
+@click.command()
+@cluster_options
+@click.argument("apic_id", type=Number(0, 0xFFFF_FFFE))
+@click.option("--if", "if_", type=click.Choice(["on", "off"]), help="Set or clear EFLAGS.IF.")
+@click.option("--halt/--wake", "halt", default=None, help="Execute HLT, or end it.")
+@click.option("--tpr", type=Number(0, 0xFF, hexadecimal=True), help="Task priority, 0 to 0xff.")
+@json_option
+def cpu(
+    *,
+    name: str,
+    address: str | None,
+    apic_id: int,
+    if_: str | None,
+    halt: bool | None,
+    tpr: int | None,
+    as_json: bool,
+) -> None:
+    """Show the CPU with this APIC id, after setting what was asked for."""
+    with connect(name, address) as client:
+        if if_ is not None or halt is not None or tpr is not None:
+            interrupts_enabled = None if if_ is None else if_ == "on"
+            client.set_cpu(apic_id, interrupts_enabled=interrupts_enabled, halt=halt, tpr=tpr)
+        answer = client.cpu(apic_id)
+    if as_json:
+        from mkrpc.cli.as_json import cpu_as_json
+
+        print_json(cpu_as_json(answer.view, answer.instance_id))
+        return
+    _print(answer.view, answer.instance_id)
+
+
+def _print(view: "CpuView", instance_id: int | None) -> None:
+    from mkrpc.cli.as_json import mode_text, vectors_of
+
+    account = view.account
+    click.echo(
+        f"apic {view.apic_id}, CPU {account.cpu} of instance {instance_id}: {account.activity},"
+        f" IF {'on' if account.interrupts_enabled else 'off'}, {mode_text(view.mode)}"
+    )
+    rows = [(name, f"{value:#010x}") for name, value in sorted(view.registers.items())]
+    for register, value in (("irr", account.irr), ("isr", account.isr)):
+        rows.append((register, " ".join(f"{vector:#04x}" for vector in vectors_of(value)) or "-"))
+    print_table(("register", "value"), rows)

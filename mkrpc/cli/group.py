@@ -1,0 +1,59 @@
+"""How every command ends: its exit code, and its errors as two lines for a person."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from mkrpc.errors import InvalidArgumentError, MkrpcError
+
+__all__ = ["EXIT_FAILED", "EXIT_INTERRUPTED", "EXIT_NO", "EXIT_OK", "EXIT_USAGE", "Commands"]
+
+EXIT_OK = 0
+EXIT_NO = 1
+"""The command did its work and the answer is no."""
+EXIT_USAGE = 2
+"""No state of the machine could serve the command as typed."""
+EXIT_FAILED = 3
+"""The cluster cannot be reached, or refused."""
+EXIT_INTERRUPTED = 130
+
+
+class Commands(click.Group):
+    """A group whose commands return their exit code (None: 0) or raise a MkrpcError.
+
+    Commands are listed in the order in which they were added: that of a session.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of a session, not of the alphabet."""
+        return list(self.commands)
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:
+        """Run a command and leave with its exit code. A bug keeps its traceback."""
+        extra["standalone_mode"] = False
+        try:
+            code = super().main(args, *rest, **extra)
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message(), err=True)
+            code = EXIT_USAGE
+        except click.UsageError as error:
+            where = error.ctx.command_path if error.ctx else "mkrpc"
+            _tell(error.format_message(), f"{where} --help")
+            code = EXIT_USAGE
+        except click.ClickException as error:
+            _tell(error.format_message(), "")
+            code = EXIT_FAILED
+        except click.Abort:
+            code = EXIT_INTERRUPTED
+        except MkrpcError as error:
+            _tell(str(error), error.advice)
+            code = EXIT_USAGE if isinstance(error, InvalidArgumentError) else EXIT_FAILED
+        sys.exit(code if isinstance(code, int) else EXIT_OK)
+
+
+def _tell(message: str, advice: str) -> None:
+    click.echo(f"mkrpc: {' '.join(message.split())}", err=True)
+    if advice:
+        click.echo(f"  → {' '.join(advice.split())}", err=True)

@@ -1,0 +1,153 @@
+"""``mkrpc ipi``: ring CPUs, and say what became of every leg."""
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mkrpc.cli.group import EXIT_NO, EXIT_OK
+from mkrpc.cli.options import Number, cluster_options, connect, instance_key, json_option
+from mkrpc.cli.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from mkrpc.client.answers import IpiResult, LegCount
+    from mkrpc.client.destination import Destination
+
+__all__ = ["MAX_LINES", "DestinationType", "ipi"]
+
+MAX_LINES = 16
+"""Kinds of legs that get a line each; more are a table."""
+
+_WORD_DIGITS = 8
+_FORMS = (
+    "APIC_ID (decimal or 0x and up to 8 digits), an instance NAME, instance:ID, self, all, others, "
+    "logical:MASK, icr:WORD, or 0x with more than 8 digits, which is an ICR word too"
+)
+
+
+class DestinationType(click.ParamType):  # type: ignore[type-arg] # generic in new click only
+    """``--to``. A number is an APIC id, except that hexadecimal beyond 8 digits is an ICR word."""
+
+    name = "destination"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> "Destination":
+        """The destination; a usage error, or InvalidArgumentError for a number out of range."""
+        from mkrpc.client import destination as to
+
+        if isinstance(value, to.Destination):
+            return value
+        text = str(value)
+        kind, colon, rest = text.partition(":")
+        if colon:
+            if kind == "instance":
+                if not rest:
+                    self.fail("instance: needs an id or a name after it", param, ctx)
+                return to.instance(instance_key(rest))
+            makers = {"apic": to.apic, "icr": to.icr, "logical": to.logical}
+            if kind not in makers:
+                self.fail(f"{text!r} is not a destination: give {_FORMS}", param, ctx)
+            return makers[kind](self._number(rest, param, ctx))
+        if text in to.SHORTHANDS:
+            return to.shorthand(text)
+        if re.fullmatch(r"0[xX].*|[-+]?[0-9]+", text):
+            number = self._number(text, param, ctx)
+            is_word = text[:2].lower() == "0x" and len(text) - 2 > _WORD_DIGITS
+            return to.icr(number) if is_word else to.apic(number)
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", text):
+            self.fail(f"{text!r} is not a destination: give {_FORMS}", param, ctx)
+        return to.instance(text)
+
+    def _number(self, text: str, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return int(text, 16 if text.lower().startswith("0x") else 10)
+        except ValueError:
+            self.fail(f"{text!r} is not a number (decimal, or hexadecimal after 0x)", param, ctx)
+
+
+@click.command()
+@cluster_options
+@click.option("--to", required=True, type=DestinationType(), help=f"{_FORMS}.")
+@click.option(
+    "--from",
+    "from_apic_id",
+    type=Number(0, 0xFFFF_FFFE),
+    metavar="APIC_ID",
+    help="Let this CPU write its ICR. By default an external agent sends, which has no APIC.",
+)
+@click.option(
+    "--vector",
+    type=Number(0, 0xFF, hexadecimal=True),
+    help="0x10 to 0xff; 0xea, MULTIKERNEL_VECTOR, if not given.",
+)
+@click.option(
+    "--mode",
+    "delivery_mode",
+    type=click.Choice(["fixed", "nmi", "init", "sipi", "smi", "lowest"]),
+    help="Delivery mode; fixed if not given.",
+)
+@click.option("--count", type=Number(1, 1_000_000), default=1, help="How many times, to 1000000.")
+@json_option
+def ipi(
+    *,
+    name: str,
+    address: str | None,
+    to: "Destination",
+    from_apic_id: int | None,
+    vector: int | None,
+    delivery_mode: str | None,
+    count: int,
+    as_json: bool,
+) -> int:
+    """Send IPIs and print the outcome of every leg.
+
+    Exits 0 only if all of them were delivered or coalesced.
+    """
+    from mkrpc.client.destination import Ipi
+    from mkrpc.errors import InvalidArgumentError
+
+    # Checked before the cluster is looked for: a bad command is bad with or without one.
+    Ipi(to=to, vector=vector, delivery_mode=delivery_mode, count=count)
+    if from_apic_id is None and to.needs_an_apic:
+        raise InvalidArgumentError(
+            f"an external agent has no APIC of its own: {to.value!r} means nothing to it",
+            advice="add --from APIC_ID, so that this CPU sends, or use --to all",
+        )
+    with connect(name, address) as client:
+        if from_apic_id is None:
+            result = client.inject(to=to, vector=vector, delivery_mode=delivery_mode, count=count)
+        else:
+            result = client.write_icr(
+                from_apic_id,
+                to=to,
+                vector=vector,
+                delivery_mode=delivery_mode,
+                count=count,
+            )
+    if as_json:
+        from mkrpc.cli.as_json import ipi_as_json
+
+        print_json(ipi_as_json(result))
+    else:
+        _print(result)
+    return EXIT_OK if result.all_arrived else EXIT_NO
+
+
+def _print(result: "IpiResult") -> None:
+    if len(result.legs) > MAX_LINES:
+        rows = [(*_where(leg), leg.outcome.text, leg.count) for leg in result.legs]
+        print_table(("to", "instance", "outcome", "count#"), rows)
+        return
+    if not result.legs:
+        click.echo("no legs")
+    for leg in result.legs:
+        to, instance = _where(leg)
+        of = f" of instance {instance}" if leg.instance_id is not None else ""
+        times = f" x {leg.count}" if leg.count > 1 else ""
+        click.echo(f"{to}{of}: {leg.outcome.text}{times}")
+
+
+def _where(leg: "LegCount") -> tuple[str, str]:
+    to = "nobody" if leg.apic_id is None else f"apic {leg.apic_id}"
+    return to, "-" if leg.instance_id is None else str(leg.instance_id)

@@ -1,0 +1,62 @@
+"""``mkrpc down``, ``exec`` and ``kill``: ends and new beginnings."""
+
+import click
+
+from mkrpc.cli.options import cluster_options, connect, instance_key, json_option
+from mkrpc.cli.output import print_json
+
+__all__ = ["down", "exec_", "kill"]
+
+
+@click.command()
+@cluster_options
+@click.option("--all", "everything", is_flag=True, help="Every cluster of this user.")
+def down(name: str, address: str | None, everything: bool) -> None:
+    """Stop a cluster; after a crash, clear away what it left behind."""
+    if everything and address is not None:
+        raise click.UsageError("--all and --address exclude each other")
+    if address is not None:
+        with connect(name, address) as client:
+            client.shutdown()
+        click.echo(f"stopped the cluster at {address}")
+        return
+    from mkrpc.cluster import remove
+    from mkrpc.state_dir import cluster_names
+
+    names = cluster_names() if everything else [name]
+    if not names:
+        click.echo("nothing is running")
+    for each in names:
+        for line in remove(each):
+            click.echo(line)
+
+
+@click.command("exec")
+@cluster_options
+@click.argument("instance")
+@json_option
+def exec_(name: str, address: str | None, instance: str, as_json: bool) -> None:
+    """Start an instance that does not run, by id or name: a new incarnation."""
+    with connect(name, address) as client:
+        found = client.find_instance(instance_key(instance))
+        pid = client.exec_instance(found.id)
+    if as_json:
+        print_json({"id": found.id, "name": found.name, "pid": pid})
+    else:
+        click.echo(f"instance {found.id} ({found.name}) runs as process {pid}")
+
+
+@click.command()
+@cluster_options
+@click.argument("instance")
+@click.option("--force", is_flag=True, help="SIGKILL instead of SIGTERM.")
+@json_option
+def kill(name: str, address: str | None, instance: str, force: bool, as_json: bool) -> None:
+    """End the process of an instance, by id or name."""
+    with connect(name, address) as client:
+        found = client.find_instance(instance_key(instance))
+        exit_code = client.kill_instance(found.id, force=force)
+    if as_json:
+        print_json({"id": found.id, "name": found.name, "exit_code": exit_code})
+    else:
+        click.echo(f"instance {found.id} ({found.name}) ended with exit code {exit_code}")

@@ -1,0 +1,67 @@
+"""Options that commands share, and how they find the cluster."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from mkrpc.client import Client
+
+__all__ = ["Number", "cluster_options", "connect", "instance_key", "json_option", "name_option"]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+name_option = click.option(
+    "--name", default="default", envvar="MKRPC_NAME", show_default=True, help="Name of the cluster."
+)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def cluster_options(command: Command) -> Command:
+    """``--name`` and ``--address``: which cluster. The address wins if both are given."""
+    address = click.option(
+        "--address", metavar="ADDRESS", help="unix:/path or host:port, in place of a name."
+    )
+    return name_option(address(command))
+
+
+def connect(name: str, address: str | None) -> "Client":
+    """A client of the cluster; NotFoundError or UnavailableError if there is none."""
+    # Imported late: gRPC takes longer to load than most commands without a cluster take in all.
+    from mkrpc.client import Client
+
+    if address is None:
+        from mkrpc.cluster import find
+
+        address = find(name).address
+    return Client(address)
+
+
+def instance_key(text: str) -> int | str:
+    """An instance as typed: an id if it is a number, a name otherwise."""
+    return int(text) if text.isascii() and text.isdigit() else text
+
+
+class Number(click.ParamType):  # type: ignore[type-arg] # generic in new click only
+    """A number in decimal or, after 0x, in hexadecimal, from ``lowest`` to ``highest``."""
+
+    name = "number"
+
+    def __init__(self, lowest: int, highest: int, *, hexadecimal: bool = False) -> None:
+        self.lowest, self.highest = lowest, highest
+        self.hexadecimal = hexadecimal
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number; a usage error that says which are possible."""
+        text = str(value)
+        try:
+            number = int(text, 16 if text.lower().startswith("0x") else 10)
+        except ValueError:
+            self.fail(f"{text!r} is not a number (decimal, or hexadecimal after 0x)", param, ctx)
+        if not self.lowest <= number <= self.highest:
+            form = "#x" if self.hexadecimal else "d"
+            span = f"{format(self.lowest, form)} to {format(self.highest, form)}"
+            self.fail(f"{text} is out of range: {span}", param, ctx)
+        return number

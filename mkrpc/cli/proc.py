@@ -1,0 +1,109 @@
+"""``mkrpc interrupts`` and ``mkrpc dmesg``: what the kernel of an instance says."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from mkrpc.cli.options import cluster_options, connect, instance_key, json_option
+from mkrpc.cli.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from mkrpc.client.answers import InstanceView, LogRecord
+
+__all__ = ["dmesg", "interrupts", "parse_interrupts"]
+
+
+@click.command()
+@cluster_options
+@click.argument("instances", metavar="[INSTANCE]...", nargs=-1)
+@click.option("--mirror", is_flag=True, help="The interconnect's copy of irq_stat instead.")
+@json_option
+def interrupts(
+    name: str, address: str | None, instances: tuple[str, ...], mirror: bool, as_json: bool
+) -> None:
+    """Print /proc/interrupts of instances, by id or name; of every active one if none is named."""
+    with connect(name, address) as client:
+        chosen: list[InstanceView]
+        if instances:
+            chosen = [client.find_instance(instance_key(which)) for which in instances]
+        else:
+            chosen = [found for found in client.cluster().instances if found.state == "active"]
+        texts = {} if mirror else {found.id: client.interrupts(found.id) for found in chosen}
+    if as_json:
+        print_json({"instances": [_as_json(found, texts.get(found.id)) for found in chosen]})
+        return
+    for found in chosen:
+        click.echo(f"instance {found.id} ({found.name})")
+        if mirror:
+            _print_mirror(found)
+        else:
+            click.echo(texts[found.id].rstrip("\n"))
+
+
+def parse_interrupts(text: str) -> dict[str, list[int]]:
+    """Counts by label of a /proc/interrupts, one a CPU; ERR and MIS have one for the machine."""
+    header, *lines = text.splitlines() or [""]
+    cpus = len(header.split())
+    rows: dict[str, list[int]] = {}
+    for line in lines:
+        label, colon, rest = line.partition(":")
+        if not colon:
+            continue
+        counts = []
+        for word in rest.split()[:cpus]:
+            if not word.isdigit():
+                break
+            counts.append(int(word))
+        rows[label.strip()] = counts
+    return rows
+
+
+def _mirror_rows(instance: "InstanceView") -> dict[str, list[int]]:
+    from mkrpc.cli.as_json import irq_stat_as_json
+
+    stats = [irq_stat_as_json(cpu.account) for cpu in instance.cpus]
+    return {name: [stat[name] for stat in stats] for name in (stats[0] if stats else {})}
+
+
+def _as_json(instance: "InstanceView", text: str | None) -> dict[str, object]:
+    head: dict[str, object] = {
+        "id": instance.id,
+        "name": instance.name,
+        "apic_ids": [cpu.address.apic_id for cpu in instance.cpus],
+    }
+    if text is None:
+        return head | {"rows": _mirror_rows(instance)}
+    return head | {"rows": parse_interrupts(text), "text": text}
+
+
+def _print_mirror(instance: "InstanceView") -> None:
+    columns = ("", *(f"CPU{cpu.address.cpu}#" for cpu in instance.cpus))
+    print_table(columns, ((name, *counts) for name, counts in _mirror_rows(instance).items()))
+
+
+@click.command()
+@cluster_options
+@click.argument("instance")
+@click.option("--raw", is_flag=True, help="With the level before each record, as <6>.")
+@json_option
+def dmesg(name: str, address: str | None, instance: str, raw: bool, as_json: bool) -> None:
+    """Print the printk ring of an instance, given by id or name."""
+    with connect(name, address) as client:
+        found = client.find_instance(instance_key(instance))
+        log = client.log(found.id)
+    if as_json:
+        from mkrpc.cli.as_json import log_as_json
+
+        print_json({"id": found.id, "name": found.name} | log_as_json(log))
+        return
+    if log.dropped:
+        click.echo(f"mkrpc: the ring has overwritten {log.dropped} older records", err=True)
+    for record in log.records:
+        click.echo(_line(record, raw))
+
+
+def _line(record: "LogRecord", raw: bool) -> str:
+    """As dmesg prints it: seconds in five columns, microseconds in six digits."""
+    seconds, rest = divmod(record.time_us, 1_000_000)
+    level = f"<{record.level}>" if raw else ""
+    return f"{level}[{seconds:5d}.{rest:06d}] {record.text}"

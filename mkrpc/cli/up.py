@@ -1,0 +1,119 @@
+"""``mkrpc up``: start a cluster, in the background or under one's eyes."""
+
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn, cast
+
+import click
+
+from mkrpc.cli.options import Number, json_option, name_option
+from mkrpc.cli.output import print_json
+
+if TYPE_CHECKING:
+    from mkrpc.cluster import Cluster
+    from mkrpc.topology import Mode, PolicyName, Topology
+
+__all__ = ["up"]
+
+_DEFAULT_INSTANCES = 2
+_DEFAULT_CPUS = 2
+
+
+@click.command()
+@name_option
+@click.option("--instances", type=Number(1, 512), help="Instances 0 to N-1; 2 if not given.")
+@click.option("--cpus", type=Number(1, 512), help="CPUs of each instance; 2 if not given.")
+@click.option(
+    "--topology",
+    "path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A TOML file, in place of --instances, --cpus, --policy and --mode.",
+)
+@click.option(
+    "--policy", type=click.Choice(["bare-metal", "filtered"]), help="bare-metal if not given."
+)
+@click.option("--mode", type=click.Choice(["x2apic", "xapic"]), help="x2apic if not given.")
+@click.option("--detach", is_flag=True, help="Return once it runs; `mkrpc down` stops it.")
+@click.option("--address", help="Listen here instead of at a private Unix socket.")
+@click.option("--insecure", is_flag=True, help="Permit an address beyond loopback, unprotected.")
+@json_option
+def up(
+    *,
+    name: str,
+    instances: int | None,
+    cpus: int | None,
+    path: Path | None,
+    policy: str | None,
+    mode: str | None,
+    detach: bool,
+    address: str | None,
+    insecure: bool,
+    as_json: bool,
+) -> None:
+    """Start a cluster. In the foreground it is stopped by Ctrl-C or SIGTERM."""
+    if as_json and not detach:
+        raise click.UsageError("--json needs --detach: in the foreground up prints a live view")
+    topology = _topology(instances, cpus, path, policy, mode)
+    from mkrpc.cluster import Cluster
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    quiet = as_json or (not detach and sys.stdout.isatty())
+    cluster = Cluster.start(
+        topology,
+        name=name,
+        address=address,
+        insecure=insecure,
+        on_progress=None if quiet else lambda line: click.echo(line, err=True),
+    )
+    if as_json:
+        where = {"address": cluster.address, "state_dir": str(cluster.state_dir)}
+        print_json({"name": cluster.name} | where)
+    else:
+        size = f"{len(topology.instances)} instances, {len(topology.apic_ids)} CPUs"
+        click.echo(f"cluster {cluster.name} is up: {size}, at {cluster.address}")
+    if not detach:
+        _foreground(cluster)
+
+
+def _topology(
+    instances: int | None,
+    cpus: int | None,
+    path: Path | None,
+    policy: str | None,
+    mode: str | None,
+) -> "Topology":
+    from mkrpc.topology import Topology
+
+    if path is None:
+        return Topology.of(
+            instances=_DEFAULT_INSTANCES if instances is None else instances,
+            cpus=_DEFAULT_CPUS if cpus is None else cpus,
+            policy=cast("PolicyName", policy or "bare-metal"),
+            mode=cast("Mode", mode or "x2apic"),
+        )
+    beside = {"--instances": instances, "--cpus": cpus, "--policy": policy, "--mode": mode}
+    given = [option for option, value in beside.items() if value is not None]
+    if given:
+        raise click.UsageError(f"{' and '.join(given)} beside --topology: the file says it all")
+    return Topology.load(path)
+
+
+def _foreground(cluster: "Cluster") -> None:
+    from mkrpc.cli.live import follow
+    from mkrpc.errors import NotFoundError
+
+    try:
+        follow(cluster)
+    except KeyboardInterrupt:
+        click.echo(f"stopping cluster {cluster.name}", err=True)
+    finally:
+        # Somebody may have taken it down while we looked on: then nothing is left to stop.
+        with suppress(NotFoundError):
+            cluster.stop()
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt

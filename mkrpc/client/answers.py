@@ -1,0 +1,268 @@
+"""What a client gets to see: the answers of the Control service as frozen dataclasses.
+
+Made from ``mkrpc.v1`` messages here and nowhere else; what both planes share (accounts, CPU views,
+addresses) is translated by :mod:`mkrpc.codec`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from mkrpc.codec import cpu_account_from_pb, cpu_address_from_pb, cpu_view_from_pb
+from mkrpc.errors import ProtocolError
+from mkrpc.link.frames import NOBODY, CpuAccount, CpuAddress, CpuView
+from mkrpc.outcome import Outcome, OutcomeKind
+from mkrpc.v1 import control_pb2 as pb
+
+__all__ = [
+    "Accounts",
+    "ClusterView",
+    "CpuAnswer",
+    "Event",
+    "EventBatch",
+    "InstanceState",
+    "InstanceView",
+    "IpiResult",
+    "LegCount",
+    "Log",
+    "LogRecord",
+    "MirroredCpu",
+    "outcome_of",
+]
+
+
+class InstanceState(StrEnum):
+    """The life of an instance, in kerf's words; see ``mkrpc.v1.InstanceState``."""
+
+    EMPTY = "empty"
+    READY = "ready"
+    LOADED = "loaded"
+    ACTIVE = "active"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class MirroredCpu:
+    """One CPU as the interconnect's mirror has it."""
+
+    address: CpuAddress
+    account: CpuAccount
+
+    @property
+    def apic_id(self) -> int:
+        """Its initial APIC id."""
+        return self.address.apic_id
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceView:
+    """One instance, alive or not.
+
+    ``incarnation``: 16 bytes, empty if it never ran. ``pid``: 0 if it does not run. ``detail``: why
+    it is not active. ``incarnations``: how many were seen under this id, this one included.
+    """
+
+    id: int
+    name: str
+    state: InstanceState
+    incarnation: bytes
+    pid: int
+    cpus: tuple[MirroredCpu, ...]
+    detail: str
+    incarnations: int
+
+    @classmethod
+    def of(cls, message: pb.Instance) -> "InstanceView":
+        """Translate; ProtocolError if the message says what cannot be."""
+        return cls(
+            id=message.id,
+            name=message.name,
+            state=_state(message.state),
+            incarnation=message.incarnation,
+            pid=message.pid,
+            cpus=tuple(
+                MirroredCpu(cpu_address_from_pb(cpu.address), cpu_account_from_pb(cpu.account))
+                for cpu in message.cpus
+            ),
+            detail=message.detail,
+            incarnations=message.incarnations,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterView:
+    """The cluster. ``epoch``: 64 random bits of this life of the interconnect."""
+
+    address: str
+    epoch: int
+    interconnect_pid: int
+    policy: str
+    instances: tuple[InstanceView, ...]
+
+    @classmethod
+    def of(cls, message: pb.GetClusterResponse) -> "ClusterView":
+        """Translate; ProtocolError if the message says what cannot be."""
+        return cls(
+            address=message.address,
+            epoch=message.epoch,
+            interconnect_pid=message.interconnect_pid,
+            policy=message.policy,
+            instances=tuple(InstanceView.of(instance) for instance in message.instances),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LegCount:
+    """``count`` legs to the same CPU that ended alike; both ids are None for legs to nobody."""
+
+    apic_id: int | None
+    instance_id: int | None
+    outcome: Outcome
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class IpiResult:
+    """What became of ``written`` ICR writes, every leg counted.
+
+    ``at_least_once``: the call named no client, so that a retry would have happened again.
+    ``repeated_call``: the interconnect had answered this very call before and did not repeat it.
+    """
+
+    written: int
+    legs: tuple[LegCount, ...]
+    at_least_once: bool = False
+    repeated_call: bool = False
+
+    @property
+    def all_arrived(self) -> bool:
+        """True if there were legs and each was delivered or coalesced."""
+        arrived = (OutcomeKind.DELIVERED, OutcomeKind.COALESCED)
+        return bool(self.legs) and all(leg.outcome.kind in arrived for leg in self.legs)
+
+    @classmethod
+    def of(cls, message: pb.InjectResponse | pb.WriteIcrResponse) -> "IpiResult":
+        """Translate, legs by APIC id, those to nobody last; ProtocolError for unknown outcomes."""
+        legs = tuple(
+            LegCount(
+                apic_id=None if leg.apic_id == NOBODY else leg.apic_id,
+                instance_id=leg.instance_id if leg.HasField("instance_id") else None,
+                outcome=outcome_of(leg.outcome),
+                count=leg.count,
+            )
+            for leg in sorted(message.legs, key=lambda leg: (leg.apic_id, leg.outcome))
+        )
+        if isinstance(message, pb.WriteIcrResponse):
+            return cls(written=message.written, legs=legs)
+        return cls(
+            written=message.written,
+            legs=legs,
+            at_least_once=message.at_least_once,
+            repeated_call=message.repeated_call,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CpuAnswer:
+    """One CPU as its instance sees it, and whose it is (None where the answer does not say)."""
+
+    view: CpuView
+    instance_id: int | None = None
+
+    @classmethod
+    def of(cls, message: pb.GetCpuResponse | pb.SetCpuResponse) -> "CpuAnswer":
+        """Translate; ProtocolError if the message says what cannot be."""
+        owner = message.instance_id if isinstance(message, pb.GetCpuResponse) else None
+        return cls(view=cpu_view_from_pb(message.cpu), instance_id=owner)
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """The accounting of one incarnation: the mirror's copy, and the instance's own if asked for."""
+
+    incarnation: bytes
+    mirror: tuple[CpuAccount, ...]
+    instance: tuple[CpuAccount, ...]
+
+    @classmethod
+    def of(cls, message: pb.GetAccountsResponse) -> "Accounts":
+        """Translate; ProtocolError if the message says what cannot be."""
+        return cls(
+            incarnation=message.incarnation,
+            mirror=tuple(cpu_account_from_pb(account) for account in message.mirror),
+            instance=tuple(cpu_account_from_pb(account) for account in message.instance),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LogRecord:
+    """One printk record: ``level`` 0 (emerg) to 7 (debug), ``time_us`` since the instance began.
+
+    ``cpu`` is the CPU's number within its instance.
+    """
+
+    number: int
+    level: int
+    time_us: int
+    cpu: int
+    text: str
+
+    @classmethod
+    def of(cls, message: pb.LogRecord) -> "LogRecord":
+        """Translate."""
+        return cls(message.number, message.level, message.time_us, message.cpu, message.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """Records of a printk ring in order, and how many older ones the ring has overwritten."""
+
+    records: tuple[LogRecord, ...]
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened; kinds and fields (by name) are those of :mod:`mkrpc.trace`."""
+
+    kind: str
+    number: int
+    fields: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class EventBatch:
+    """Events in order. ``missed``: how many this watcher was too slow for since it began."""
+
+    missed: int
+    events: tuple[Event, ...]
+
+    @classmethod
+    def of(cls, message: pb.WatchResponse) -> "EventBatch":
+        """Translate."""
+        events = tuple(
+            Event(e.kind, e.number, dict(sorted(e.fields.items()))) for e in message.events
+        )
+        return cls(missed=message.missed, events=events)
+
+
+_STATES: Sequence[InstanceState | None] = (None, *InstanceState)
+"""Members in the order of the enum's numbers on the wire, which leave 0 for unspecified."""
+
+
+def _state(number: int) -> InstanceState:
+    state = _STATES[number] if 0 <= number < len(_STATES) else None
+    if state is None:
+        raise ProtocolError(f"instance state {number} is unknown here", advice=_VERSION_ADVICE)
+    return state
+
+
+def outcome_of(number: int) -> Outcome:
+    """The outcome of that number; ProtocolError for one that is unknown here."""
+    if number not in _OUTCOMES:
+        raise ProtocolError(f"outcome {number} is unknown here", advice=_VERSION_ADVICE)
+    return Outcome(number)
+
+
+_OUTCOMES = frozenset(Outcome)
+_VERSION_ADVICE = "use the same version of mkrpc on both ends"

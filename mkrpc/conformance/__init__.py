@@ -1,0 +1,1 @@
+"""Recorded scenarios of real implementations, replayed and scored on the model."""

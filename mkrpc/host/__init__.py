@@ -1,0 +1,1 @@
+"""The host agent: the one process of a cluster that starts others."""

@@ -1,0 +1,97 @@
+"""What the host agent runs in the processes that it starts.
+
+These are plain functions of JSON, so that the fork server can hand them over, and they import
+gRPC only once they run: in the child, never in the fork server.
+"""
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mkrpc import logs
+from mkrpc.errors import MkrpcError
+from mkrpc.topology import Topology
+
+__all__ = ["PROGRAMS_FILE", "START_TIMEOUT_S", "run_instance", "run_interconnect"]
+
+START_TIMEOUT_S = 30.0
+"""Seconds for a process to report that it is ready."""
+
+PROGRAMS_FILE = "programs.dill"
+"""Callables given to :meth:`mkrpc.cluster.Cluster.start`, in the private state directory."""
+
+MEMORY_FILE = "memory"
+"""The memory that all instances of a host share; it goes with the state directory."""
+
+
+def run_interconnect(options_json: str, log_path: str, ready: Any) -> None:
+    """Be the interconnect until told to stop."""
+    _begin("interconnect", log_path)
+    options = json.loads(options_json)
+    from mkrpc.interconnect.server import serve
+
+    _report(
+        ready,
+        lambda tell: serve(
+            address=options["address"],
+            insecure=options["insecure"],
+            policy=options["policy"],
+            on_listening=lambda address: tell({"address": address}),
+        ),
+    )
+
+
+def run_instance(options_json: str, log_path: str, ready: Any) -> None:
+    """Be one instance until told to stop, or until its link breaks."""
+    options = json.loads(options_json)
+    topology = Topology.from_dict(options["topology"])
+    spec = topology.instance(options["instance_id"])
+    _begin(f"instance {spec.name}", log_path)
+    from mkrpc.instance.boot import boot_from_topology, load_callables
+    from mkrpc.instance.process import run
+
+    def start(tell: Callable[[dict[str, Any]], None]) -> int:
+        state_dir = Path(options["state_dir"])
+        boot = boot_from_topology(
+            topology,
+            spec.id,
+            address=options["address"],
+            memory=state_dir / MEMORY_FILE,
+            callables=load_callables(state_dir / PROGRAMS_FILE),
+            on_attached=lambda: tell({"pid": os.getpid()}),
+        )
+        return run(boot)
+
+    _report(ready, start)
+
+
+def _begin(process: str, log_path: str) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    descriptor = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+    logs.configure(process)
+
+
+def _report(ready: Any, start: Callable[[Callable[[dict[str, Any]], None]], int]) -> None:
+    """Run ``start``; its first report, or its error, goes to the host agent as JSON."""
+    told = False
+
+    def tell(message: dict[str, Any]) -> None:
+        nonlocal told
+        told = True
+        ready.send_bytes(json.dumps(message).encode())
+        ready.close()
+
+    try:
+        code = start(tell)
+    except MkrpcError as error:
+        if told:
+            raise
+        tell({"error": str(error), "reason": error.reason, "advice": error.advice})
+        code = 1
+    raise SystemExit(code)

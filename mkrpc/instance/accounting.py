@@ -1,0 +1,200 @@
+"""The books of one CPU, and the account of it that the interconnect mirrors (design 3.4)."""
+
+from typing import TYPE_CHECKING
+
+from mkrpc.link.frames import CpuAccount, CpuView, VectorCount
+from mkrpc.x86 import registers
+from mkrpc.x86.apic_base import ApicMode
+from mkrpc.x86.apic_state import VECTOR_BIT
+from mkrpc.x86.irq_stat import FIELDS
+from mkrpc.x86.irq_vectors import NR_VECTORS
+
+if TYPE_CHECKING:
+    from mkrpc.instance.cpu import Cpu
+    from mkrpc.instance.kernel import Kernel
+
+__all__ = ["AccountReporter", "VectorBooks", "assert_books", "view_of", "whole_account"]
+
+
+class VectorBooks:
+    """Cumulative counts by vector (0 to 255), for Fixed and lowest priority alone.
+
+    ``delivered``: IRR bits set. ``coalesced``: arrivals that found it set. ``handled``: IRR to ISR.
+    ``eoi``: ISR bits that ended, by EOI or with the whole ISR. ``discarded``: IRR bits that INIT or
+    a global disable threw away. ``touched`` has a bit for each vector that changed since the last
+    report.
+
+    At all times, per vector: delivered = handled + IRR bit + discarded; handled = eoi + ISR bit.
+    """
+
+    __slots__ = ("coalesced", "delivered", "discarded", "eoi", "handled", "touched")
+
+    def __init__(self) -> None:
+        self.delivered = [0] * NR_VECTORS
+        self.coalesced = [0] * NR_VECTORS
+        self.handled = [0] * NR_VECTORS
+        self.eoi = [0] * NR_VECTORS
+        self.discarded = [0] * NR_VECTORS
+        self.touched = 0
+
+    def coalesce(self, vector: int) -> None:
+        """One arrival found its IRR bit set."""
+        self.coalesced[vector] += 1
+        self.touched |= VECTOR_BIT[vector]
+
+    def count_bits(self, counts: list[int], register: int) -> None:
+        """Add one to ``counts`` for every vector that is set in ``register`` (256 bits)."""
+        self.touched |= register
+        for vector in vectors_of(register):
+            counts[vector] += 1
+
+    def row(self, vector: int) -> VectorCount:
+        """The counts of one vector."""
+        return VectorCount(
+            vector=vector,
+            delivered=self.delivered[vector],
+            coalesced=self.coalesced[vector],
+            handled=self.handled[vector],
+            eoi=self.eoi[vector],
+            discarded=self.discarded[vector],
+        )
+
+    def ever_touched(self) -> int:
+        """A bit for each vector that has a count (a discard or an EOI needs a delivery first)."""
+        return sum(
+            VECTOR_BIT[vector]
+            for vector in range(NR_VECTORS)
+            if self.delivered[vector] or self.coalesced[vector]
+        )
+
+
+def vectors_of(register: int) -> list[int]:
+    """The vectors whose bits are set in a 256-bit register, highest first."""
+    vectors = []
+    while register:
+        vector = register.bit_length() - 1
+        vectors.append(vector)
+        register ^= VECTOR_BIT[vector]
+    return vectors
+
+
+def _account(cpu: "Cpu", vectors: int, stats: dict[int, int]) -> CpuAccount:
+    apic = cpu.apic
+    return CpuAccount(
+        cpu=cpu.number,
+        irr=apic.irr,
+        isr=apic.isr,
+        tpr=apic.tpr,
+        ppr=apic.ppr,
+        interrupts_enabled=cpu.interrupts_enabled,
+        activity=cpu.activity,
+        multikernel=cpu.multikernel_count,
+        vectors=[cpu.books.row(vector) for vector in reversed(vectors_of(vectors))],
+        stats=stats,
+    )
+
+
+def _stats(cpu: "Cpu") -> list[int]:
+    irq_stat = cpu.irq_stat
+    return [getattr(irq_stat, name) for name in FIELDS]
+
+
+def whole_account(cpu: "Cpu") -> CpuAccount:
+    """Everything that has a count, whether reported or not."""
+    stats = {index: count for index, count in enumerate(_stats(cpu)) if count}
+    return _account(cpu, cpu.books.ever_touched(), stats)
+
+
+class AccountReporter:
+    """What of a kernel's accounts has changed since it was last reported.
+
+    A new reporter begins with everything, for an interconnect that knows nothing. There is one at a
+    time: it clears the marks that CPUs and books carry.
+    """
+
+    __slots__ = ("_heads", "_kernel", "_stats")
+
+    def __init__(self, kernel: "Kernel") -> None:
+        self._kernel = kernel
+        self._heads: list[tuple[object, ...]] = [()] * len(kernel.cpus)
+        self._stats = [[0] * len(FIELDS) for _ in kernel.cpus]
+        for cpu in kernel.cpus:
+            cpu.changed = True
+            cpu.books.touched = cpu.books.ever_touched()
+
+    def take(self, budget: int) -> tuple[list[CpuAccount], bool]:
+        """Changed accounts, until they hold ``budget`` vectors and CPUs together or more.
+
+        The second value says whether CPUs are left to be looked at.
+        """
+        accounts: list[CpuAccount] = []
+        for cpu in self._kernel.cpus:
+            if not cpu.changed:
+                continue
+            if budget <= 0:
+                return accounts, True
+            account = self._changed_account(cpu)
+            if account is not None:
+                accounts.append(account)
+                budget -= 1 + len(account.vectors)
+        return accounts, False
+
+    def _changed_account(self, cpu: "Cpu") -> CpuAccount | None:
+        vectors, cpu.books.touched = cpu.books.touched, 0
+        cpu.changed = False
+        known = self._stats[cpu.number]
+        now = _stats(cpu)
+        changed: dict[int, int] = {}
+        if now != known:
+            changed = {i: count for i, count in enumerate(now) if count != known[i]}
+            self._stats[cpu.number] = now
+        apic = cpu.apic
+        head = (
+            *(apic.irr, apic.isr, apic.tpr, apic.ppr),
+            *(cpu.interrupts_enabled, cpu.activity, cpu.multikernel_count),
+        )
+        if not vectors and not changed and head == self._heads[cpu.number]:
+            return None
+        self._heads[cpu.number] = head
+        return _account(cpu, vectors, changed)
+
+
+def view_of(cpu: "Cpu") -> CpuView:
+    """A CPU with all its registers, by their names in the SDM; raw values, in its mode's layout."""
+    apic = cpu.apic
+    id_register = apic.initial_id if apic.mode is ApicMode.X2APIC else apic.xapic_id << 24
+    return CpuView(
+        account=whole_account(cpu),
+        apic_id=apic.initial_id,
+        mode=int(apic.mode),
+        registers={
+            "IA32_APIC_BASE": apic.apic_base,
+            "ID": id_register,
+            "VERSION": registers.VERSION,
+            "TPR": apic.tpr,
+            "PPR": apic.ppr,
+            "LDR": apic.ldr,
+            "DFR": apic.dfr,
+            "SVR": apic.svr,
+            "ESR": apic.esr,
+            "ICR": apic.icr,
+            **{f"LVT_{name.upper()}": value for name, value in apic.lvt.items()},
+            "TMICT": apic.timer_initial,
+            "TDCR": apic.timer_divide,
+        },
+    )
+
+
+def assert_books(kernel: "Kernel") -> None:
+    """Raise AssertionError unless the per-vector law of :class:`VectorBooks` holds on every CPU.
+
+    For tests and the simulator; it changes nothing.
+    """
+    for cpu in kernel.cpus:
+        cpu.apic.assert_invariants()
+        books, irr, isr = cpu.books, cpu.apic.irr, cpu.apic.isr
+        for vector in range(NR_VECTORS):
+            pending, in_service = irr >> vector & 1, isr >> vector & 1
+            row = books.row(vector)
+            assert row.delivered == row.handled + pending + row.discarded, (cpu, pending, row)
+            assert row.handled == row.eoi + in_service, (cpu, in_service, row)

@@ -1,0 +1,245 @@
+"""A CPU's accesses to its own local APIC, and the books of what they change.
+
+Every access goes through here, so that each bit that appears in or leaves IRR and ISR is counted
+once, each ICR write gets its sequence number, and each change of the address is published.
+"""
+
+from typing import TYPE_CHECKING
+
+from mkrpc.errors import InvalidArgumentError, LimitReachedError
+from mkrpc.instance.accounting import VectorBooks
+from mkrpc.instance.memory import PageFault
+from mkrpc.link.source import HARD_WRITE_WINDOW
+from mkrpc.outcome import Outcome
+from mkrpc.x86 import registers
+from mkrpc.x86.apic_base import ApicMode, GeneralProtection
+from mkrpc.x86.apic_state import VECTOR_BIT
+from mkrpc.x86.icr import DeliveryMode, Shorthand, decode, shorthand_word
+from mkrpc.x86.lapic import IcrWrite, LocalApic
+from mkrpc.x86.registers import Register, msr_of
+
+if TYPE_CHECKING:
+    from mkrpc.instance.kernel import Kernel
+
+__all__ = ["MAX_UNRESOLVED_WRITES", "ApicAccess"]
+
+MAX_UNRESOLVED_WRITES = 2 * HARD_WRITE_WINDOW
+"""Unresolved writes, refused ones included, at which a further one is not made at all: it raises
+LimitReachedError in the handler, which is an oops unless the handler catches it."""
+
+_ICR_MSR = msr_of(Register.ICR)
+_SELF_IPI_MSR = msr_of(Register.SELF_IPI)
+_MMIO_PAGE = 0x1000
+
+
+class ApicAccess:
+    """The part of a CPU that reaches its local APIC.
+
+    ``command`` is the client's command on whose behalf it writes, 0 for none. ``changed``: its
+    account may differ from the last one reported. ``core_pending``: an NMI, SMI, INIT or SIPI may
+    be latched.
+    """
+
+    __slots__ = (
+        "_lvt_booked",
+        "_published_generation",
+        "apic",
+        "books",
+        "changed",
+        "command",
+        "core_pending",
+        "kernel",
+        "number",
+    )
+
+    def __init__(self, kernel: "Kernel", number: int, apic: LocalApic) -> None:
+        self.kernel = kernel
+        self.number = number
+        self.apic = apic
+        self.books = VectorBooks()
+        self.changed = True
+        self.command = 0
+        self.core_pending = False
+        self._lvt_booked: dict[int, int] = {}
+        self._published_generation = apic.address_generation
+
+    @property
+    def apic_id(self) -> int:
+        """The 32-bit id that the APIC was given at power-up."""
+        return self.apic.initial_id
+
+    def apic_eoi(self) -> int | None:
+        """End of interrupt (R46). Returns the vector ended; None when nothing was in service.
+
+        Software learns no such thing from hardware; it is there for checks. On a globally disabled
+        APIC, which has no EOI register, nothing happens.
+        """
+        if self.apic.mode is ApicMode.DISABLED:
+            return None
+        vector = self.apic.eoi()
+        if vector is not None:
+            books = self.books
+            books.eoi[vector] += 1
+            books.touched |= VECTOR_BIT[vector]
+        return vector
+
+    def write_icr(self, word: int) -> int:
+        """Write the ICR: ``word`` is 64 bits in x2APIC layout.
+
+        An x2APIC is written by one WRMSR, an xAPIC by ICR2 and then ICR, which cuts the
+        destination to 8 bits (R19, R30). Returns the sequence number of the write, or 0 when the
+        APIC is globally disabled: nothing is written then (R3). Raises GeneralProtection for a
+        reserved bit in x2APIC mode (R18), InvalidArgumentError beyond 64 bits, LimitReachedError
+        at MAX_UNRESOLVED_WRITES.
+        """
+        _check_bits("ICR word", word, 64)
+        if self.apic.mode is ApicMode.X2APIC:
+            return self.wrmsr(_ICR_MSR, word)
+        self.mmio_write(Register.ICR2, (word >> 32 & 0xFF) << 24)
+        return self.mmio_write(Register.ICR, word & 0xFFFFFFFF)
+
+    def self_ipi(self, vector: int) -> int:
+        """A fixed IPI to itself: SELF_IPI (R54), or the self shorthand of an xAPIC.
+
+        ``vector`` 0 to 255, else InvalidArgumentError. Returns as :meth:`write_icr`.
+        """
+        _check_bits("vector", vector, 8)
+        if self.apic.mode is ApicMode.X2APIC:
+            return self.wrmsr(_SELF_IPI_MSR, vector)
+        return self.write_icr(shorthand_word(Shorthand.SELF, vector))
+
+    def write_tpr(self, value: int) -> None:
+        """Set TPR in any mode. Raises GeneralProtection beyond 8 bits."""
+        if not 0 <= value <= 0xFF:
+            raise GeneralProtection(f"TPR: reserved bit in {value:#x}")
+        self.apic.tpr = value
+        self.changed = True
+
+    def rdmsr(self, msr: int) -> int:
+        """As :func:`mkrpc.x86.registers.rdmsr`."""
+        return registers.rdmsr(self.apic, msr)
+
+    def wrmsr(self, msr: int, value: int) -> int:
+        """As :func:`mkrpc.x86.registers.wrmsr`; returns as :meth:`write_icr`, or 0."""
+        _check_bits("MSR value", value, 64)
+        if msr in (_ICR_MSR, _SELF_IPI_MSR):
+            self._check_unresolved()
+        before = self.apic.irr, self.apic.isr
+        return self._note(before, registers.wrmsr(self.apic, msr, value))
+
+    def mmio_read(self, offset: int, size: int = 4) -> int:
+        """As :func:`mkrpc.x86.registers.mmio_read`. Raises PageFault beyond the page."""
+        _check_page(offset)
+        before = self.apic.irr, self.apic.isr
+        value = registers.mmio_read(self.apic, offset, size)
+        self._note(before, None)
+        return value
+
+    def mmio_write(self, offset: int, value: int, size: int = 4) -> int:
+        """As :func:`mkrpc.x86.registers.mmio_write`; returns as :meth:`write_icr`, or 0.
+
+        Raises PageFault beyond the page.
+        """
+        _check_page(offset)
+        _check_bits("value", value, 32)
+        if offset == Register.ICR:
+            self._check_unresolved()
+        before = self.apic.irr, self.apic.isr
+        return self._note(before, registers.mmio_write(self.apic, offset, value, size))
+
+    def load(self, address: int, size: int) -> int:
+        """From the kernel's shared memory. Raises PageFault, also when it has none."""
+        memory = self.kernel.memory
+        if memory is None:
+            raise PageFault(f"no shared memory at {address:#x}")
+        return memory.load(address, size)
+
+    def store(self, address: int, value: int, size: int) -> None:
+        """To the kernel's shared memory. Raises PageFault, also when it has none."""
+        memory = self.kernel.memory
+        if memory is None:
+            raise PageFault(f"no shared memory at {address:#x}")
+        memory.store(address, value, size)
+
+    def _check_unresolved(self) -> None:
+        if self.kernel.source.unresolved >= MAX_UNRESOLVED_WRITES:
+            raise LimitReachedError(
+                f"{MAX_UNRESOLVED_WRITES} ICR writes are unresolved",
+                advice="write less in one handler, or use a generator handler, which can wait",
+            )
+
+    def _note(self, before: tuple[int, int], write: IcrWrite | None) -> int:
+        """Book what an access did; returns the sequence number of the ICR write, 0 for none."""
+        seq = 0
+        if write is not None:
+            seq = self._book_write(write)
+        self.observe(before)
+        return seq
+
+    def _book_write(self, write: IcrWrite) -> int:
+        kernel = self.kernel
+        outcome = write.settled
+        if outcome is None and not kernel.source.may_write_without_waiting:
+            # Only one that cannot wait gets here: a handler that is a plain function.
+            outcome = Outcome.REJECTED_BACKPRESSURE
+        if outcome is None:
+            return kernel.publish_write(self.number, write.word, self.command)
+        icr = decode(write.word)
+        if icr.delivery_mode > DeliveryMode.LOWEST_PRIORITY:
+            self.core_pending = self.core_pending or outcome is Outcome.DELIVERED
+        elif outcome is Outcome.COALESCED:
+            self.books.coalesce(icr.vector)
+        return kernel.publish_settled(self.number, write.word, outcome, command=self.command)
+
+    def observe(self, before: tuple[int, int]) -> None:
+        """Book how IRR and ISR, ``before`` an access, differ from what they are now.
+
+        A bit that came was delivered (an ICR write to itself, or LVT ERROR); one that left IRR was
+        discarded; one that left ISR has ended, by EOI or because INIT or a global disable emptied
+        the ISR, after which its EOI can no longer come.
+        """
+        irr, isr = before
+        apic = self.apic
+        self.changed = True
+        if apic.lvt_delivered:
+            irr |= self.book_lvt_error()
+        if apic.irr != irr:
+            self.books.count_bits(self.books.delivered, apic.irr & ~irr)
+            self.books.count_bits(self.books.discarded, irr & ~apic.irr)
+        if apic.isr != isr:
+            self.books.count_bits(self.books.eoi, isr & ~apic.isr)
+        if apic.address_generation != self._published_generation:
+            self._published_generation = apic.address_generation
+            self.kernel.publish_address(self.number)
+
+    def book_lvt_error(self) -> int:
+        """Book interrupts that LVT ERROR raised since the last call; returns their IRR bits.
+
+        A departure in the books alone: each is booked as a self IPI of its vector, since every bit
+        that is set in an IRR has a row in the ledger, and no ICR write stands behind these.
+        """
+        bits = 0
+        for vector, count in self.apic.lvt_delivered.items():
+            new = count - self._lvt_booked.get(vector, 0)
+            if not new:
+                continue
+            assert new == 1, "one access raises it once"
+            self._lvt_booked[vector] = count
+            bits |= VECTOR_BIT[vector]
+            word = shorthand_word(Shorthand.SELF, vector)
+            self.kernel.publish_settled(self.number, word, Outcome.DELIVERED)
+        self.books.count_bits(self.books.delivered, bits)
+        return bits
+
+
+def _check_bits(what: str, value: int, bits: int) -> None:
+    if not 0 <= value < 1 << bits:
+        raise InvalidArgumentError(
+            f"{what} {value:#x} does not fit {bits} bits",
+            advice=f"give a number from 0 to {(1 << bits) - 1:#x}",
+        )
+
+
+def _check_page(offset: int) -> None:
+    if not 0 <= offset < _MMIO_PAGE:
+        raise PageFault(f"{offset:#x} is beyond the register page")

@@ -1,0 +1,232 @@
+"""What a client can ask of a kernel: one :class:`Reply` for every :class:`Command`."""
+
+import json
+from collections import deque
+from typing import TYPE_CHECKING
+
+from mkrpc.errors import (
+    ClusterStateError,
+    InvalidArgumentError,
+    LimitReachedError,
+    MkrpcError,
+)
+from mkrpc.instance.accounting import view_of
+from mkrpc.instance.instructions import WriteIcr
+from mkrpc.instance.procfs import proc_interrupts, proc_stat
+from mkrpc.link.frames import Command, CommandKind, Reply
+from mkrpc.x86.apic_base import GeneralProtection
+
+if TYPE_CHECKING:
+    from mkrpc.instance.cpu import Cpu
+    from mkrpc.instance.kernel import Kernel
+
+__all__ = [
+    "MAX_COMMAND_WRITES",
+    "MAX_LOG_REPLY_BYTES",
+    "MAX_WAITING_COMMANDS",
+    "CommandQueue",
+]
+
+MAX_COMMAND_WRITES = 10_000_000
+"""ICR writes of one WRITE_ICR; more is InvalidArgumentError."""
+
+MAX_WAITING_COMMANDS = 1024
+"""Commands that wait for the write window; one more is LimitReachedError."""
+
+MAX_LOG_REPLY_BYTES = 200 * 1024
+"""JSON of one READ_LOG; what is over is for the next one, from the last number on."""
+
+_PROC_FILES = {"interrupts": proc_interrupts, "stat": proc_stat}
+
+
+class _Waiting:
+    """A WRITE_ICR that is not done, or a FENCE behind one."""
+
+    __slots__ = ("command", "written")
+
+    def __init__(self, command: Command) -> None:
+        self.command = command
+        self.written = 0
+
+
+class CommandQueue:
+    """Executes commands in their order.
+
+    A WRITE_ICR stops at the write window and goes on when writes are resolved; further WRITE_ICR
+    and FENCE wait behind it. The others are answered at once.
+    """
+
+    __slots__ = ("_kernel", "_replies", "_waiting")
+
+    def __init__(self, kernel: "Kernel") -> None:
+        self._kernel = kernel
+        self._waiting: deque[_Waiting] = deque()
+        self._replies: list[Reply] = []
+
+    def take_replies(self) -> list[Reply]:
+        """Replies of commands that had to wait, oldest first."""
+        replies, self._replies = self._replies, []
+        return replies
+
+    def execute(self, command: Command) -> Reply | None:
+        """The reply, or None if it comes later. What is wrong is in the reply, never raised."""
+        try:
+            if command.kind in (CommandKind.WRITE_ICR, CommandKind.FENCE):
+                return self._enqueue(command)
+            return self._answer(command)
+        except MkrpcError as error:
+            return _error_reply(command, error)
+
+    def resume(self) -> None:
+        """Go on with what waits, as far as the window allows."""
+        while self._waiting:
+            reply = self._continue(self._waiting[0])
+            if reply is None:
+                return
+            self._waiting.popleft()
+            self._replies.append(reply)
+
+    def _enqueue(self, command: Command) -> Reply | None:
+        if command.kind is CommandKind.WRITE_ICR:
+            self._cpu(command)
+            if not 1 <= command.count <= MAX_COMMAND_WRITES:
+                raise InvalidArgumentError(
+                    f"{command.count} ICR writes in one command",
+                    advice=f"ask for 1 to {MAX_COMMAND_WRITES}",
+                )
+        waiting = _Waiting(command)
+        if not self._waiting:
+            reply = self._continue(waiting)
+            if reply is not None:
+                return reply
+        if len(self._waiting) >= MAX_WAITING_COMMANDS:
+            raise LimitReachedError(
+                f"{MAX_WAITING_COMMANDS} commands wait for the write window",
+                advice="wait for replies before sending more",
+            )
+        self._waiting.append(waiting)
+        return None
+
+    def _continue(self, waiting: _Waiting) -> Reply | None:
+        """Write until the count or the window is reached; None for the window."""
+        command = waiting.command
+        if command.kind is CommandKind.FENCE:
+            return Reply(command.number)
+        source = self._kernel.source
+        instruction = WriteIcr(command.word)
+        try:
+            cpu = self._cpu(command)
+            while waiting.written < command.count:
+                if not source.may_write:
+                    # R20: as if delivery status stayed busy; the CPU's programs still run.
+                    return None
+                if not cpu.execute(instruction, command=command.number):
+                    raise ClusterStateError(
+                        f"the APIC of CPU {cpu.number} is globally disabled: the write is lost",
+                        advice="set bit 11 of its IA32_APIC_BASE first",
+                    )
+                waiting.written += 1
+        except GeneralProtection as fault:
+            error = InvalidArgumentError(
+                f"#GP on CPU {command.cpu}: {fault}",
+                advice="in x2APIC mode bits 31:20, 17:16 and 13 of the ICR are reserved",
+            )
+            return _error_reply(command, error, written=waiting.written)
+        except MkrpcError as error:
+            return _error_reply(command, error, written=waiting.written)
+        return Reply(command.number, written=waiting.written)
+
+    def _answer(self, command: Command) -> Reply:
+        match command.kind:
+            case CommandKind.SET_CPU:
+                cpu = self._cpu(command)
+                _set_cpu(cpu, command.action)
+                return Reply(command.number, cpus=[view_of(cpu)])
+            case CommandKind.READ_CPU:
+                return Reply(command.number, cpus=[view_of(self._kernel.cpu(command.cpu))])
+            case CommandKind.READ_ACCOUNT:
+                last = command.cpu + command.count if command.count else len(self._kernel.cpus)
+                chosen = self._kernel.cpus[command.cpu : last]
+                return Reply(command.number, cpus=[view_of(cpu) for cpu in chosen])
+            case CommandKind.READ_LOG:
+                return Reply(command.number, text=self._log(command.count))
+            case CommandKind.READ_PROC:
+                return Reply(command.number, text=self._proc(command.action))
+            case _:
+                raise InvalidArgumentError(f"command {command.kind} does not exist")
+
+    def _cpu(self, command: Command) -> "Cpu":
+        """The CPU that is to do something. Raises NotFoundError, ClusterStateError."""
+        cpu = self._kernel.cpu(command.cpu)
+        if self._kernel.failed is not None:
+            raise ClusterStateError(
+                f"the kernel has failed: {self._kernel.failed}", advice="start the instance again"
+            )
+        return cpu
+
+    def _log(self, first: int) -> str:
+        """Records from number ``first`` on, as JSON: number, level, microseconds, CPU, text."""
+        log = self._kernel.log
+        size = 0
+        records: list[list[int | str]] = []
+        for record in log.since(first):
+            size += len(json.dumps(record)) + 2
+            if records and size > MAX_LOG_REPLY_BYTES:
+                break
+            records.append(list(record))
+        return json.dumps({"dropped": log.dropped, "records": records})
+
+    def _proc(self, path: str) -> str:
+        render = _PROC_FILES.get(path)
+        if render is None:
+            raise InvalidArgumentError(
+                f"no file {path!r} in /proc", advice=f"there are {', '.join(_PROC_FILES)}"
+            )
+        return render(self._kernel)
+
+
+def _error_reply(command: Command, error: MkrpcError, *, written: int = 0) -> Reply:
+    return Reply(
+        command.number,
+        error=str(error),
+        reason=error.reason,
+        advice=error.advice,
+        written=written,
+    )
+
+
+def _set_cpu(cpu: "Cpu", action: str) -> None:
+    """Do a space-separated list of ``if=0|1``, ``hlt=0|1``, ``tpr=N``; then the boundary.
+
+    As a debugger sets registers, whatever the CPU executes: IF changes as by POPF, without a shadow
+    (R56). Nothing is changed if one of them is wrong. Raises InvalidArgumentError, and
+    ClusterStateError on a CPU that waits for SIPI or is stopped.
+    """
+    settings = [_setting(token) for token in action.split()]
+    if not settings:
+        raise InvalidArgumentError("nothing to set", advice="give if=0, if=1, hlt=1, tpr=0x20, …")
+    cpu.assert_alive()
+    for name, value in settings:
+        if name == "if":
+            cpu.interrupts_enabled = bool(value)
+            cpu.sti_shadow = False
+        elif name == "hlt":
+            cpu.halted = bool(value)
+        else:
+            cpu.write_tpr(value)
+    cpu.changed = True
+    cpu.boundary()
+
+
+def _setting(token: str) -> tuple[str, int]:
+    name, _, text = token.partition("=")
+    limit = {"if": 1, "hlt": 1, "tpr": 0xFF}.get(name)
+    try:
+        value = int(text, 0)
+    except ValueError:
+        value = -1
+    if limit is None or not 0 <= value <= limit:
+        raise InvalidArgumentError(
+            f"{token!r} sets nothing", advice="give if=0 or 1, hlt=0 or 1, tpr=0 to 255"
+        )
+    return name, value

@@ -1,0 +1,91 @@
+"""What a kernel is made of, and its local APICs as Linux leaves them at the end of boot."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from mkrpc.errors import InvalidArgumentError
+from mkrpc.instance.printk import DEFAULT_RECORDS
+from mkrpc.link.frames import MAX_CPUS, MAX_INSTANCE_ID
+from mkrpc.x86.apic_policy import ApicPolicy
+from mkrpc.x86.apic_state import LVT_MASKED, SVR_APIC_ENABLED
+from mkrpc.x86.icr import BROADCAST, XAPIC_BROADCAST
+from mkrpc.x86.irq_vectors import ERROR_APIC_VECTOR, SPURIOUS_APIC_VECTOR
+from mkrpc.x86.lapic import ApicMode, LocalApic
+
+__all__ = ["LINUX_TPR", "KernelConfig", "booted_apic"]
+
+LINUX_TPR = 0x10
+"""What Linux leaves in TPR: vectors 0x10 to 0x1F, which belong to exceptions, stay out
+(setup_local_APIC, arch/x86/kernel/apic/apic.c; read back in the recordings)."""
+
+_FLAT_CPUS = 8
+_DEFAULT_POLICY = ApicPolicy()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelConfig:
+    """What a kernel is made of.
+
+    ``instance_id`` 0 to 511; CPU n of the kernel has ``apic_ids[n]``, 1 to 512 of them, distinct,
+    within the range of ``mode``. CPU 0 of instance 0 is the machine's boot processor.
+    ``boundary``: ``word`` takes interrupts after each accepted word, ``frame`` after a whole frame.
+    ``xapic_ldr``: ``flat`` sets LDR to 1 << APIC id for ids below 8 and 0 above, as Linux's flat
+    driver does on a machine of up to 8 CPUs numbered in order; ``zero`` leaves 0, as its "physical
+    flat" driver does. ``lvt_error`` unmasks LVT ERROR with vector 0xFE as Linux does; off by
+    default, a departure: such an interrupt has no ICR write behind it.
+
+    Raises InvalidArgumentError for values outside these ranges.
+    """
+
+    instance_id: int
+    name: str
+    apic_ids: tuple[int, ...]
+    mode: ApicMode = ApicMode.X2APIC
+    panic_on_oops: bool = False
+    printk_records: int = DEFAULT_RECORDS
+    boundary: Literal["word", "frame"] = "word"
+    apic_policy: ApicPolicy = _DEFAULT_POLICY
+    xapic_ldr: Literal["zero", "flat"] = "flat"
+    initial_tpr: int = LINUX_TPR
+    lvt_error: bool = False
+
+    def __post_init__(self) -> None:
+        limit = BROADCAST if self.mode is ApicMode.X2APIC else XAPIC_BROADCAST
+        for wrong, problem, advice in (
+            (
+                not 0 <= self.instance_id <= MAX_INSTANCE_ID,
+                f"instance id {self.instance_id}",
+                f"ids are 0 to {MAX_INSTANCE_ID}",
+            ),
+            (
+                not 1 <= len(self.apic_ids) <= MAX_CPUS,
+                f"an instance of {len(self.apic_ids)} CPUs",
+                f"give it 1 to {MAX_CPUS}",
+            ),
+            (
+                len(set(self.apic_ids)) != len(self.apic_ids),
+                "an APIC id is given twice",
+                "every CPU of the machine has its own",
+            ),
+            (
+                not all(0 <= apic_id < limit for apic_id in self.apic_ids),
+                f"an APIC id is beyond {limit - 1:#x}",
+                f"mode {self.mode.name} has ids from 0 to {limit - 1:#x}",
+            ),
+            (not 0 <= self.initial_tpr <= 0xFF, f"TPR {self.initial_tpr:#x}", "it has 8 bits"),
+        ):
+            if wrong:
+                raise InvalidArgumentError(problem, advice=advice)
+
+
+def booted_apic(config: KernelConfig, number: int) -> LocalApic:
+    """A local APIC as Linux's setup_local_APIC leaves it."""
+    apic_id = config.apic_ids[number]
+    bsp = config.instance_id == 0 and number == 0
+    apic = LocalApic(apic_id, bsp=bsp, mode=config.mode, policy=config.apic_policy)
+    if config.mode is ApicMode.XAPIC and config.xapic_ldr == "flat" and apic_id < _FLAT_CPUS:
+        apic.write_ldr(1 << apic_id << 24)
+    apic.tpr = config.initial_tpr
+    apic.write_svr(SVR_APIC_ENABLED | SPURIOUS_APIC_VECTOR)
+    apic.write_lvt("error", ERROR_APIC_VECTOR | (0 if config.lvt_error else LVT_MASKED))
+    return apic

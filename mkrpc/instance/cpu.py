@@ -1,0 +1,329 @@
+"""One emulated CPU: what its core adds to its local APIC.
+
+IF, STI shadow, NMI blocking, HLT, wait-for-SIPI; at every instruction boundary it takes what is
+deliverable. Source: SDM vol. 3, 6.7.1, 6.8, table 6-2, 8.4.2; rules R55 to R62.
+
+Departures from hardware:
+
+- An idle CPU (no program, no handler) is ``sti; hlt`` for ever. What arrives is taken at the
+  boundary after each single accepted word.
+- There is no machine check, no debug trap and no System Management Mode: an SMI is counted.
+- No firmware: a boot processor that takes an INIT restarts its program, if it had one.
+"""
+
+from typing import TYPE_CHECKING
+
+from mkrpc.errors import ClusterStateError, InvalidArgumentError
+from mkrpc.instance.apic_access import ApicAccess
+from mkrpc.instance.execution import Execution, Program, PythonExecution
+from mkrpc.instance.instructions import Instruction
+from mkrpc.outcome import Outcome
+from mkrpc.x86.apic_state import VECTOR_BIT
+from mkrpc.x86.icr import DeliveryMode, Icr
+from mkrpc.x86.irq_stat import IrqStat
+from mkrpc.x86.irq_vectors import NMI_VECTOR
+from mkrpc.x86.lapic import LocalApic
+
+if TYPE_CHECKING:
+    from mkrpc.instance.kernel import Kernel
+
+__all__ = ["MAX_TAKES_PER_BOUNDARY", "Cpu"]
+
+MAX_TAKES_PER_BOUNDARY = 1024
+"""Interrupts taken at one boundary; the rest at the CPU's next turn, so that an interrupt storm (a
+handler that rings itself) cannot hold up the other CPUs."""
+
+_TAKES = range(MAX_TAKES_PER_BOUNDARY)
+_FIXED = DeliveryMode.FIXED
+_LOWEST_PRIORITY = DeliveryMode.LOWEST_PRIORITY
+_DELIVERED = Outcome.DELIVERED
+_COALESCED = Outcome.COALESCED
+
+
+class Cpu(ApicAccess):
+    """CPU ``number`` of a kernel, with its local APIC.
+
+    Handlers and programs are given this object. They may use ``number`` (within the kernel),
+    ``apic_id`` (machine-wide), ``kernel``, ``vector`` (of the gate just entered),
+    :meth:`apic_eoi`, :meth:`write_icr`, :meth:`self_ipi`, :meth:`printk` and the register accesses.
+
+    ``interrupts_enabled`` is IF. ``halted``: HLT was executed and nothing has woken the CPU since.
+    ``stopped``: for good, by a panic or the reboot vector; only INIT brings it back. ``boots``
+    counts restarts by SIPI, ``smi_count`` SMIs. ``multikernel_count`` counts runs of
+    sysvec_multikernel, which ``irq_stat.irq_call_count`` shares with function calls.
+    """
+
+    __slots__ = (
+        "_python",
+        "boots",
+        "execution",
+        "halted",
+        "idt",
+        "interrupts_enabled",
+        "irq_stat",
+        "multikernel_count",
+        "program",
+        "smi_count",
+        "sti_shadow",
+        "stopped",
+        "vector",
+    )
+
+    def __init__(self, kernel: "Kernel", number: int, apic: LocalApic) -> None:
+        super().__init__(kernel, number, apic)
+        self.idt = kernel.idt
+        self._python = PythonExecution(self)
+        self.execution: Execution = self._python
+        self.interrupts_enabled = True
+        self.sti_shadow = False
+        self.halted = False
+        self.stopped = False
+        self.program: Program | None = None
+        self.vector = 0
+        self.boots = 0
+        self.smi_count = 0
+        self.irq_stat = IrqStat()
+        self.multikernel_count = 0
+
+    def __repr__(self) -> str:
+        return f"<Cpu {self.number} apic_id={self.apic_id:#x} {self.activity}>"
+
+    @property
+    def wait_for_sipi(self) -> bool:
+        """Has it taken an INIT, and no SIPI since?"""
+        return self.apic.wait_for_sipi
+
+    @property
+    def activity(self) -> str:
+        """``running``, ``idle``, ``halted`` or ``wait-for-sipi``.
+
+        ``idle``: nothing to run, IF = 1. ``halted``: HLT executed by a program or a command, or
+        stopped for good. Without a program, with IF = 0 and not halted it counts as ``running``:
+        whoever disabled interrupts is holding the CPU.
+        """
+        if self.apic.wait_for_sipi:
+            return "wait-for-sipi"
+        if self.halted:
+            return "halted"
+        return "running" if self.execution.busy or not self.interrupts_enabled else "idle"
+
+    # Arrival.
+
+    def accept(self, icr: Icr) -> Outcome:
+        """One leg arrives: into the local APIC and into the books. Takes nothing yet."""
+        apic = self.apic
+        self.changed = True
+        mode = icr.delivery_mode
+        if mode is _FIXED or mode is _LOWEST_PRIORITY:
+            vector = icr.vector
+            outcome = apic.accept_fixed(vector)
+            if outcome is _DELIVERED:
+                books = self.books
+                books.delivered[vector] += 1
+                books.touched |= VECTOR_BIT[vector]
+            elif outcome is _COALESCED:
+                self.books.coalesce(vector)
+            elif apic.lvt_delivered:
+                self.book_lvt_error()
+            return outcome
+        outcome = apic.accept(icr)
+        self.core_pending = self.core_pending or outcome is _DELIVERED
+        return outcome
+
+    # Boundaries.
+
+    def boundary(self) -> None:
+        """Take what is deliverable, in R55 order, until nothing is or the limit is reached."""
+        apic = self.apic
+        for _ in _TAKES:
+            if self.sti_shadow:
+                # R57: NMI and SMI wait for the instruction after STI too.
+                return
+            if self.core_pending and self._take_core_event():
+                continue
+            if not self.interrupts_enabled or apic.highest_deliverable() < 0:
+                return
+            self._take_maskable()
+        self.kernel.schedule(self)
+
+    def step(self) -> None:
+        """One instruction, if there is one to run, and the boundary after it."""
+        if not self.halted and not self.apic.wait_for_sipi and self.execution.runnable:
+            self.changed = True
+            shadow = self.sti_shadow
+            if self.execution.run() and shadow:
+                self.sti_shadow = False
+        self.boundary()
+
+    @property
+    def runnable(self) -> bool:
+        """Would :meth:`step` make progress?"""
+        if not self.halted and not self.apic.wait_for_sipi and self.execution.runnable:
+            return True
+        if self.sti_shadow:
+            return False
+        if self.core_pending and self._core_event_ready():
+            return True
+        return self.interrupts_enabled and self.apic.highest_deliverable() >= 0
+
+    def _take_maskable(self) -> None:
+        """R45, R56. Waking from HLT: the handler returns to after the HLT (R59)."""
+        vector = self.apic.acknowledge()
+        books = self.books
+        books.handled[vector] += 1
+        books.touched |= VECTOR_BIT[vector]
+        self.halted = False
+        self.interrupts_enabled = False
+        self.vector = vector
+        self.execution.enter(vector, interrupts_enabled=True)
+
+    def _core_event_ready(self) -> bool:
+        apic = self.apic
+        if apic.smi_latched or apic.init_latched:
+            return True
+        if apic.wait_for_sipi:
+            return apic.sipi_vector is not None
+        return bool(apic.nmi_latched) and not apic.nmi_in_service and not self.stopped
+
+    def _take_core_event(self) -> bool:
+        """The first of SMI, INIT, SIPI, NMI that is not blocked (R36, R55, R58); False if none."""
+        apic = self.apic
+        if not self._core_event_ready():
+            self.core_pending = apic.core_event
+            return False
+        self.changed = True
+        if apic.smi_latched:
+            apic.smi_latched -= 1
+            self.smi_count += 1
+            # A stopped CPU sits in a loop around its HLT.
+            self.halted = self.stopped
+        elif apic.init_latched:
+            self._take_init()
+        elif apic.wait_for_sipi:
+            self._take_sipi()
+        else:
+            apic.nmi_latched -= 1
+            apic.nmi_in_service = True
+            interrupts_enabled, self.interrupts_enabled = self.interrupts_enabled, False
+            self.halted = False
+            self.vector = NMI_VECTOR
+            self.execution.enter(NMI_VECTOR, interrupts_enabled=interrupts_enabled)
+        return True
+
+    def iret(self, *, interrupts_enabled: bool) -> None:
+        """The end of a handler: IF as saved, without a shadow (R56); NMIs unblocked (R58)."""
+        self.interrupts_enabled = interrupts_enabled
+        self.apic.nmi_in_service = False
+
+    def _take_init(self) -> None:
+        """R9, R10: an AP waits for SIPI; the BSP starts over at the reset vector.
+
+        There is no firmware behind the reset vector here: the BSP's program begins again, IF = 0
+        and APIC software-disabled; without a program the CPU is held there.
+        """
+        apic = self.apic
+        before = apic.irr, apic.isr
+        self.execution.reset()
+        apic.init()
+        self.interrupts_enabled = False
+        self.sti_shadow = False
+        self.halted = False
+        self.stopped = False
+        if not apic.bsp:
+            apic.wait_for_sipi = True
+            self.program = None
+        elif self.program is not None:
+            self._restart(self.program)
+        self.observe(before)
+
+    def _take_sipi(self) -> None:
+        """R36: out of wait-for-SIPI with IF = 0. What runs then is ``kernel.on_startup``'s answer;
+        without one the CPU halts, software-disabled as INIT left it."""
+        apic = self.apic
+        vector = apic.sipi_vector
+        assert vector is not None
+        apic.sipi_vector = None
+        apic.wait_for_sipi = False
+        self.boots += 1
+        self.halted = True
+        program = self.kernel.on_startup(self, vector)
+        if program is not None:
+            self.halted = False
+            self._restart(program)
+
+    def _restart(self, program: Program) -> None:
+        """Start a program where nobody waits for the error of a wrong one: that is an oops."""
+        try:
+            self.start(program)
+        except Exception as error:  # noqa: BLE001 - the program's own code runs in here
+            self.kernel.oops(self, error, vector=None)
+
+    # What programs, handlers and commands do.
+
+    def start(self, program: Program) -> None:
+        """Run a program from its beginning. Raises as ``PythonExecution.start``, and
+        ClusterStateError on a CPU that waits for SIPI or is stopped."""
+        self.assert_alive()
+        self._python.start(program)
+        self.program = program
+        self.changed = True
+
+    def perform(self, instruction: Instruction) -> object:
+        """Execute one instruction, without the boundary after it. Faults are raised."""
+        self.changed = True
+        return instruction.execute(self)
+
+    def execute(self, instruction: Instruction, *, command: int = 0) -> object:
+        """Execute one instruction from outside, as if a task did it, and the boundary after it.
+
+        On an idle CPU it runs in place of the idle task, and an STI shadow lasts until the next
+        instruction from outside. Between two instructions of a program it leaves the program's
+        STI shadow alone. A CPU halted with IF = 1 executes it and stays halted; after a
+        :class:`Hlt` it stays so until something wakes it, and then is what it was before.
+        ``command`` is the number of the request behind it, for the ICR writes that it makes.
+
+        Raises ClusterStateError when the CPU cannot execute: it waits for SIPI, is stopped, or is
+        halted with IF = 0. Raises GeneralProtection or PageFault as the instruction does.
+        """
+        self.assert_can_execute()
+        shadow, self.sti_shadow = self.sti_shadow and self.execution.busy, False
+        self.command = command
+        try:
+            return self.perform(instruction)
+        finally:
+            self.command = 0
+            self.sti_shadow = self.sti_shadow or shadow
+            self.boundary()
+
+    def assert_alive(self) -> None:
+        """Raise ClusterStateError if it waits for SIPI or is stopped for good."""
+        if self.apic.wait_for_sipi or self.stopped:
+            raise ClusterStateError(
+                f"CPU {self.number} {'is stopped' if self.stopped else 'waits for SIPI'} and "
+                "executes nothing",
+                advice="send it INIT and SIPI first",
+            )
+
+    def assert_can_execute(self) -> None:
+        """Raise ClusterStateError if :meth:`execute` would."""
+        self.assert_alive()
+        if self.halted and not self.interrupts_enabled:
+            raise ClusterStateError(
+                f"CPU {self.number} is halted with interrupts disabled and executes nothing",
+                advice="wake it with hlt=0, or with an NMI",
+            )
+
+    def printk(self, text: str, level: int = 6) -> None:
+        """A line into the kernel's log; ``level`` 0 to 7."""
+        if not 0 <= level <= 7:
+            raise InvalidArgumentError(f"log level {level}", advice="levels are 0 to 7")
+        self.kernel.log.emit(level, text, self.number)
+
+    def stop(self) -> None:
+        """For good, as after a panic: everything dropped, IF = 0, halted. Only INIT ends it."""
+        self.stopped = True
+        self.halted = True
+        self.interrupts_enabled = False
+        self.sti_shadow = False
+        self.changed = True
+        self.execution.reset()

@@ -1,0 +1,312 @@
+"""One kernel instance as a pure object: its CPUs, their log, and the ICR writes that leave it.
+
+It is driven by :mod:`mkrpc.instance.attachment` over a link, or directly by the simulator and by
+tests. Time is an argument (``now_us``); nothing here waits or does I/O.
+"""
+
+import traceback
+from collections.abc import Callable, Generator
+
+from mkrpc.errors import (
+    AlreadyExistsError,
+    ClusterStateError,
+    InvalidArgumentError,
+    LimitReachedError,
+    NotFoundError,
+)
+from mkrpc.instance.commands import CommandQueue
+from mkrpc.instance.config import LINUX_TPR, KernelConfig, booted_apic
+from mkrpc.instance.cpu import Cpu
+from mkrpc.instance.execution import Body, Handler, Program
+from mkrpc.instance.memory import SharedMemory
+from mkrpc.instance.printk import (
+    KERN_ALERT,
+    KERN_EMERG,
+    KERN_INFO,
+    Printk,
+    Ratelimit,
+)
+from mkrpc.instance.sysvec import install_default_idt
+from mkrpc.link.frames import (
+    MAX_FRAME_WORDS,
+    Command,
+    CpuAddress,
+    Reply,
+    SettledWrite,
+    Writes,
+)
+from mkrpc.link.source import SourceWindow
+from mkrpc.outcome import Outcome
+from mkrpc.x86.icr import decode
+
+__all__ = [
+    "INCARNATION_BYTES",
+    "LINUX_TPR",
+    "MAX_HANDLERS",
+    "OOPS_TRACE_LINES",
+    "Kernel",
+    "KernelConfig",
+    "Startup",
+]
+
+INCARNATION_BYTES = 16
+MAX_HANDLERS = 64
+"""Handlers registered for the multikernel interrupt; one more is LimitReachedError."""
+
+OOPS_TRACE_LINES = 16
+"""Innermost frames of the call trace that an oops prints."""
+
+Startup = Callable[[Cpu, int], Program | None]
+"""What a CPU runs after SIPI, by its vector; None: it halts with IF = 0 and its APIC disabled."""
+
+
+class Kernel:
+    """A booted kernel: every CPU idle, IF = 1, its APIC software-enabled as Linux leaves it.
+
+    ``incarnation``: 16 random bytes, never reused. ``now_us``: microseconds since boot.
+    ``events``: ICR writes and changes of address in program order, for the link to take.
+    ``failed``: None, or the line with which it panicked. ``on_startup``: what a CPU runs after
+    SIPI. ``oops_count``, ``irq_err_count``: of all CPUs.
+    """
+
+    def __init__(
+        self,
+        config: KernelConfig,
+        *,
+        incarnation: bytes,
+        now_us: Callable[[], int],
+        memory: SharedMemory | None = None,
+    ) -> None:
+        if len(incarnation) != INCARNATION_BYTES:
+            raise InvalidArgumentError(
+                f"an incarnation of {len(incarnation)} bytes",
+                advice=f"draw {INCARNATION_BYTES} random bytes",
+            )
+        self.config = config
+        self.incarnation = incarnation
+        self.now_us = now_us
+        self.memory = memory
+        self.log = Printk(records=config.printk_records, now_us=now_us)
+        self.idt = install_default_idt()
+        self.source = SourceWindow()
+        self.events: list[Writes | SettledWrite | CpuAddress] = []
+        self.failed: str | None = None
+        self.oops_count = 0
+        self.irq_err_count = 0
+        self.no_irq_handler_limit = Ratelimit()
+        self.on_startup: Startup = lambda cpu, vector: None
+        self.handlers: tuple[Handler, ...] = ()
+        self.cpus = tuple(
+            Cpu(self, number, booted_apic(config, number)) for number in range(len(config.apic_ids))
+        )
+        self._commands = CommandQueue(self)
+        self._settles_by_word = config.boundary == "word"
+        self._unsettled: dict[int, Cpu] = {}
+        self._scheduled: dict[int, Cpu] = {}
+
+    # What runs on it.
+
+    def cpu(self, number: int) -> Cpu:
+        """CPU by its number in this kernel. Raises NotFoundError."""
+        if not 0 <= number < len(self.cpus):
+            raise NotFoundError(
+                f"instance {self.config.instance_id} has no CPU {number}",
+                advice=f"it has CPUs 0 to {len(self.cpus) - 1}",
+            )
+        return self.cpus[number]
+
+    def register_handler(self, handler: Handler) -> None:
+        """Call ``handler(cpu)`` at every multikernel interrupt, after those registered before.
+
+        Raises InvalidArgumentError for what cannot be called with a CPU, AlreadyExistsError,
+        LimitReachedError at MAX_HANDLERS.
+        """
+        if not callable(handler):
+            raise InvalidArgumentError(
+                f"{handler!r} is no handler",
+                advice="give a function or a generator function of one argument, the CPU",
+            )
+        if handler in self.handlers:
+            raise AlreadyExistsError(f"{handler!r} is registered already")
+        if len(self.handlers) >= MAX_HANDLERS:
+            raise LimitReachedError(f"{MAX_HANDLERS} handlers are registered")
+        self.handlers = (*self.handlers, handler)
+
+    def unregister_handler(self, handler: Handler) -> None:
+        """Call it no longer. Raises NotFoundError."""
+        if handler not in self.handlers:
+            raise NotFoundError(f"{handler!r} is not registered")
+        self.handlers = tuple(known for known in self.handlers if known != handler)
+
+    def start_program(self, cpu: int, program: Program) -> None:
+        """Run ``program(cpu)``, a generator function, on a CPU.
+
+        Raises NotFoundError, AlreadyExistsError (a program runs there), InvalidArgumentError (no
+        generator function), ClusterStateError (waiting for SIPI, stopped, or the kernel failed).
+        """
+        if self.failed is not None:
+            raise ClusterStateError(f"the kernel has failed: {self.failed}")
+        self.cpu(cpu).start(program)
+
+    def generic_multikernel_interrupt(self, cpu: Cpu) -> Body | None:
+        """The patch's own line, then the registered handlers in order.
+
+        Returns the rest of the work as a generator if one of the handlers is a generator function.
+        """
+        self.log.emit(KERN_INFO, "Multikernel interrupt", cpu.number)
+        handlers = self.handlers
+        for index, handler in enumerate(handlers):
+            body = handler(cpu)
+            if body is not None and isinstance(body, Generator):
+                return _run_handlers(cpu, body, handlers[index + 1 :])
+        return None
+
+    # Arrival and turns.
+
+    def accept(self, cpu: int, word: int) -> Outcome:
+        """One leg (x2APIC layout) arrives at a CPU, which then takes what it can.
+
+        A CPU number that does not exist is REJECTED_MALFORMED.
+        """
+        if not 0 <= cpu < len(self.cpus):
+            return Outcome.REJECTED_MALFORMED
+        target = self.cpus[cpu]
+        outcome = target.accept(decode(word))
+        if self._settles_by_word:
+            target.boundary()
+        else:
+            self._unsettled[cpu] = target
+        return outcome
+
+    def settle_frame(self) -> None:
+        """The end of a frame; with ``boundary="frame"`` CPUs take their interrupts here."""
+        unsettled, self._unsettled = self._unsettled, {}
+        for cpu in unsettled.values():
+            cpu.boundary()
+
+    def schedule(self, cpu: Cpu) -> None:
+        """The CPU may have something to run: a program, a handler, interrupts left over."""
+        self._scheduled[cpu.number] = cpu
+
+    @property
+    def runnable(self) -> bool:
+        """Would :meth:`advance` make progress?"""
+        return any(cpu.runnable for cpu in self._scheduled.values())
+
+    def advance(self, budget: int) -> int:
+        """Run CPUs in turn, one instruction boundary each, ``budget`` boundaries at most.
+
+        Returns how many were run; 0: nobody can, all idle, halted, or waiting for the window.
+        """
+        ran = 0
+        progress = True
+        while progress and ran < budget:
+            progress = False
+            for number, cpu in list(self._scheduled.items()):
+                if ran >= budget:
+                    break
+                del self._scheduled[number]  # to the end of the queue, if it stays in it
+                if cpu.runnable:
+                    cpu.step()
+                    ran += 1
+                    progress = True
+                if cpu.execution.busy or cpu.runnable:
+                    self._scheduled[number] = cpu
+        return ran
+
+    # Commands.
+
+    def execute(self, command: Command) -> Reply | None:
+        """Do what a client asks; None when the reply comes later, through :meth:`take_replies`."""
+        return self._commands.execute(command)
+
+    def resume_commands(self) -> None:
+        """Go on with commands that waited for the write window."""
+        self._commands.resume()
+
+    def take_replies(self) -> list[Reply]:
+        """Replies that were due later, oldest first."""
+        return self._commands.take_replies()
+
+    # What leaves it.
+
+    def publish_write(self, cpu: int, word: int, command: int) -> int:
+        """Number an ICR write that has to travel and queue it for the link."""
+        seq = self.source.next_seq()
+        last = self.events[-1] if self.events else None
+        if (
+            isinstance(last, Writes)
+            and last.cpu == cpu
+            and last.command == command
+            and len(last.words) < MAX_FRAME_WORDS
+        ):
+            assert last.first_seq + len(last.words) == seq
+            last.words.append(word)
+        else:
+            self.events.append(Writes(cpu, seq, [word], command))
+        return seq
+
+    def publish_settled(self, cpu: int, word: int, outcome: Outcome, *, command: int = 0) -> int:
+        """Number an ICR write that was settled inside its APIC and queue it for the link."""
+        seq = self.source.next_seq()
+        self.events.append(SettledWrite(cpu, seq, word, outcome, command))
+        return seq
+
+    def publish_address(self, cpu: int) -> None:
+        """Queue what the interconnect must know to route to a CPU."""
+        self.events.append(self.address_of(cpu))
+
+    def address_of(self, cpu: int) -> CpuAddress:
+        """The routing registers of a CPU as they are now."""
+        address = self.cpus[cpu].apic.address
+        return CpuAddress(
+            cpu=cpu,
+            apic_id=address.initial_id,
+            mode=int(address.mode),
+            xapic_id=address.xapic_id,
+            ldr=address.ldr,
+            dfr=address.dfr,
+        )
+
+    # What goes wrong in it.
+
+    def oops(self, cpu: Cpu, error: BaseException, *, vector: int | None) -> None:
+        """A handler (of ``vector``) or a program (None) raised: trace, count, perhaps panic.
+
+        Text after the fashion of arch/x86/kernel/dumpstack.c; the trace is Python's, innermost
+        frame first.
+        """
+        self.oops_count += 1
+        where = "program" if vector is None else f"interrupt {vector:#04x}"
+        message, _, _ = str(error).partition("\n")
+        self.log.emit(
+            KERN_ALERT, f"Oops: {type(error).__name__}: {message} [#{self.oops_count}]", cpu.number
+        )
+        self.log.emit(
+            KERN_ALERT,
+            f"CPU: {cpu.number} APIC: {cpu.apic_id:#x} Comm: {self.config.name} ({where})",
+            cpu.number,
+        )
+        self.log.emit(KERN_ALERT, "Call Trace:", cpu.number)
+        frames = traceback.extract_tb(error.__traceback__)
+        for frame in reversed(frames[-OOPS_TRACE_LINES:]):
+            self.log.emit(KERN_ALERT, f" {frame.name} {frame.filename}:{frame.lineno}", cpu.number)
+        self.log.emit(KERN_ALERT, "---[ end trace ]---", cpu.number)
+        if self.config.panic_on_oops:
+            self.panic(cpu, "Fatal exception" + ("" if vector is None else " in interrupt"))
+
+    def panic(self, cpu: Cpu, reason: str) -> None:
+        """Fail: every CPU stops for good. Their APICs still accept; nobody takes."""
+        self.failed = f"Kernel panic - not syncing: {reason}"
+        self.log.emit(KERN_EMERG, self.failed, cpu.number)
+        for each in self.cpus:
+            each.stop()
+
+
+def _run_handlers(cpu: Cpu, body: Body, others: tuple[Handler, ...]) -> Body:
+    """The rest of a multikernel interrupt of which a generator handler is a part."""
+    yield from body
+    for handler in others:
+        following = handler(cpu)
+        if isinstance(following, Generator):
+            yield from following

@@ -1,0 +1,139 @@
+"""The printk ring of one kernel, and the form in which dmesg shows it.
+
+Source: kernel/printk (record layout ``<level>[seconds.microseconds] text``), lib/ratelimit.c (10
+messages in 5 s); the texts recorded with the kernel patch.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from itertools import islice
+from typing import NamedTuple
+
+from mkrpc.errors import InvalidArgumentError
+
+__all__ = [
+    "DEFAULT_RECORDS",
+    "KERN_ALERT",
+    "KERN_EMERG",
+    "KERN_INFO",
+    "KERN_WARNING",
+    "LOG_LINE_MAX",
+    "LogRecord",
+    "Printk",
+    "Ratelimit",
+    "format_dmesg",
+    "format_record",
+]
+
+KERN_EMERG = 0
+KERN_ALERT = 1
+KERN_WARNING = 4
+KERN_INFO = 6
+_LEVELS = 8
+
+DEFAULT_RECORDS = 4096
+"""Records that a ring holds unless told otherwise; beyond, the oldest is overwritten."""
+
+LOG_LINE_MAX = 992
+"""Characters of one record; the rest of a longer line is cut off (LOG_LINE_MAX in Linux)."""
+
+_MICROSECONDS = 1_000_000
+
+
+class LogRecord(NamedTuple):
+    """One line of the log.
+
+    ``number`` counts from 1 and is never reused; ``level`` 0 (emergency) to 7 (debug);
+    ``time_us`` on the kernel's clock; ``cpu`` is the number within the kernel.
+    """
+
+    number: int
+    level: int
+    time_us: int
+    cpu: int
+    text: str
+
+
+class Printk:
+    """A bounded ring of records; the oldest are overwritten and counted in :attr:`dropped`.
+
+    ``now_us`` is the kernel's clock in microseconds since its boot.
+    """
+
+    __slots__ = ("_now_us", "_ring", "_written")
+
+    def __init__(self, *, records: int = DEFAULT_RECORDS, now_us: Callable[[], int]) -> None:
+        if records < 1:
+            raise InvalidArgumentError(
+                f"a log of {records} records", advice="a log has at least one record"
+            )
+        self._ring: deque[tuple[int, int, int, int, str]] = deque(maxlen=records)
+        self._now_us = now_us
+        self._written = 0
+
+    def __len__(self) -> int:
+        return len(self._ring)
+
+    @property
+    def written(self) -> int:
+        """How many records there have ever been: the number of the newest."""
+        return self._written
+
+    @property
+    def dropped(self) -> int:
+        """How many records were overwritten."""
+        return self._written - len(self._ring)
+
+    def emit(self, level: int, text: str, cpu: int) -> None:
+        """Append ``text``, one record a line; ``level`` 0 to 7."""
+        assert 0 <= level < _LEVELS, level
+        now_us = self._now_us()
+        for line in text.split("\n") if "\n" in text else (text,):
+            self._written += 1
+            # A plain tuple: this is on the way of every interrupt, reading is not.
+            self._ring.append((self._written, level, now_us, cpu, line[:LOG_LINE_MAX]))
+
+    def since(self, number: int) -> list[LogRecord]:
+        """All records that are still there from ``number`` on, oldest first."""
+        skipped = max(0, number - self.dropped - 1)
+        return [LogRecord(*entry) for entry in islice(self._ring, skipped, None)]
+
+
+class Ratelimit:
+    """``burst`` messages every ``interval_us``; the rest are counted, not printed."""
+
+    __slots__ = ("_begin_us", "_burst", "_interval_us", "_missed", "_printed")
+
+    def __init__(self, *, interval_us: int = 5 * _MICROSECONDS, burst: int = 10) -> None:
+        self._interval_us = interval_us
+        self._burst = burst
+        self._begin_us: int | None = None
+        self._printed = 0
+        self._missed = 0
+
+    def allows(self, now_us: int) -> tuple[bool, int]:
+        """May a message be printed now, and how many were suppressed in the interval before?
+
+        The second number is other than 0 once, with the first message of a new interval.
+        """
+        missed = 0
+        if self._begin_us is None or now_us >= self._begin_us + self._interval_us:
+            missed, self._missed = self._missed, 0
+            self._begin_us = now_us
+            self._printed = 0
+        if self._printed < self._burst:
+            self._printed += 1
+            return True, missed
+        self._missed += 1
+        return False, missed
+
+
+def format_dmesg(record: LogRecord) -> str:
+    """``[    1.374792] Multikernel interrupt``, as dmesg prints it."""
+    seconds, microseconds = divmod(record.time_us, _MICROSECONDS)
+    return f"[{seconds:5d}.{microseconds:06d}] {record.text}"
+
+
+def format_record(record: LogRecord) -> str:
+    """``<6>[    1.374792] Multikernel interrupt``, as ``dmesg --raw`` prints it."""
+    return f"<{record.level}>{format_dmesg(record)}"

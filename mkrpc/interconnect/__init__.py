@@ -1,0 +1,1 @@
+"""The machine's interconnect: routes every ICR write and keeps the books."""

@@ -1,0 +1,131 @@
+"""What the bus knows, as the messages of the Control service."""
+
+from collections import Counter
+
+from mkrpc.codec import cpu_account_to_pb, cpu_address_to_pb
+from mkrpc.interconnect.apic_bus import ApicBus
+from mkrpc.interconnect.hosts import HostedProcess, HostRegistry
+from mkrpc.interconnect.ledger import Party, Row, Totals
+from mkrpc.interconnect.registry import InstanceRecord
+from mkrpc.interconnect.tally import Tally
+from mkrpc.v1 import control_pb2 as pb
+from mkrpc.v1 import types_pb2 as types
+
+__all__ = ["cluster_to_pb", "ledger_to_pb", "legs_to_pb"]
+
+
+def legs_to_pb(tally: Tally) -> list[pb.LegCount]:
+    """The legs of a request, in the order in which their kinds were first seen."""
+    return [
+        pb.LegCount(
+            apic_id=apic_id,
+            instance_id=instance_id,
+            outcome=int(outcome),  # type: ignore[arg-type]
+            count=count,
+        )
+        for (apic_id, instance_id, outcome), count in tally.legs.items()
+    ]
+
+
+def cluster_to_pb(
+    bus: ApicBus, hosts: HostRegistry, *, address: str, interconnect_pid: int
+) -> pb.GetClusterResponse:
+    """Every instance: those that ever attached, and those that a host agent could start."""
+    response = pb.GetClusterResponse(
+        address=address,
+        epoch=bus.epoch,
+        interconnect_pid=interconnect_pid,
+        policy=bus.policy.name,
+    )
+    records = {record.instance_id: record for record in bus.instances()}
+    for instance_id in sorted(records.keys() | hosts.processes.keys()):
+        record, process = records.get(instance_id), hosts.processes.get(instance_id)
+        if record is not None:
+            response.instances.append(_instance(bus, record, process))
+        elif process is not None:
+            response.instances.append(_unseen(process))
+    return response
+
+
+def _instance(bus: ApicBus, record: InstanceRecord, process: HostedProcess | None) -> pb.Instance:
+    instance = pb.Instance(
+        id=record.instance_id,
+        name=record.name,
+        incarnation=record.incarnation,
+        pid=record.pid,
+        detail=record.reason,
+        incarnations=record.incarnations,
+    )
+    row = bus.mirror.row(record.incarnation)
+    accounts = row.accounts() if row is not None else []
+    for address, account in zip(record.cpus, accounts, strict=False):
+        instance.cpus.add(address=cpu_address_to_pb(address), account=cpu_account_to_pb(account))
+    if record.attached:
+        instance.state = pb.INSTANCE_STATE_ACTIVE
+        return instance
+    left_cleanly = record.reason.startswith("left:")
+    if process is not None and not process.running and process.pid == record.pid:
+        instance.detail = f"{record.reason}; {_ending(process.exit_code)}"
+        left_cleanly = left_cleanly and process.exit_code == 0
+    instance.state = pb.INSTANCE_STATE_LOADED if left_cleanly else pb.INSTANCE_STATE_FAILED
+    return instance
+
+
+def _unseen(process: HostedProcess) -> pb.Instance:
+    """An instance that a host agent knows and that never attached."""
+    failed = process.pid != 0 and not process.running
+    return pb.Instance(
+        id=process.instance_id,
+        name=process.name,
+        state=pb.INSTANCE_STATE_FAILED if failed else pb.INSTANCE_STATE_LOADED,
+        pid=process.pid,
+        detail=_ending(process.exit_code) if failed else "not attached yet",
+    )
+
+
+def _ending(exit_code: int) -> str:
+    return f"ended by signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"
+
+
+def ledger_to_pb(bus: ApicBus, *, totals_only: bool) -> pb.GetLedgerResponse:
+    """The books, row by row, with what does not balance."""
+    discrepancies = bus.balance()
+    response = pb.GetLedgerResponse(
+        balanced=not discrepancies,
+        totals=_totals(bus.totals()),
+        discrepancies=discrepancies,
+    )
+    if totals_only:
+        return response
+    in_flight: Counter[Row] = Counter()
+    for session in bus.sessions():
+        session.legs.count_by_row(in_flight)
+    for row in bus.ledger:
+        totals = Totals.of([row], in_flight=in_flight[row])
+        message = response.rows.add(
+            source=_party(row.key.source),
+            delivery_mode=row.key.mode.name.lower(),
+            vector=row.key.vector,
+            totals=_totals(totals),
+        )
+        if row.key.destination is not None:
+            message.destination.CopyFrom(_party(row.key.destination))
+            message.destination.apic_id = row.key.apic_id
+        for outcome, count in row.outcomes.items():
+            message.outcomes.add(outcome=types.Outcome.ValueType(outcome), count=count)
+    return response
+
+
+def _totals(totals: Totals) -> pb.LedgerTotals:
+    return pb.LedgerTotals(
+        written=totals.written,
+        delivered=totals.delivered,
+        coalesced=totals.coalesced,
+        rejected=totals.rejected,
+        lost=totals.lost,
+        in_flight=totals.in_flight,
+    )
+
+
+def _party(party: Party) -> pb.LedgerParty:
+    return pb.LedgerParty(instance_id=party.instance_id, name=party.name, identity=party.identity)

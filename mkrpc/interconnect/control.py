@@ -1,0 +1,263 @@
+"""The Control service: decode, ask the bus, encode. No rule of the machine lives here.
+
+Errors are raised as :class:`MkrpcError`; the transport's guard gives them to the client as a gRPC
+status with google.rpc.ErrorInfo.
+"""
+
+import asyncio
+import json
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeAlias
+
+import grpc
+
+from mkrpc.codec import cpu_account_to_pb, cpu_view_to_pb
+from mkrpc.errors import InvalidArgumentError, error_for_reason
+from mkrpc.frame_codec import IDENTITY_BYTES
+from mkrpc.interconnect.answers import cluster_to_pb, ledger_to_pb, legs_to_pb
+from mkrpc.interconnect.apic_bus import ApicBus
+from mkrpc.interconnect.hosts import HostRegistry
+from mkrpc.interconnect.requests import checked_count, cpu_action, icr_from_request, known_instance
+from mkrpc.interconnect.tally import Tally
+from mkrpc.interconnect.watch import EventHub
+from mkrpc.link.frames import CommandKind, Reply
+from mkrpc.v1 import control_pb2 as pb
+from mkrpc.v1 import control_pb2_grpc
+
+__all__ = ["ControlService"]
+
+MAX_QUIESCE_ROUNDS = 10_000
+"""Rounds of fences before a machine that rings itself for ever is reported as never quiet."""
+
+VIEWS_PER_REPLY = 64
+"""CPUs whose accounts fit one frame together."""
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+
+class ControlService(control_pb2_grpc.ControlServicer):
+    """Serves clients from the bus. ``drain`` sends whatever a request has caused."""
+
+    def __init__(
+        self,
+        bus: ApicBus,
+        *,
+        drain: Callable[[], None],
+        hosts: HostRegistry,
+        events: EventHub,
+        address: str,
+    ) -> None:
+        self._bus = bus
+        self._drain = drain
+        self._hosts = hosts
+        self._events = events
+        self._address = address
+
+    async def GetCluster(  # noqa: N802 - gRPC's spelling
+        self, request: pb.GetClusterRequest, context: Context
+    ) -> pb.GetClusterResponse:
+        """Every instance, as last reported."""
+        return cluster_to_pb(
+            self._bus, self._hosts, address=self._address, interconnect_pid=os.getpid()
+        )
+
+    async def Inject(self, request: pb.InjectRequest, context: Context) -> pb.InjectResponse:  # noqa: N802
+        """Inject as an external agent."""
+        word = icr_from_request(request, self._first_cpu)
+        count = checked_count(request.count)
+        client_id, first_seq = request.client_id, request.first_seq
+        at_least_once = not client_id
+        if at_least_once:
+            client_id, first_seq = secrets.token_bytes(IDENTITY_BYTES), 1
+        elif len(client_id) != IDENTITY_BYTES or first_seq == 0:
+            raise InvalidArgumentError(
+                f"a client id of {len(client_id)} bytes with sequence number {first_seq}",
+                advice=f"a client id has {IDENTITY_BYTES} bytes and numbers start at 1",
+            )
+        waiter = _Waiter()
+        tally = self._bus.inject(
+            client_id=client_id,
+            first_seq=first_seq,
+            word=word,
+            count=count,
+            resolved_below=request.resolved_below if not at_least_once else 1,
+            on_done=waiter.done,
+        )
+        self._drain()
+        tally = await waiter.wait(tally)
+        return pb.InjectResponse(
+            written=tally.written,
+            legs=legs_to_pb(tally),
+            at_least_once=at_least_once,
+            repeated_call=tally.repeated,
+        )
+
+    async def WriteIcr(self, request: pb.WriteIcrRequest, context: Context) -> pb.WriteIcrResponse:  # noqa: N802
+        """Ask a CPU to write its ICR."""
+        word = icr_from_request(request, self._first_cpu)
+        waiter = _Waiter()
+        tally = self._bus.write_icr(
+            apic_id=request.apic_id,
+            word=word,
+            count=checked_count(request.count),
+            on_done=waiter.done,
+        )
+        self._drain()
+        tally = await waiter.wait(tally)
+        return pb.WriteIcrResponse(written=tally.written, legs=legs_to_pb(tally))
+
+    async def SetCpu(self, request: pb.SetCpuRequest, context: Context) -> pb.SetCpuResponse:  # noqa: N802
+        """Set IF, halt or TPR of a CPU."""
+        instance_id, cpu = self._owner(request.apic_id)
+        action = cpu_action(request)
+        reply = await self._ask(instance_id, CommandKind.SET_CPU, cpu=cpu, action=action)
+        return pb.SetCpuResponse(cpu=cpu_view_to_pb(reply.cpus[0]))
+
+    async def GetCpu(self, request: pb.GetCpuRequest, context: Context) -> pb.GetCpuResponse:  # noqa: N802
+        """All registers of a CPU."""
+        instance_id, cpu = self._owner(request.apic_id)
+        reply = await self._ask(instance_id, CommandKind.READ_CPU, cpu=cpu)
+        return pb.GetCpuResponse(cpu=cpu_view_to_pb(reply.cpus[0]), instance_id=instance_id)
+
+    async def GetAccounts(  # noqa: N802
+        self, request: pb.GetAccountsRequest, context: Context
+    ) -> pb.GetAccountsResponse:
+        """The mirror, and on request what the instance says of itself at the same moment."""
+        response = pb.GetAccountsResponse()
+        if request.from_instance:
+            cpus = len(self._bus.apic_ids(request.instance_id))
+            for first in range(0, cpus, VIEWS_PER_REPLY):
+                reply = await self._ask(
+                    request.instance_id,
+                    CommandKind.READ_ACCOUNT,
+                    cpu=first,
+                    count=min(VIEWS_PER_REPLY, cpus - first),
+                )
+                response.instance.extend(cpu_account_to_pb(view.account) for view in reply.cpus)
+        incarnation, accounts = self._bus.mirrored(request.instance_id)
+        response.incarnation = incarnation
+        response.mirror.extend(cpu_account_to_pb(account) for account in accounts)
+        return response
+
+    async def GetLedger(  # noqa: N802
+        self, request: pb.GetLedgerRequest, context: Context
+    ) -> pb.GetLedgerResponse:
+        """The books."""
+        return ledger_to_pb(self._bus, totals_only=request.totals_only)
+
+    async def GetLog(self, request: pb.GetLogRequest, context: Context) -> pb.GetLogResponse:  # noqa: N802
+        """The printk ring from a record on, as much of it as fits a frame."""
+        reply = await self._ask(request.instance_id, CommandKind.READ_LOG, count=request.since)
+        part = json.loads(reply.text)
+        response = pb.GetLogResponse(dropped=part["dropped"])
+        for number, level, time_us, cpu, text in part["records"]:
+            response.records.add(number=number, level=level, time_us=time_us, cpu=cpu, text=text)
+        return response
+
+    async def GetProc(self, request: pb.GetProcRequest, context: Context) -> pb.GetProcResponse:  # noqa: N802
+        """A file of /proc."""
+        reply = await self._ask(
+            request.instance_id, CommandKind.READ_PROC, action=request.path or "interrupts"
+        )
+        return pb.GetProcResponse(text=reply.text)
+
+    async def Watch(  # noqa: N802
+        self, request: pb.WatchRequest, context: Context
+    ) -> AsyncIterator[pb.WatchResponse]:
+        """Events as they happen."""
+        watcher = self._events.add()
+        try:
+            # Headers first: a client then knows that it misses nothing from here on.
+            await context.send_initial_metadata(())
+            while True:
+                yield await watcher.next_message()
+        finally:
+            self._events.remove(watcher)
+
+    async def Quiesce(self, request: pb.QuiesceRequest, context: Context) -> pb.QuiesceResponse:  # noqa: N802
+        """Fence every instance until nothing was written between two rounds."""
+        rounds = 0
+        while rounds < MAX_QUIESCE_ROUNDS:
+            before = self._bus.written()
+            rounds += 1
+            fences = [
+                self._ask(instance_id, CommandKind.FENCE)
+                for instance_id in self._bus.attached_ids()
+            ]
+            # An instance that goes away meanwhile has nothing more to report.
+            await asyncio.gather(*fences, return_exceptions=True)
+            if self._bus.in_flight() == 0 and self._bus.written() == before:
+                return pb.QuiesceResponse(rounds=rounds)
+        raise error_for_reason("DEADLINE_EXCEEDED")(
+            f"interrupts were still being written after {rounds} rounds",
+            advice="a program or handler keeps ringing: end it, or read the ledger as it is",
+        )
+
+    async def ExecInstance(  # noqa: N802
+        self, request: pb.ExecInstanceRequest, context: Context
+    ) -> pb.ExecInstanceResponse:
+        """Start an instance's process."""
+        report = await self._hosts.start(request.instance_id)
+        return pb.ExecInstanceResponse(pid=report.pid)
+
+    async def KillInstance(  # noqa: N802
+        self, request: pb.KillInstanceRequest, context: Context
+    ) -> pb.KillInstanceResponse:
+        """End an instance's process."""
+        report = await self._hosts.kill(request.instance_id, force=request.force)
+        return pb.KillInstanceResponse(exit_code=report.exit_code)
+
+    async def Shutdown(self, request: pb.ShutdownRequest, context: Context) -> pb.ShutdownResponse:  # noqa: N802
+        """Have the host agents stop everything."""
+        self._hosts.stop_all()
+        return pb.ShutdownResponse()
+
+    def _first_cpu(self, instance: int | str) -> int:
+        known = {name: number for number, name in self._bus.attached_names().items()}
+        number = known.get(instance) if isinstance(instance, str) else instance
+        if number is None or number not in known.values():
+            raise known_instance(instance, known)
+        return self._bus.apic_ids(number)[0]
+
+    def _owner(self, apic_id: int) -> tuple[int, int]:
+        session, cpu = self._bus.cpu_owner(apic_id)
+        return session.hello.instance_id, cpu
+
+    async def _ask(
+        self, instance_id: int, kind: CommandKind, *, cpu: int = 0, count: int = 0, action: str = ""
+    ) -> Reply:
+        """One command and its reply; a reply that is an error is raised."""
+        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._bus.command(
+            instance_id,
+            kind=kind,
+            cpu=cpu,
+            count=count,
+            action=action,
+            on_reply=lambda reply: None if answer.done() else answer.set_result(reply),
+        )
+        self._drain()
+        reply = await answer
+        if reply.error:
+            raise error_for_reason(reply.reason)(reply.error, advice=reply.advice)
+        return reply
+
+
+class _Waiter:
+    """Awaits a tally, whose call-back may come at once or much later."""
+
+    def __init__(self) -> None:
+        self._future: asyncio.Future[Tally] = asyncio.get_running_loop().create_future()
+
+    def done(self, tally: Tally) -> None:
+        if not self._future.done():
+            self._future.set_result(tally)
+
+    async def wait(self, tally: Tally) -> Tally:
+        if not tally.done:
+            tally = await self._future
+        if tally.error is not None:
+            raise tally.error
+        return tally

@@ -1,0 +1,167 @@
+"""Applying what an instance reports: its writes, its answers, its accounting.
+
+Each part of a frame is checked whole before it changes anything, so that a bad one leaves books
+that balance; the session it came from is then closed.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from itertools import groupby
+
+from mkrpc.errors import ProtocolError
+from mkrpc.interconnect.commands import Commands
+from mkrpc.interconnect.ledger import Ledger
+from mkrpc.interconnect.registry import Registry
+from mkrpc.interconnect.routing import Router, Write
+from mkrpc.interconnect.session import Asked, Session
+from mkrpc.link.frames import (
+    MAX_FRAME_WORDS,
+    CpuAddress,
+    ResolvedRun,
+    SettledWrite,
+    UpFrame,
+    Writes,
+)
+from mkrpc.link.source import MAX_PUBLISHED_RUNS
+
+__all__ = ["Intake"]
+
+_WORD_BITS = 64
+
+
+class Intake:
+    """Takes in the frames of all instances."""
+
+    def __init__(
+        self, *, registry: Registry, router: Router, ledger: Ledger, commands: Commands
+    ) -> None:
+        self._registry = registry
+        self._router = router
+        self._ledger = ledger
+        self._commands = commands
+
+    def apply(self, session: Session, frame: UpFrame) -> None:
+        """Apply a frame's content, in the order of its fields.
+
+        :raises ProtocolError: it says what cannot be. What came before that has been applied whole,
+            of what comes after nothing.
+        """
+        _check_size(frame)
+        session.mid_report = frame.more
+        for event in frame.events:
+            match event:
+                case Writes():
+                    self._writes(session, event)
+                case SettledWrite():
+                    self._settled_write(session, event)
+                case CpuAddress():
+                    self._registry.change_address(session, event)
+        session.check_window()
+        session.answer(frame, self._router.settle)
+        for account in frame.accounts:
+            session.mirror.apply(account)
+        if frame.resolved:
+            self._publish(session, tuple(frame.resolved))
+        for reply in frame.replies:
+            self._commands.answer(session, reply)
+
+    def _writes(self, session: Session, writes: Writes) -> None:
+        words = writes.words
+        if not words or min(words) < 0 or max(words) >> _WORD_BITS:
+            raise ProtocolError(f"writes from {writes.first_seq} on hold no ICR words of 64 bits")
+        apic_id, asked = self._writer(session, writes.cpu, writes.command)
+        session.take_seqs(writes.first_seq, len(words))
+        if asked is not None:
+            asked.count_written(len(words))
+        seq = writes.first_seq
+        for word, count in _equal_words(words):
+            write = Write(
+                source=session.party,
+                apic_id=apic_id,
+                first_seq=seq,
+                count=count,
+                word=word,
+                tally=asked.tally if asked else None,
+                on_resolved=partial(self._resolved, session, asked),
+            )
+            self._router.route(write)
+            seq += count
+
+    def _settled_write(self, session: Session, event: SettledWrite) -> None:
+        if event.word >> _WORD_BITS or event.word < 0:
+            raise ProtocolError(f"write {event.seq} is no ICR word of 64 bits")
+        self._router.check_settled(event)
+        apic_id, asked = self._writer(session, event.cpu, event.command)
+        session.take_seqs(event.seq, 1)
+        if asked is not None:
+            asked.count_written(1)
+        write = Write(
+            source=session.party,
+            apic_id=apic_id,
+            first_seq=event.seq,
+            count=1,
+            word=event.word,
+            tally=asked.tally if asked else None,
+            on_resolved=partial(self._resolved, session, asked),
+        )
+        self._router.settle_at_source(write, session, event.outcome)
+
+    @staticmethod
+    def _writer(session: Session, cpu: int, command: int) -> tuple[int, Asked | None]:
+        """The APIC id of the writing CPU, and the open request that it writes for, if any.
+
+        The message names the CPU by its number within the instance, so it cannot name another's.
+        """
+        if not 0 <= cpu < len(session.addresses):
+            raise ProtocolError(
+                f"a write by CPU {cpu}, instance {session.instance_id} has {len(session.addresses)}"
+            )
+        asked = session.asked_for(command) if command else None
+        if asked is not None and asked.tally is None:
+            raise ProtocolError(f"command {command} did not ask for ICR writes")
+        return session.addresses[cpu].apic_id, asked
+
+    def _publish(self, session: Session, runs: tuple[ResolvedRun, ...]) -> None:
+        """Let destinations forget what the source knows to be resolved."""
+        if len(runs) > MAX_PUBLISHED_RUNS:
+            raise ProtocolError(f"{len(runs)} runs are published, {MAX_PUBLISHED_RUNS} may be")
+        for run in runs:
+            if not session.resolved.covers(run.first, run.last):
+                raise ProtocolError(
+                    f"writes {run.first} to {run.last} are published as resolved and are not"
+                )
+        for other in self._registry.sessions():
+            other.publish(session.party.identity, runs)
+
+    def _resolved(self, session: Session, asked: Asked | None, first: int, last: int) -> None:
+        """Writes of a session have all their outcomes."""
+        session.writes_resolved(first, last)
+        if asked is not None:
+            asked.count_resolved(last - first + 1)
+        if session.buried:
+            self.finish_if_settled(session)
+
+    def finish_if_settled(self, session: Session) -> None:
+        """A dead source whose last write is resolved: its rows may be folded, all forget it."""
+        if session.unsettled:
+            return
+        self._ledger.finish(session.party)
+        if session.last_seq:
+            everything = (ResolvedRun(1, session.last_seq),)
+            for other in self._registry.sessions():
+                other.publish(session.party.identity, everything)
+
+
+def _check_size(frame: UpFrame) -> None:
+    words = sum(len(event.words) for event in frame.events if isinstance(event, Writes))
+    if words > MAX_FRAME_WORDS:
+        raise ProtocolError(f"a frame of {words} ICR words, {MAX_FRAME_WORDS} are allowed")
+
+
+def _equal_words(words: list[int]) -> Iterator[tuple[int, int]]:
+    """Runs of equal consecutive words, each with its length."""
+    if words.count(words[0]) == len(words):
+        yield words[0], len(words)
+        return
+    for word, equal in groupby(words):
+        yield word, sum(1 for _ in equal)

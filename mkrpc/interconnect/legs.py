@@ -1,0 +1,168 @@
+"""Legs on their way, run-length: equal consecutive writes of one source are one batch.
+
+A batch of n writes to k CPUs has k lanes of n legs. A session hands the legs of a lane over, and
+has them answered, in order, so one number per lane says how far it is, and a write is resolved once
+every lane has passed it.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from mkrpc.interconnect.ledger import Party, Row
+from mkrpc.interconnect.tally import Tally
+from mkrpc.outcome import Outcome
+
+__all__ = ["Batch", "LegQueue", "LegRun", "Settled"]
+
+Resolved = Callable[[int, int], None]
+"""Called with the first and last sequence number of writes that are resolved now."""
+
+
+class Batch:
+    """``count`` equal ICR writes of one source, with sequence numbers from ``first_seq``."""
+
+    __slots__ = (
+        "_on_resolved",
+        "_progress",
+        "count",
+        "first_seq",
+        "resolved",
+        "source",
+        "tally",
+        "word",
+    )
+
+    def __init__(
+        self,
+        *,
+        source: Party,
+        first_seq: int,
+        count: int,
+        word: int,
+        lanes: int,
+        tally: Tally | None,
+        on_resolved: Resolved,
+    ) -> None:
+        assert count > 0
+        assert lanes > 0
+        self.source = source
+        self.first_seq = first_seq
+        self.count = count
+        self.word = word
+        self.tally = tally
+        self.resolved = 0
+        self._progress = [0] * lanes
+        self._on_resolved = on_resolved
+
+    def advance(self, lane: int, count: int) -> None:
+        """The next ``count`` legs of a lane have ended."""
+        before = self._progress[lane]
+        self._progress[lane] = before + count
+        assert before + count <= self.count
+        if before != self.resolved:
+            return
+        passed = min(self._progress)
+        if passed > before:
+            first = self.first_seq + before
+            self.resolved = passed
+            self._on_resolved(first, self.first_seq + passed - 1)
+
+
+@dataclass(slots=True, eq=False)
+class LegRun:
+    """``count`` consecutive legs of one lane, from sequence number ``first_seq``.
+
+    ``cpu`` is the number within the instance; a leg to nobody has ``instance_id`` None.
+    """
+
+    batch: Batch
+    lane: int
+    row: Row
+    instance_id: int | None
+    cpu: int
+    apic_id: int
+    first_seq: int
+    count: int
+
+    def split(self, count: int) -> "LegRun":
+        """Take the first ``count`` legs off; this run keeps the rest."""
+        assert 0 < count < self.count
+        taken = replace(self, count=count)
+        self.first_seq += count
+        self.count -= count
+        return taken
+
+
+Settled = Callable[[LegRun, Outcome], None]
+"""Called with legs that have ended; the run is nobody else's any more."""
+
+
+class LegQueue:
+    """One session's legs: those that wait, and those handed over and not yet answered.
+
+    Legs are numbered on the link from 1 as they are handed over.
+    """
+
+    __slots__ = ("_handed", "_waiting", "answered", "handed", "waiting")
+
+    def __init__(self) -> None:
+        self._waiting: deque[LegRun] = deque()
+        self._handed: deque[LegRun] = deque()
+        self.waiting = 0
+        self.handed = 0
+        """Legs handed over since the link began."""
+        self.answered = 0
+        """How many of those have an outcome."""
+
+    @property
+    def unanswered(self) -> int:
+        """Legs handed over that have no outcome yet."""
+        return self.handed - self.answered
+
+    def enqueue(self, run: LegRun) -> None:
+        """Legs for this session; the caller has looked at the limit."""
+        self._waiting.append(run)
+        self.waiting += run.count
+
+    def hand_over(self, limit: int) -> Iterator[LegRun]:
+        """Hand over up to ``limit`` legs in order. Read each run before taking the next."""
+        while limit and self._waiting:
+            run = self._waiting[0]
+            if run.count > limit:
+                run = run.split(limit)
+            else:
+                self._waiting.popleft()
+            self._handed.append(run)
+            self.waiting -= run.count
+            self.handed += run.count
+            limit -= run.count
+            yield run
+
+    def answer(self, count: int, outcome: Outcome, settled: Settled) -> None:
+        """The next ``count`` legs that were handed over have ended like this."""
+        assert count <= self.unanswered
+        self.answered += count
+        while count:
+            run = self._handed[0]
+            if run.count > count:
+                run = run.split(count)
+            else:
+                self._handed.popleft()
+            count -= run.count
+            settled(run, outcome)
+
+    def abandon(self, settled: Settled) -> None:
+        """The destination is dead: every leg ends, in order, as lost."""
+        self.answer(self.unanswered, Outcome.LOST_TARGET_DEAD_MAYBE_DELIVERED, settled)
+        while self._waiting:
+            run = self._waiting.popleft()
+            self.waiting -= run.count
+            settled(run, Outcome.LOST_TARGET_DEAD)
+
+    def count_by_row(self, counts: Counter[Row]) -> None:
+        """Add what is really here, counted afresh: the independent side of the first law."""
+        for run in self._handed:
+            counts[run.row] += run.count
+        for run in self._waiting:
+            counts[run.row] += run.count

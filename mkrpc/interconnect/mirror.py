@@ -1,0 +1,184 @@
+"""The interconnect's copy of the instances' accounting (design 3.4)."""
+
+from collections import OrderedDict
+from dataclasses import dataclass, field, replace
+
+from mkrpc.errors import ProtocolError
+from mkrpc.link.frames import CpuAccount, VectorCount
+
+__all__ = ["ACTIVITIES", "KEPT_INCARNATIONS", "Mirror", "MirrorRow"]
+
+KEPT_INCARNATIONS = 64
+"""Dead incarnations whose last accounting is kept; the oldest beyond is forgotten."""
+
+ACTIVITIES = ("running", "idle", "halted", "wait-for-sipi")
+
+_REGISTER_BITS = 256
+_VECTORS = 256
+_MAX_STATS = 64
+"""Fields of irq_stat that a report may name; Linux has fewer."""
+
+_COUNTS = ("delivered", "coalesced", "handled", "eoi", "discarded")
+
+
+@dataclass(slots=True)
+class _CpuMirror:
+    """The last values reported for one CPU."""
+
+    account: CpuAccount
+    vectors: dict[int, VectorCount] = field(default_factory=dict)
+    stats: dict[int, int] = field(default_factory=dict)
+
+
+class MirrorRow:
+    """One incarnation's accounting, as last reported.
+
+    Values are cumulative, so applying a report twice changes nothing and losing one is mended by
+    the next. Never ahead of the instance, and equal to it at quiescence.
+    """
+
+    def __init__(self, instance_id: int, cpus: int) -> None:
+        self.instance_id = instance_id
+        self._cpus = [
+            _CpuMirror(
+                CpuAccount(
+                    cpu=number,
+                    irr=0,
+                    isr=0,
+                    tpr=0,
+                    ppr=0,
+                    interrupts_enabled=False,
+                    activity="idle",
+                    multikernel=0,
+                )
+            )
+            for number in range(cpus)
+        ]
+
+    def apply(self, account: CpuAccount) -> None:
+        """Take over what has changed on one CPU.
+
+        :raises ProtocolError: a value that goes backwards, or that no CPU can have. Nothing has
+            changed then.
+        """
+        self._check(account)
+        mirror = self._cpus[account.cpu]
+        mirror.account = replace(account, vectors=[], stats={})
+        mirror.vectors.update((count.vector, count) for count in account.vectors)
+        mirror.stats.update(account.stats)
+
+    def ppr(self, cpu: int) -> int:
+        """The processor priority last reported, 0 to 255: lowest priority goes by it (R32)."""
+        return self._cpus[cpu].account.ppr
+
+    def delivered(self, cpu: int) -> dict[int, int]:
+        """Interrupts that set an IRR bit, by vector."""
+        return {count.vector: count.delivered for count in self._cpus[cpu].vectors.values()}
+
+    def accounts(self) -> list[CpuAccount]:
+        """Every CPU's accounting, whole."""
+        return [
+            replace(
+                mirror.account,
+                vectors=[mirror.vectors[vector] for vector in sorted(mirror.vectors)],
+                stats=dict(sorted(mirror.stats.items())),
+            )
+            for mirror in self._cpus
+        ]
+
+    def check(self) -> list[str]:
+        """The second law of design 3.1 for every CPU and vector; a line for each breach.
+
+        ``delivered = handled + pending in IRR + discarded`` and ``handled = eoi + in service``.
+        """
+        lines = []
+        for number, mirror in enumerate(self._cpus):
+            irr, isr = mirror.account.irr, mirror.account.isr
+            seen = mirror.vectors.keys() | _bits(irr) | _bits(isr)
+            for vector in sorted(seen):
+                count = mirror.vectors.get(vector) or VectorCount(vector, 0, 0, 0, 0, 0)
+                where = f"instance {self.instance_id} CPU {number} vector {vector:#04x}"
+                pending, in_service = irr >> vector & 1, isr >> vector & 1
+                if count.delivered != count.handled + pending + count.discarded:
+                    lines.append(
+                        f"{where}: delivered {count.delivered} is not handled {count.handled} "
+                        f"+ pending {pending} + discarded {count.discarded}"
+                    )
+                if count.handled != count.eoi + in_service:
+                    lines.append(
+                        f"{where}: handled {count.handled} is not eoi {count.eoi} "
+                        f"+ in service {in_service}"
+                    )
+        return lines
+
+    def _check(self, account: CpuAccount) -> None:
+        if not 0 <= account.cpu < len(self._cpus):
+            raise ProtocolError(
+                f"an account of CPU {account.cpu}, instance {self.instance_id} "
+                f"has {len(self._cpus)}"
+            )
+        registers_fit = (
+            account.irr >> _REGISTER_BITS == 0
+            and account.isr >> _REGISTER_BITS == 0
+            and 0 <= account.tpr <= 0xFF
+            and 0 <= account.ppr <= 0xFF
+        )
+        if not registers_fit or account.activity not in ACTIVITIES:
+            raise ProtocolError(f"CPU {account.cpu} reports registers that no CPU has")
+        mirror = self._cpus[account.cpu]
+        if account.multikernel < mirror.account.multikernel:
+            raise _went_back(account.cpu, "multikernel")
+        for count in account.vectors:
+            if not 0 <= count.vector < _VECTORS:
+                raise ProtocolError(f"CPU {account.cpu} counts vector {count.vector}")
+            known = mirror.vectors.get(count.vector)
+            if known is None or known == count:
+                continue
+            for name in _COUNTS:
+                if getattr(count, name) < getattr(known, name):
+                    raise _went_back(account.cpu, f"{name} of vector {count.vector:#04x}")
+        for number, value in account.stats.items():
+            if not 0 <= number < _MAX_STATS:
+                raise ProtocolError(f"CPU {account.cpu} counts irq_stat field {number}")
+            if value < mirror.stats.get(number, 0):
+                raise _went_back(account.cpu, f"irq_stat field {number}")
+
+
+def _bits(register: int) -> set[int]:
+    """The vectors whose bits are set in an IRR or ISR."""
+    return {vector for vector in range(register.bit_length()) if register >> vector & 1}
+
+
+def _went_back(cpu: int, what: str) -> ProtocolError:
+    return ProtocolError(
+        f"CPU {cpu}: {what} went backwards, and cumulative counts only grow",
+        advice="a new life of an instance needs a new incarnation",
+    )
+
+
+class Mirror:
+    """The rows of all incarnations: those that live, and the last :data:`KEPT_INCARNATIONS` dead.
+
+    A new incarnation opens a new row; an old row never changes again.
+    """
+
+    def __init__(self) -> None:
+        self._live: dict[bytes, MirrorRow] = {}
+        self._dead: OrderedDict[bytes, MirrorRow] = OrderedDict()
+
+    def open(self, incarnation: bytes, *, instance_id: int, cpus: int) -> MirrorRow:
+        """The row of a new incarnation."""
+        assert incarnation not in self._live
+        assert incarnation not in self._dead
+        row = self._live[incarnation] = MirrorRow(instance_id, cpus)
+        return row
+
+    def close(self, incarnation: bytes) -> None:
+        """The incarnation has ended."""
+        self._dead[incarnation] = self._live.pop(incarnation)
+        if len(self._dead) > KEPT_INCARNATIONS:
+            self._dead.popitem(last=False)
+
+    def row(self, incarnation: bytes) -> MirrorRow | None:
+        """The row of an incarnation, alive or dead; None if unknown or forgotten."""
+        return self._live.get(incarnation) or self._dead.get(incarnation)

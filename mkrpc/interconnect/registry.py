@@ -1,0 +1,241 @@
+"""Who is attached: instance ids, APIC ids and incarnations, each claimed by one at most."""
+
+from dataclasses import dataclass
+
+from mkrpc.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError, ProtocolError
+from mkrpc.interconnect.session import Session
+from mkrpc.link.endpoint import check_wire_version
+from mkrpc.link.frames import MAX_CPUS, MAX_INSTANCE_ID, NOBODY, CpuAddress, Hello
+from mkrpc.x86.apic_base import ApicMode
+from mkrpc.x86.destination import ApicAddress, DestinationMap
+
+__all__ = ["IDENTITY_BYTES", "MAX_INCARNATIONS", "InstanceRecord", "Registry"]
+
+IDENTITY_BYTES = 16
+"""Length of an incarnation and of a client's id: 128 random bits, never reused (3.3, rule 1)."""
+
+MAX_INCARNATIONS = 65_536
+"""Incarnations remembered so as to refuse a second use; the oldest beyond is forgotten."""
+
+MAX_NAME = 64
+"""Characters in an instance's name."""
+
+
+@dataclass(slots=True)
+class InstanceRecord:
+    """What is known of an instance id: its incarnation that lives, or the last that did.
+
+    ``reason`` says why it is not attached, and is empty if it is. ``incarnations`` counts all that
+    were ever attached under this id.
+    """
+
+    instance_id: int
+    name: str
+    incarnation: bytes
+    pid: int
+    cpus: list[CpuAddress]
+    session: Session | None
+    reason: str = ""
+    incarnations: int = 1
+
+    @property
+    def attached(self) -> bool:
+        """Whether it lives."""
+        return self.session is not None
+
+
+class Registry:
+    """Live sessions by instance id and by APIC id, and the map that routes between them."""
+
+    def __init__(self) -> None:
+        self.records: dict[int, InstanceRecord] = {}
+        self._owners: dict[int, tuple[Session, int]] = {}
+        self._incarnations: dict[bytes, None] = {}
+        self._map: DestinationMap | None = None
+
+    def sessions(self) -> list[Session]:
+        """All that live."""
+        return [r.session for r in self.records.values() if r.session is not None]
+
+    def session(self, instance_id: int) -> Session:
+        """The live session of an instance.
+
+        :raises NotFoundError: it is not attached.
+        """
+        record = self.records.get(instance_id)
+        if record is None:
+            raise NotFoundError(
+                f"there is no instance {instance_id}", advice="'mkrpc show' lists them"
+            )
+        if record.session is None:
+            raise NotFoundError(
+                f"instance {instance_id} ({record.name}) is not attached: {record.reason}",
+                advice="'mkrpc exec' starts it again",
+            )
+        return record.session
+
+    def cpu_owner(self, apic_id: int) -> tuple[Session, int]:
+        """The session that has the CPU with this initial APIC id, and its number there.
+
+        :raises NotFoundError: nobody that lives has it.
+        """
+        owner = self._owners.get(apic_id)
+        if owner is None:
+            raise NotFoundError(f"no CPU has APIC id {apic_id}", advice="'mkrpc show' lists them")
+        return owner
+
+    @property
+    def map(self) -> DestinationMap:
+        """The destinations as published by all that live; made anew after a change."""
+        if self._map is None:
+            self._map = DestinationMap(
+                _apic_address(address)
+                for session in self.sessions()
+                for address in session.addresses
+            )
+        return self._map
+
+    def knows_incarnation(self, identity: bytes) -> bool:
+        """Whether an instance bears or bore this identity."""
+        return identity in self._incarnations
+
+    def check(self, hello: Hello) -> None:
+        """Whether somebody may attach like this.
+
+        :raises ProtocolError: another wire version, or an incarnation that was used before.
+        :raises InvalidArgumentError: an id, a name or CPUs that cannot be.
+        :raises AlreadyExistsError: a live instance has the instance id or one of the APIC ids; the
+            message names it.
+        """
+        check_wire_version(hello.wire_version)
+        _check_shape(hello)
+        if hello.incarnation in self._incarnations:
+            raise ProtocolError(
+                f"incarnation {hello.incarnation.hex()} was used before",
+                advice="an instance draws a new incarnation each time it starts",
+            )
+        record = self.records.get(hello.instance_id)
+        if record is not None and record.session is not None:
+            raise AlreadyExistsError(
+                f"instance id {hello.instance_id} belongs to {record.name!r} (pid {record.pid}), "
+                "which lives",
+                advice="give the new instance another id, or end the old one first",
+            )
+        for address in hello.cpus:
+            owner = self._owners.get(address.apic_id)
+            if owner is not None:
+                session, cpu = owner
+                raise AlreadyExistsError(
+                    f"APIC id {address.apic_id} belongs to CPU {cpu} of instance "
+                    f"{session.instance_id} ({session.hello.name!r})",
+                    advice="give every CPU of the machine its own APIC id",
+                )
+
+    def add(self, session: Session) -> None:
+        """A checked session comes to life."""
+        hello = session.hello
+        before = self.records.get(hello.instance_id)
+        self.records[hello.instance_id] = InstanceRecord(
+            instance_id=hello.instance_id,
+            name=hello.name,
+            incarnation=hello.incarnation,
+            pid=hello.pid,
+            cpus=session.addresses,
+            session=session,
+            incarnations=before.incarnations + 1 if before else 1,
+        )
+        for address in session.addresses:
+            self._owners[address.apic_id] = (session, address.cpu)
+        self._incarnations[hello.incarnation] = None
+        if len(self._incarnations) > MAX_INCARNATIONS:
+            del self._incarnations[next(iter(self._incarnations))]
+        self._map = None
+
+    def remove(self, session: Session, reason: str) -> None:
+        """The session has ended; its CPUs leave the map."""
+        record = self.records[session.instance_id]
+        assert record.session is session
+        record.session = None
+        record.reason = reason
+        for address in session.addresses:
+            del self._owners[address.apic_id]
+        self._map = None
+
+    def change_address(self, session: Session, address: CpuAddress) -> None:
+        """A CPU has written a register that routing goes by.
+
+        :raises ProtocolError: the instance has no such CPU, or the initial APIC id is another,
+            which hardware cannot change.
+        """
+        if not 0 <= address.cpu < len(session.addresses):
+            raise ProtocolError(f"an address of CPU {address.cpu}, which does not exist")
+        known = session.addresses[address.cpu]
+        if known.apic_id != address.apic_id:
+            raise ProtocolError(
+                f"CPU {address.cpu} had APIC id {known.apic_id}, now {address.apic_id}"
+            )
+        problem = _address_problem(address)
+        if problem:
+            raise ProtocolError(problem)
+        if known != address:
+            session.addresses[address.cpu] = address
+            self._map = None
+
+
+def _apic_address(address: CpuAddress) -> ApicAddress:
+    return ApicAddress(
+        initial_id=address.apic_id,
+        mode=ApicMode(address.mode),
+        xapic_id=address.xapic_id,
+        ldr=address.ldr,
+        dfr=address.dfr,
+    )
+
+
+def _address_problem(address: CpuAddress) -> str:
+    """Why a CPU's registers cannot be; empty if they can."""
+    if address.mode not in tuple(ApicMode):
+        return f"CPU {address.cpu} names APIC mode {address.mode}"
+    if not 0 <= address.apic_id < NOBODY:
+        return f"CPU {address.cpu} has APIC id {address.apic_id:#x}, which is no id (R25)"
+    if address.xapic_id >> 8 or address.ldr >> 32 or address.dfr >> 32:
+        return f"CPU {address.cpu} has an xAPIC id, LDR or DFR wider than the register"
+    return ""
+
+
+def _check_shape(hello: Hello) -> None:
+    if not 0 <= hello.instance_id <= MAX_INSTANCE_ID:
+        raise InvalidArgumentError(
+            f"instance id {hello.instance_id} is out of range",
+            advice=f"ids are 0 to {MAX_INSTANCE_ID}",
+        )
+    if len(hello.incarnation) != IDENTITY_BYTES:
+        raise InvalidArgumentError(
+            f"an incarnation of {len(hello.incarnation)} bytes",
+            advice=f"draw {IDENTITY_BYTES} random bytes at start",
+        )
+    if len(hello.name) > MAX_NAME:
+        raise InvalidArgumentError(
+            f"an instance name of {len(hello.name)} characters",
+            advice=f"use {MAX_NAME} at most",
+        )
+    if not 1 <= len(hello.cpus) <= MAX_CPUS:
+        raise InvalidArgumentError(
+            f"instance {hello.instance_id} has {len(hello.cpus)} CPUs",
+            advice=f"an instance has 1 to {MAX_CPUS}",
+        )
+    if sorted(address.cpu for address in hello.cpus) != list(range(len(hello.cpus))):
+        raise InvalidArgumentError(
+            f"the CPUs of instance {hello.instance_id} are not numbered 0 to "
+            f"{len(hello.cpus) - 1}, each once",
+            advice="number the CPUs of an instance from 0 without a gap",
+        )
+    if len({address.apic_id for address in hello.cpus}) != len(hello.cpus):
+        raise InvalidArgumentError(
+            f"instance {hello.instance_id} gives one APIC id to two CPUs",
+            advice="give every CPU of the machine its own APIC id",
+        )
+    for address in hello.cpus:
+        problem = _address_problem(address)
+        if problem:
+            raise InvalidArgumentError(problem, advice="publish what the APIC's registers hold")

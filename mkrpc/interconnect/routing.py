@@ -1,0 +1,263 @@
+"""From one ICR write to its legs: destinations, policy, books, queues (design section 5, step 3).
+
+Departures from hardware, where matching and arbitration happen at the target: destinations are
+chosen here, by the addresses that the instances have published, and lowest priority goes by the
+processor priorities that they last reported.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mkrpc.errors import ProtocolError
+from mkrpc.interconnect.ledger import Ledger, Party, Row, RowKey
+from mkrpc.interconnect.legs import Batch, LegRun, Resolved
+from mkrpc.interconnect.policy import Policy
+from mkrpc.interconnect.registry import Registry
+from mkrpc.interconnect.session import Session
+from mkrpc.interconnect.tally import Tally
+from mkrpc.link.frames import NOBODY, SettledWrite
+from mkrpc.outcome import Outcome, OutcomeKind
+from mkrpc.trace import IcrWritten, LegEnded, Sink
+from mkrpc.x86.icr import DeliveryMode, Icr, Shorthand, decode
+
+__all__ = ["Router", "Write"]
+
+_AT_ITS_OWN_GATE = frozenset(
+    {
+        Outcome.DELIVERED,
+        Outcome.COALESCED,
+        Outcome.REJECTED_SOFTWARE_DISABLED,
+        Outcome.REJECTED_NOT_WAITING_FOR_SIPI,
+        Outcome.REJECTED_BLOCKED,
+    }
+)
+"""What an APIC's receiving side can say to a self IPI; anything else its sending side said."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Write:
+    """``count`` equal ICR writes of one CPU, or of a client (``apic_id`` None).
+
+    ``tally`` is that of the request which they belong to, if any; ``on_resolved`` is told as they
+    get all their outcomes.
+    """
+
+    source: Party
+    apic_id: int | None
+    first_seq: int
+    count: int
+    word: int
+    tally: Tally | None
+    on_resolved: Resolved
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """One destination CPU, and what becomes of the leg if it may not even be queued."""
+
+    session: Session | None
+    cpu: int
+    apic_id: int
+    refusal: Outcome | None
+
+
+_NOBODY = (_Target(None, 0, NOBODY, Outcome.REJECTED_NO_SUCH_APIC),)
+
+
+class Router:
+    """Turns writes into legs and books them; the one place where a leg begins and ends."""
+
+    def __init__(
+        self, *, registry: Registry, policy: Policy, ledger: Ledger, sink: Sink | None
+    ) -> None:
+        self._registry = registry
+        self._policy = policy
+        self._ledger = ledger
+        self._sink = sink
+        self._last_arbitrated = -1
+
+    def route(self, write: Write) -> None:
+        """Send each write to every CPU that its destination names."""
+        if self._sink is not None:
+            self._trace_write(write)
+        icr = decode(write.word)
+        targets = self._targets(write, icr)
+        if icr.delivery_mode is not DeliveryMode.LOWEST_PRIORITY or len(targets) < 2:
+            self._send(write, icr, targets, write.first_seq, write.count)
+            return
+        candidates = self._lowest_priority(targets)
+        if len(candidates) == 1:
+            self._send(write, icr, candidates, write.first_seq, write.count)
+            return
+        for seq in range(write.first_seq, write.first_seq + write.count):
+            self._send(write, icr, (self._in_turn(candidates),), seq, 1)
+
+    @staticmethod
+    def check_settled(event: SettledWrite) -> None:
+        """Whether an APIC can have settled a write like this by itself.
+
+        :raises ProtocolError: it cannot.
+        """
+        kind = event.outcome.kind
+        is_self = decode(event.word).shorthand is Shorthand.SELF
+        if kind is OutcomeKind.LOST or (kind is not OutcomeKind.REJECTED and not is_self):
+            raise ProtocolError(
+                f"write {event.seq}, {event.word:#018x}, is called {event.outcome.text} "
+                "within its own APIC"
+            )
+
+    def settle_at_source(self, write: Write, session: Session, outcome: Outcome) -> None:
+        """Book a write that never left its APIC: a self IPI, or one that it refused to send."""
+        assert write.apic_id is not None
+        if self._sink is not None:
+            self._trace_write(write)
+        icr = decode(write.word)
+        target = _NOBODY[0]
+        if icr.shorthand is Shorthand.SELF and outcome in _AT_ITS_OWN_GATE:
+            _, cpu = self._registry.cpu_owner(write.apic_id)
+            target = _Target(session, cpu, write.apic_id, None)
+        run = self._begin(write, icr, (target,), write.first_seq, write.count)[0]
+        self.settle(run, outcome)
+
+    def settle(self, run: LegRun, outcome: Outcome) -> None:
+        """Legs have ended: the books, the request and the source learn of it."""
+        self._ledger.settle(run.row, outcome, run.count)
+        batch = run.batch
+        if batch.tally is not None:
+            batch.tally.add((run.apic_id, run.instance_id, outcome), run.count)
+        if self._sink is not None:
+            icr = decode(batch.word)
+            self._sink(
+                LegEnded(
+                    source=batch.source.identity,
+                    seq=run.first_seq,
+                    count=run.count,
+                    apic_id=run.apic_id,
+                    delivery_mode=icr.delivery_mode,
+                    vector=icr.vector,
+                    outcome=outcome,
+                )
+            )
+        batch.advance(run.lane, run.count)
+
+    def _targets(self, write: Write, icr: Icr) -> Sequence[_Target]:
+        found = self._registry.map.resolve(write.word, write.apic_id)
+        if not found:
+            return _NOBODY
+        targets = []
+        for apic_id in found:
+            session, cpu = self._registry.cpu_owner(apic_id)
+            refusal = self._policy.decide(
+                source_id=write.source.instance_id,
+                destination_id=session.instance_id,
+                icr=icr,
+            )
+            targets.append(_Target(session, cpu, apic_id, refusal))
+        return targets
+
+    def _lowest_priority(self, targets: Sequence[_Target]) -> Sequence[_Target]:
+        """Those who win the arbitration: permitted, if any is, and of the lowest PPR (R32)."""
+        permitted = [target for target in targets if target.refusal is None] or targets
+        priorities = [_priority(target) for target in permitted]
+        lowest = min(priorities)
+        return [
+            target
+            for target, priority in zip(permitted, priorities, strict=True)
+            if priority == lowest
+        ]
+
+    def _in_turn(self, candidates: Sequence[_Target]) -> _Target:
+        """The next after the one that won last, by APIC id, round and round."""
+        later = (target for target in candidates if target.apic_id > self._last_arbitrated)
+        chosen = next(later, candidates[0])
+        self._last_arbitrated = chosen.apic_id
+        return chosen
+
+    def _send(
+        self, write: Write, icr: Icr, targets: Sequence[_Target], first_seq: int, count: int
+    ) -> None:
+        """Queue the legs, as many writes at a time as find room for all their legs.
+
+        An instance whose queue has no room for a write's legs takes none of them, so that legs of
+        one lane never end out of order; the write's legs to others are not affected.
+        """
+        lanes = Counter(t.session for t in targets if t.session is not None and t.refusal is None)
+        while count:
+            part = count
+            full = set()
+            for session, number in lanes.items():
+                room = session.room_for(number)
+                if room:
+                    part = min(part, room)
+                else:
+                    full.add(session)
+            runs = self._begin(write, icr, targets, first_seq, part)
+            for target, run in zip(targets, runs, strict=True):
+                if target.refusal is not None:
+                    self.settle(run, target.refusal)
+                elif target.session is None or target.session in full or run.row.is_overflow:
+                    self.settle(run, Outcome.REJECTED_BACKPRESSURE)
+                else:
+                    target.session.legs.enqueue(run)
+                    target.session.wake()
+            first_seq += part
+            count -= part
+
+    def _begin(
+        self, write: Write, icr: Icr, targets: Sequence[_Target], first_seq: int, count: int
+    ) -> list[LegRun]:
+        """Book ``count`` writes: a leg of each to every target."""
+        batch = Batch(
+            source=write.source,
+            first_seq=first_seq,
+            count=count,
+            word=write.word,
+            lanes=len(targets),
+            tally=write.tally,
+            on_resolved=write.on_resolved,
+        )
+        runs = []
+        for lane, target in enumerate(targets):
+            row = self._row(write.source, target, icr)
+            self._ledger.book(row, count)
+            runs.append(
+                LegRun(
+                    batch=batch,
+                    lane=lane,
+                    row=row,
+                    instance_id=target.session.instance_id if target.session else None,
+                    cpu=target.cpu,
+                    apic_id=target.apic_id,
+                    first_seq=first_seq,
+                    count=count,
+                )
+            )
+        return runs
+
+    def _row(self, source: Party, target: _Target, icr: Icr) -> Row:
+        key = RowKey(
+            source,
+            target.session.party if target.session else None,
+            target.apic_id,
+            icr.delivery_mode,
+            self._ledger.vector_of(icr.delivery_mode, icr.vector),
+        )
+        return self._ledger.row(key) or self._ledger.overflow_row()
+
+    def _trace_write(self, write: Write) -> None:
+        assert self._sink is not None
+        self._sink(
+            IcrWritten(
+                source=write.source.identity,
+                apic_id=NOBODY if write.apic_id is None else write.apic_id,
+                seq=write.first_seq,
+                count=write.count,
+                word=write.word,
+            )
+        )
+
+
+def _priority(target: _Target) -> int:
+    assert target.session is not None
+    return target.session.mirror.ppr(target.cpu)

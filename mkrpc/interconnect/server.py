@@ -1,0 +1,98 @@
+"""The interconnect's process: one event loop, one gRPC server, one bus."""
+
+import asyncio
+import secrets
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from mkrpc.frame_codec import ATTACH
+from mkrpc.interconnect.apic_bus import ApicBus
+from mkrpc.interconnect.attachments import Pump
+from mkrpc.interconnect.control import ControlService
+from mkrpc.interconnect.hosts import ATTACH_HOST, HostRegistry
+from mkrpc.interconnect.policy import Policy
+from mkrpc.interconnect.watch import EventHub
+from mkrpc.transport.address import Address, check_listen, parse
+from mkrpc.transport.aio import AioServer
+from mkrpc.v1 import control_pb2, control_pb2_grpc, interconnect_pb2
+
+__all__ = ["serve"]
+
+STOP_GRACE_S = 1.0
+"""Seconds for calls under way to end when the interconnect stops."""
+
+_log = structlog.get_logger("mkrpc.interconnect")
+
+_SERVICES = (
+    control_pb2.DESCRIPTOR.services_by_name["Control"].full_name,
+    interconnect_pb2.DESCRIPTOR.services_by_name["Interconnect"].full_name,
+)
+
+
+def serve(
+    *,
+    address: str,
+    insecure: bool = False,
+    policy: str = "bare-metal",
+    on_listening: Callable[[str], None] = lambda _address: None,
+) -> int:
+    """Serve until SIGTERM or SIGINT; the exit code.
+
+    ``on_listening`` is told the address once it answers (with the port chosen for port 0). Raises
+    what :meth:`AioServer.start` and :func:`check_listen` raise, before anything listens.
+    """
+    where = parse(address)
+    check_listen(where, insecure)
+    profile = Policy.named(policy)
+    return asyncio.run(_serve(where, insecure, profile, on_listening))
+
+
+async def _serve(
+    where: Address, insecure: bool, policy: Policy, on_listening: Callable[[str], None]
+) -> int:
+    events = EventHub()
+    bus = ApicBus(epoch=secrets.randbits(64), policy=policy, sink=events)
+    pump = Pump(bus)
+    hosts = HostRegistry(bus.epoch)
+    healthiness = health.aio.HealthServicer()
+
+    def add_services(server: grpc.aio.Server) -> None:
+        control = ControlService(
+            bus, drain=pump.drain, hosts=hosts, events=events, address=str(where)
+        )
+        add_control: Any = control_pb2_grpc.add_ControlServicer_to_server  # generated untyped
+        add_control(control, server)
+        health_pb2_grpc.add_HealthServicer_to_server(healthiness, server)
+        reflection.enable_server_reflection(
+            (
+                *_SERVICES,
+                health_pb2.DESCRIPTOR.services_by_name["Health"].full_name,
+                reflection.SERVICE_NAME,
+            ),
+            server,
+        )
+
+    server = AioServer(
+        methods={ATTACH: pump.open, ATTACH_HOST: hosts.open}, add_services=add_services
+    )
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await server.start(where, insecure=insecure)
+    for service in ("", *_SERVICES):
+        await healthiness.set(service, health_pb2.HealthCheckResponse.SERVING)
+    _log.info("listening", address=str(server.bound_address), epoch=f"{bus.epoch:016x}")
+    on_listening(str(server.bound_address))
+    await stop.wait()
+    _log.info("stopping")
+    await healthiness.enter_graceful_shutdown()
+    pump.goodbye("the interconnect stops")
+    await server.stop(STOP_GRACE_S)
+    return 0

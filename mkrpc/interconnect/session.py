@@ -1,0 +1,298 @@
+"""The interconnect's end of one link: what it owes an instance, and what the instance has said."""
+
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mkrpc.errors import LimitReachedError, ProtocolError
+from mkrpc.interconnect.ledger import Party
+from mkrpc.interconnect.legs import LegQueue, Settled
+from mkrpc.interconnect.mirror import MirrorRow
+from mkrpc.interconnect.policy import SourceKind
+from mkrpc.interconnect.tally import Tally
+from mkrpc.link.endpoint import LinkEnd
+from mkrpc.link.frames import (
+    MAX_FRAME_WORDS,
+    Command,
+    CpuAddress,
+    DownFrame,
+    Hello,
+    Legs,
+    OutcomeRun,
+    Reply,
+    ResolvedRun,
+    SourceFloor,
+    UpFrame,
+)
+from mkrpc.link.memory import MAX_SOURCES
+from mkrpc.link.runs import RunSet
+from mkrpc.link.source import HARD_WRITE_WINDOW, PUBLISH_EVERY, WRITE_WINDOW
+from mkrpc.outcome import Outcome, OutcomeKind
+
+__all__ = [
+    "LEG_WINDOW",
+    "MAX_FRAME_COMMANDS",
+    "MAX_FRAME_RUNS",
+    "MAX_PENDING_COMMANDS",
+    "QUEUE_LIMIT",
+    "Asked",
+    "Session",
+]
+
+QUEUE_LIMIT = 65_536
+"""Legs that may wait for one instance; a write that finds no room is rejected(backpressure)."""
+
+LEG_WINDOW = 8192
+"""Legs handed to an instance and not yet answered; what is over waits in the queue."""
+
+MAX_PENDING_COMMANDS = 1024
+"""Commands that an instance may owe an answer; one more is a :class:`LimitReachedError`."""
+
+MAX_FRAME_COMMANDS = 64
+"""Commands in one frame at most; the rest waits for the next."""
+
+MAX_FRAME_RUNS = 4096
+"""Runs of resolved numbers in one frame, the sources' publications included. At most about 100
+KiB, so that a frame stays below the transport's limit of its size."""
+
+_TELL_AT_ONCE = PUBLISH_EVERY
+"""Newly resolved writes that are worth a frame of their own."""
+
+_NEARLY_STALLED = WRITE_WINDOW - _TELL_AT_ONCE
+"""Unresolved writes, as the source sees it, from which on every resolved one is told at once: a
+hung destination must not keep what others have answered from reopening the source's window."""
+
+
+@dataclass(slots=True, eq=False)
+class Asked:
+    """A command that an instance owes an answer.
+
+    ``tally`` is set for WRITE_ICR: it counts the writes that bear the command's number, and
+    ``on_resolved`` is called as they are resolved. ``replied``: the answer has come.
+    """
+
+    command: Command
+    on_reply: Callable[[Reply], None]
+    tally: Tally | None = None
+    on_resolved: Callable[[], None] = lambda: None
+    replied: bool = False
+
+    def count_written(self, count: int) -> None:
+        """Writes that bear the command's number have come in."""
+        assert self.tally is not None
+        self.tally.written += count
+
+    def count_resolved(self, count: int) -> None:
+        """Some of them have all their outcomes."""
+        assert self.tally is not None
+        self.tally.resolved += count
+        self.on_resolved()
+
+
+class Session:
+    """One attached incarnation.
+
+    As a source it has sequence numbers and what of them is resolved; as a destination a queue of
+    legs. ``legs``, ``mirror`` and ``addresses`` are for the bus; nobody else changes them.
+    """
+
+    def __init__(
+        self, hello: Hello, *, mirror: MirrorRow, on_ready: Callable[["Session"], None]
+    ) -> None:
+        self.hello = hello
+        self.party = Party(
+            SourceKind.INSTANCE, hello.instance_id, hello.name or "instance", hello.incarnation
+        )
+        self.addresses: list[CpuAddress] = sorted(hello.cpus, key=lambda address: address.cpu)
+        self.generation = 1
+        self.alive = True
+        self.buried = False
+        """Dead, and every leg that it held has its outcome."""
+        self.mirror = mirror
+        self.mid_report = False
+        """Frames follow at once: the accounts do not match the outcomes yet."""
+        self.link: LinkEnd[DownFrame, UpFrame] = LinkEnd()
+        self.legs = LegQueue()
+        self.last_seq = 0
+        """The highest sequence number received: what this source has written."""
+        self.resolved = RunSet()
+        self.asked: dict[int, Asked] = {}
+        self._untold = RunSet()
+        self._commands: deque[Command] = deque()
+        # The sources whose legs this instance has had, latest last: exactly those that it can
+        # remember outcomes of, since it forgets the silent ones by the same rule.
+        self._heard: OrderedDict[bytes, None] = OrderedDict()
+        self._floors: dict[bytes, tuple[ResolvedRun, ...]] = {}
+        self._on_ready = on_ready
+
+    def __repr__(self) -> str:
+        return f"<Session instance {self.instance_id} {self.hello.incarnation.hex()}>"
+
+    @property
+    def instance_id(self) -> int:
+        """0 to :data:`~mkrpc.link.frames.MAX_INSTANCE_ID`."""
+        return self.hello.instance_id
+
+    @property
+    def unsettled(self) -> int:
+        """Own writes that have legs without an outcome."""
+        return self.last_seq - len(self.resolved)
+
+    def wake(self) -> None:
+        """There may be something to send."""
+        if self.alive:
+            self._on_ready(self)
+
+    # --- the instance as a source ---------------------------------------------------------------
+
+    def take_seqs(self, first: int, count: int) -> None:
+        """The next ``count`` sequence numbers have come in.
+
+        :raises ProtocolError: they do not follow the last one.
+        """
+        if first != self.last_seq + 1:
+            raise ProtocolError(f"write {first} came after write {self.last_seq}")
+        self.last_seq += count
+
+    def check_window(self) -> None:
+        """The source's own window, asserted here too.
+
+        :raises ProtocolError: it has more writes outstanding than it may.
+        """
+        if self.unsettled > HARD_WRITE_WINDOW:
+            raise ProtocolError(
+                f"{self.unsettled} writes are outstanding, the window is {HARD_WRITE_WINDOW}"
+            )
+
+    def writes_resolved(self, first: int, last: int) -> None:
+        """Own writes have all their outcomes; the instance is told when it is worth it."""
+        self.resolved.add_run(first, last)
+        if not self.alive:
+            return
+        self._untold.add_run(first, last)
+        if self._must_tell:
+            self.wake()
+
+    @property
+    def _must_tell(self) -> bool:
+        untold = len(self._untold)
+        return untold >= _TELL_AT_ONCE or (untold > 0 and self.unsettled + untold > _NEARLY_STALLED)
+
+    # --- the instance as a destination ----------------------------------------------------------
+
+    def room_for(self, lanes: int) -> int:
+        """How many writes with this many legs here still fit into the queue."""
+        return (QUEUE_LIMIT - self.legs.waiting) // lanes
+
+    def publish(self, source: bytes, runs: tuple[ResolvedRun, ...]) -> None:
+        """A source has published what is resolved.
+
+        Relayed, if this instance has had legs of it, with the next frame that has anything in it:
+        forgetting is never urgent.
+        """
+        if source in self._heard:
+            self._floors[source] = runs
+
+    def answer(self, frame: UpFrame, settled: Settled) -> None:
+        """Settle what the frame answers: runs named in ``outcomes``, else ``delivered``.
+
+        :raises ProtocolError: it answers what was never handed over, answers twice, or with an
+            outcome that is not the destination's to give. Legs before the bad one are settled.
+        """
+        legs = self.legs
+        if not legs.answered <= frame.applied <= legs.handed:
+            raise ProtocolError(
+                f"{frame.applied} legs are called answered; {legs.answered} were before "
+                f"and {legs.handed} were handed over"
+            )
+        for run in frame.outcomes:
+            self._check_run(run, frame.applied)
+            if run.first - 1 > legs.answered:
+                legs.answer(run.first - 1 - legs.answered, Outcome.DELIVERED, settled)
+            legs.answer(run.count, run.outcome, settled)
+        if frame.applied > legs.answered:
+            legs.answer(frame.applied - legs.answered, Outcome.DELIVERED, settled)
+
+    def _check_run(self, run: OutcomeRun, applied: int) -> None:
+        if run.first <= self.legs.answered or run.count < 1 or run.first + run.count - 1 > applied:
+            raise ProtocolError(
+                f"outcomes of {run.count} legs from {run.first} on, "
+                f"where {self.legs.answered + 1} to {applied} are answered"
+            )
+        if run.outcome.kind is OutcomeKind.LOST:
+            raise ProtocolError(f"an instance that lives calls a leg {run.outcome.text}")
+
+    # --- commands -------------------------------------------------------------------------------
+
+    def ask(self, asked: Asked) -> None:
+        """Queue a command.
+
+        :raises LimitReachedError: the instance owes :data:`MAX_PENDING_COMMANDS` answers already.
+        """
+        if len(self.asked) >= MAX_PENDING_COMMANDS:
+            raise LimitReachedError(
+                f"instance {self.instance_id} owes {MAX_PENDING_COMMANDS} answers already",
+                advice="wait for them, or see whether the instance hangs",
+            )
+        self.asked[asked.command.number] = asked
+        self._commands.append(asked.command)
+        self.wake()
+
+    def asked_for(self, number: int) -> Asked:
+        """The open command of this number.
+
+        :raises ProtocolError: there is none.
+        """
+        asked = self.asked.get(number)
+        if asked is None:
+            raise ProtocolError(f"command {number} is not open")
+        return asked
+
+    # --- sending --------------------------------------------------------------------------------
+
+    def next_frame(self) -> DownFrame | None:
+        """The next frame for the instance; None if there is nothing to say or no window."""
+        if not self.link.may_send:
+            return self._bare_ack()
+        frame = DownFrame(legs=self._next_legs())
+        frame.commands = [
+            self._commands.popleft() for _ in range(min(len(self._commands), MAX_FRAME_COMMANDS))
+        ]
+        if not frame.legs and not frame.commands and not self._must_tell:
+            return self._bare_ack()
+        frame.resolved.extend(self._untold.take(MAX_FRAME_RUNS))
+        self._add_floors(frame, MAX_FRAME_RUNS - len(frame.resolved))
+        self.wake()
+        return self.link.stamp(frame)
+
+    def _bare_ack(self) -> DownFrame | None:
+        return self.link.stamp_ack(DownFrame()) if self.link.ack_due else None
+
+    def _next_legs(self) -> list[Legs]:
+        columns: list[Legs] = []
+        limit = min(MAX_FRAME_WORDS, LEG_WINDOW - self.legs.unanswered)
+        for run in self.legs.hand_over(limit):
+            source = run.batch.source.identity
+            if not columns or columns[-1].source != source:
+                columns.append(Legs(source))
+                self._hear(source)
+            legs = columns[-1]
+            legs.seqs.extend(range(run.first_seq, run.first_seq + run.count))
+            legs.words.extend([run.batch.word] * run.count)
+            legs.cpus.extend([run.cpu] * run.count)
+        return columns
+
+    def _hear(self, source: bytes) -> None:
+        self._heard[source] = None
+        self._heard.move_to_end(source)
+        if len(self._heard) > MAX_SOURCES:
+            forgotten, _ = self._heard.popitem(last=False)
+            self._floors.pop(forgotten, None)
+
+    def _add_floors(self, frame: DownFrame, room: int) -> None:
+        for source, runs in list(self._floors.items()):
+            if len(runs) > room:
+                return
+            room -= len(runs)
+            frame.floors.append(SourceFloor(source, runs))
+            del self._floors[source]

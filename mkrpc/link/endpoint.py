@@ -1,0 +1,113 @@
+"""One end of a link: frame numbers, cumulative acknowledgement and the window of frames."""
+
+from collections import deque
+from typing import Generic, Protocol, TypeVar
+
+from mkrpc.errors import ProtocolError
+from mkrpc.link.frames import WIRE_VERSION
+
+__all__ = ["ACK_EVERY", "FRAME_WINDOW", "LinkEnd", "Numbered", "check_wire_version"]
+
+FRAME_WINDOW = 64
+"""Frames with content that may be unacknowledged; what comes then waits in its own queue."""
+
+ACK_EVERY = 16
+"""Frames with content after which an acknowledgement goes out even alone.
+
+A quarter of the window, so that a peer that sends and hears nothing else never comes to a stop.
+"""
+
+
+def check_wire_version(theirs: int) -> None:
+    """Refuse a peer that speaks another wire version.
+
+    :raises ProtocolError: naming both versions.
+    """
+    if theirs != WIRE_VERSION:
+        raise ProtocolError(
+            f"the peer speaks wire version {theirs}, this end speaks {WIRE_VERSION}",
+            advice="run the same release of mkrpc on both sides",
+        )
+
+
+class Numbered(Protocol):
+    """What carries frame numbers: an UpFrame or a DownFrame."""
+
+    frame: int
+    ack: int
+
+
+SentT = TypeVar("SentT", bound=Numbered)
+ReceivedT = TypeVar("ReceivedT", bound=Numbered)
+
+
+class LinkEnd(Generic[SentT, ReceivedT]):
+    """Both directions of one end.
+
+    Frames with content are numbered 1, 2, … and kept until the peer has acknowledged them, so that
+    they can be sent again over a new connection. A bare acknowledgement has number 0 and is never
+    acknowledged itself. A received number at or below the highest one is a duplicate; one that
+    leaves a gap is a :class:`ProtocolError`, since the transport is ordered and lossless.
+    """
+
+    __slots__ = ("_acked_to_peer", "_received", "_sent", "_unacknowledged")
+
+    def __init__(self) -> None:
+        self._sent = 0
+        self._received = 0
+        self._acked_to_peer = 0
+        self._unacknowledged: deque[SentT] = deque()
+
+    @property
+    def may_send(self) -> bool:
+        """Whether a frame with content fits into the window."""
+        return len(self._unacknowledged) < FRAME_WINDOW
+
+    @property
+    def ack_due(self) -> bool:
+        """Whether an acknowledgement should go out now, even alone."""
+        return self._received - self._acked_to_peer >= ACK_EVERY
+
+    @property
+    def unacknowledged(self) -> tuple[SentT, ...]:
+        """Frames to send again over a new connection, oldest first."""
+        return tuple(self._unacknowledged)
+
+    @property
+    def received(self) -> int:
+        """The highest frame number received."""
+        return self._received
+
+    def stamp(self, frame: SentT) -> SentT:
+        """Give a frame with content its number and acknowledgement, and retain it."""
+        assert self.may_send, "the frame window is full"
+        self._sent += 1
+        frame.frame = self._sent
+        self._unacknowledged.append(frame)
+        return self.stamp_ack(frame)
+
+    def stamp_ack(self, frame: SentT) -> SentT:
+        """Put only the acknowledgement on a frame; alone on one without content (number 0)."""
+        frame.ack = self._acked_to_peer = self._received
+        return frame
+
+    def receive(self, frame: ReceivedT) -> bool:
+        """Take note of a frame from the peer. True: its content is new and must be applied.
+
+        False for a duplicate and for a bare acknowledgement, which have nothing to apply.
+
+        :raises ProtocolError: the number leaves a gap, or the acknowledgement names a frame that
+            was never sent. Nothing has changed then.
+        """
+        number, ack = frame.frame, frame.ack
+        if not 0 <= ack <= self._sent:
+            raise ProtocolError(f"frame {ack} is acknowledged, {self._sent} were sent")
+        if number < 0 or number > self._received + 1:
+            raise ProtocolError(f"frame {number} came after frame {self._received}")
+        unacknowledged = self._unacknowledged
+        while unacknowledged and unacknowledged[0].frame <= ack:
+            unacknowledged.popleft()
+        if number <= self._received:
+            return False
+        self._received = number
+        return True

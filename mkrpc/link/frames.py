@@ -1,0 +1,284 @@
+"""What one link between an instance and the interconnect carries, as plain objects.
+
+The codec turns these into ``mkrpc.v1`` messages and back; everything else speaks in them. One
+:class:`UpFrame` or :class:`DownFrame` is one gRPC message. Bounds are in :data:`MAX_FRAME_WORDS`
+and in :mod:`mkrpc.link.window`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from mkrpc.outcome import Outcome
+
+__all__ = [
+    "MAX_CPUS",
+    "MAX_FRAME_WORDS",
+    "MAX_INSTANCE_ID",
+    "NOBODY",
+    "WIRE_VERSION",
+    "Command",
+    "CommandKind",
+    "CpuAccount",
+    "CpuAddress",
+    "CpuView",
+    "DownFrame",
+    "Goodbye",
+    "Hello",
+    "Legs",
+    "OutcomeRun",
+    "Reply",
+    "ResolvedRun",
+    "SettledWrite",
+    "SourceFloor",
+    "UpFrame",
+    "VectorCount",
+    "Welcome",
+    "Writes",
+]
+
+WIRE_VERSION = 1
+"""Both ends of a link must speak the same; another is refused by name."""
+
+MAX_CPUS = 512
+"""CPUs of one instance at most."""
+
+MAX_INSTANCE_ID = 511
+"""As the kernel series: id 0 is the host instance, 1 to 511 are spawned ones."""
+
+MAX_FRAME_WORDS = 4096
+"""ICR words or legs in one frame at most; what is over waits for the next frame."""
+
+NOBODY = 0xFFFF_FFFF
+"""The APIC id of a leg to nobody; as a physical destination it is the broadcast, never an id."""
+
+
+@dataclass(frozen=True, slots=True)
+class CpuAddress:
+    """What the interconnect must know of one CPU to route to it (rules R23 to R30).
+
+    ``cpu`` is the number within its instance; ``mode`` is :class:`mkrpc.x86.lapic.ApicMode` as an
+    integer; ``ldr`` and ``dfr`` are the raw 32-bit registers.
+    """
+
+    cpu: int
+    apic_id: int
+    mode: int
+    xapic_id: int
+    ldr: int
+    dfr: int
+
+
+@dataclass(slots=True)
+class Writes:
+    """Consecutive ICR writes of one CPU: ``words[i]`` has sequence number ``first_seq + i``.
+
+    ``command`` is the command that asked for them, 0 for none.
+    """
+
+    cpu: int
+    first_seq: int
+    words: list[int]
+    command: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SettledWrite:
+    """An ICR write that never left its APIC: a self IPI, or one that the sender's APIC refused."""
+
+    cpu: int
+    seq: int
+    word: int
+    outcome: Outcome
+    command: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeRun:
+    """Outcomes other than ``delivered`` of consecutive legs, by their number on this link."""
+
+    first: int
+    count: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class VectorCount:
+    """Cumulative counts of one vector on one CPU since the incarnation began."""
+
+    vector: int
+    delivered: int
+    coalesced: int
+    handled: int
+    eoi: int
+    discarded: int
+
+
+@dataclass(slots=True)
+class CpuAccount:
+    """One CPU's accounting, cumulative: a repeated one changes nothing (design 3.4).
+
+    ``vectors`` and ``stats`` (index into ``mkrpc.x86.irq_stat.FIELDS`` -> count) hold only what
+    changed since the last one sent. ``nmi_delivered`` counts NMIs latched, and so on for the other
+    modes that bypass the IRR. ``multikernel`` counts runs of ``sysvec_multikernel``.
+    """
+
+    cpu: int
+    irr: int
+    isr: int
+    tpr: int
+    ppr: int
+    interrupts_enabled: bool
+    activity: str
+    multikernel: int
+    vectors: list[VectorCount] = field(default_factory=list)
+    stats: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedRun:
+    """Sequence numbers ``first`` to ``last`` (both included) of one source are resolved."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFloor:
+    """What a source has published as resolved: a destination may forget its outcomes (3.3, 2)."""
+
+    source: bytes
+    runs: tuple[ResolvedRun, ...]
+
+
+class CommandKind(IntEnum):
+    """What a client can ask of an instance; numbers as ``mkrpc.v1.CommandKind``."""
+
+    WRITE_ICR = 1
+    """``cpu`` writes ``word`` to its ICR ``count`` times."""
+    SET_CPU = 2
+    """Set or clear IF, halt, or write the TPR of ``cpu``: ``action`` names which."""
+    READ_CPU = 3
+    """All registers of ``cpu``."""
+    READ_ACCOUNT = 4
+    """The instance's own accounting of every CPU, whole."""
+    READ_LOG = 5
+    """The printk ring, from record number ``count`` on."""
+    READ_PROC = 6
+    """A file of /proc as text; ``action`` is its path, such as ``interrupts``."""
+    FENCE = 7
+    """Answered once everything before it has been applied and reported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A client's request to an instance; answered by exactly one :class:`Reply`."""
+
+    number: int
+    kind: CommandKind
+    cpu: int = 0
+    word: int = 0
+    count: int = 0
+    action: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CpuView:
+    """One CPU as its instance sees it; registers by SDM name, raw values."""
+
+    account: CpuAccount
+    apic_id: int
+    mode: int
+    registers: dict[str, int]
+
+
+@dataclass(slots=True)
+class Reply:
+    """The answer to a command. ``error`` is empty on success; ``reason`` is its registry entry."""
+
+    command: int
+    error: str = ""
+    reason: str = ""
+    advice: str = ""
+    text: str = ""
+    written: int = 0
+    cpus: list[CpuView] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """The first message of an instance. ``incarnation``: 16 random bytes, never reused (3.3, 1)."""
+
+    wire_version: int
+    instance_id: int
+    name: str
+    incarnation: bytes
+    pid: int
+    cpus: tuple[CpuAddress, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """The interconnect's answer. ``epoch``: 64 random bits of this interconnect's life."""
+
+    wire_version: int
+    epoch: int
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Goodbye:
+    """The last message of either side before a clean end."""
+
+    reason: str
+
+
+@dataclass(slots=True)
+class UpFrame:
+    """Instance to interconnect. Applied in the order of the fields.
+
+    ``frame`` numbers frames with content from 1; 0 is a bare acknowledgement. ``ack`` is the
+    highest frame received. ``events`` are the ICR writes and the changes of routing registers in
+    program order. ``applied`` is the cumulative number of legs answered on this link: those that
+    ``outcomes`` does not name were delivered. ``more`` says that further frames follow at once and
+    that the accounts come with the last of them.
+    """
+
+    frame: int = 0
+    ack: int = 0
+    more: bool = False
+    events: list[Writes | SettledWrite | CpuAddress] = field(default_factory=list)
+    applied: int = 0
+    outcomes: list[OutcomeRun] = field(default_factory=list)
+    accounts: list[CpuAccount] = field(default_factory=list)
+    resolved: list[ResolvedRun] = field(default_factory=list)
+    replies: list[Reply] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Legs:
+    """Legs from one source, in its order; three columns of equal length.
+
+    ``words[i]`` (x2APIC layout) was write number ``seqs[i]`` of the source and goes to the local
+    CPU ``cpus[i]``.
+    """
+
+    source: bytes
+    seqs: list[int] = field(default_factory=list)
+    words: list[int] = field(default_factory=list)
+    cpus: list[int] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.seqs)
+
+
+@dataclass(slots=True)
+class DownFrame:
+    """Interconnect to instance. Legs are numbered on the link from 1 in order of appearance."""
+
+    frame: int = 0
+    ack: int = 0
+    floors: list[SourceFloor] = field(default_factory=list)
+    legs: list[Legs] = field(default_factory=list)
+    resolved: list[ResolvedRun] = field(default_factory=list)
+    commands: Sequence[Command] = ()

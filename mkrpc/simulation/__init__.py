@@ -1,0 +1,1 @@
+"""The whole machine in one thread: the same pure objects, no transport."""

@@ -1,0 +1,315 @@
+"""What a machine is made of: instances, CPUs, APIC ids, policy.
+
+A topology comes from a TOML file (:meth:`Topology.load`), from two numbers (:meth:`Topology.of`) or
+from the plain form handed to other processes (:meth:`Topology.from_dict`), and is validated whole:
+one that exists has unique instance ids, names and APIC ids, and every name, CPU list and APIC mode
+filled in. Everything wrong is reported at once, as one :class:`mkrpc.errors.TopologyError`.
+"""
+
+import tomllib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from mkrpc.errors import NotFoundError, TopologyError
+from mkrpc.topology_report import Problem, lines_of, report
+
+__all__ = [
+    "MAX_CPUS",
+    "MAX_HANDLERS",
+    "MAX_INSTANCES",
+    "MAX_PRINTK_RECORDS",
+    "MAX_TOPOLOGY_BYTES",
+    "MAX_X2APIC_ID",
+    "MAX_XAPIC_ID",
+    "RESERVED_NAMES",
+    "InstanceSpec",
+    "Mode",
+    "PolicyName",
+    "ProgramSpec",
+    "Topology",
+]
+
+MAX_INSTANCES = 512
+"""Instances of one machine: id 0, the host, and 1 to 511 as in the kernel series."""
+MAX_CPUS = 512
+"""CPUs of one instance."""
+MAX_XAPIC_ID = 254
+"""An xAPIC id has 8 bits, and 0xFF is the broadcast (SDM vol. 3, 10.6.2.1; rule R23)."""
+MAX_X2APIC_ID = 0xFFFF_FFFE
+"""0xFFFFFFFF is the x2APIC broadcast (SDM vol. 3, 10.12.9)."""
+MAX_HANDLERS = 256
+"""Handlers registered with one instance at boot."""
+MAX_PRINTK_RECORDS = 1 << 20
+"""Records in one instance's printk ring."""
+MAX_TOPOLOGY_BYTES = 4 << 20
+"""Size of a topology file."""
+RESERVED_NAMES = ("self", "all", "others")
+"""Destination shorthands: no instance may be called so, or ``--to`` could not tell them apart."""
+
+Mode = Literal["x2apic", "xapic"]
+PolicyName = Literal["bare-metal", "filtered"]
+
+_Name = Annotated[StrictStr, Field(pattern=r"^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$")]
+_Entry = Annotated[
+    StrictStr, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")
+]
+
+
+class _Spec(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ProgramSpec(_Spec):
+    """A program and where it runs: ``cpu`` is the CPU's number within its instance, from 0.
+
+    ``entry`` is ``package.module:name`` of a callable.
+    """
+
+    cpu: Annotated[StrictInt, Field(ge=0, lt=MAX_CPUS)]
+    entry: _Entry
+
+
+class InstanceSpec(_Spec):
+    """One kernel. Within a :class:`Topology`, ``name``, ``cpus`` and ``mode`` are always filled in.
+
+    ``id``: 0 (the host instance) to 511. ``name``: as a DNS label, beginning with a letter;
+    ``mk<id>`` if not given. ``cpus``: APIC ids in the order of the CPUs' numbers; or ``cpu_count``
+    in its place, which takes the ids after the highest that any instance lists, in file order.
+    ``mode``: that of the topology if not given. ``handlers``: ``package.module:name`` of
+    multikernel handlers, called in this order. ``printk_records``: size of the log ring.
+    ``boundary``: ``word`` takes interrupts after every accepted ICR word, ``frame`` after every
+    frame, which coalesces more.
+    """
+
+    id: Annotated[StrictInt, Field(ge=0, lt=MAX_INSTANCES)]
+    name: _Name = ""
+    cpus: Annotated[
+        tuple[Annotated[StrictInt, Field(ge=0)], ...], Field(min_length=1, max_length=MAX_CPUS)
+    ] = ()
+    cpu_count: Annotated[StrictInt, Field(ge=1, le=MAX_CPUS)] | None = Field(
+        default=None, exclude=True
+    )
+    mode: Mode = "x2apic"
+    programs: tuple[ProgramSpec, ...] = ()
+    handlers: Annotated[tuple[_Entry, ...], Field(max_length=MAX_HANDLERS)] = ()
+    panic_on_oops: StrictBool = False
+    printk_records: Annotated[StrictInt, Field(ge=1, le=MAX_PRINTK_RECORDS)] = 4096
+    boundary: Literal["word", "frame"] = "word"
+
+
+class Topology(_Spec):
+    """A whole machine, valid by construction.
+
+    ``policy``: who may ring whom, ``bare-metal`` (everybody, as on the machine) or ``filtered``.
+    ``mode``: the APIC mode of every instance that names none of its own.
+    """
+
+    name: _Name = "machine"
+    policy: PolicyName = "bare-metal"
+    mode: Mode = "x2apic"
+    instances: Annotated[tuple[InstanceSpec, ...], Field(min_length=1, max_length=MAX_INSTANCES)]
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        instances: int,
+        cpus: int,
+        policy: PolicyName = "bare-metal",
+        mode: Mode = "x2apic",
+    ) -> Self:
+        """Instances 0 to ``instances - 1`` of ``cpus`` CPUs each, APIC ids in order from 0.
+
+        ``instances`` and ``cpus`` are 1 to 512; more than 255 CPUs in all need x2APIC mode.
+        Raises TopologyError.
+        """
+        for what, value, limit in (
+            ("instances", instances, MAX_INSTANCES),
+            ("cpus", cpus, MAX_CPUS),
+        ):
+            if not 1 <= value <= limit:
+                message = f"{what}: {value} is not between 1 and {limit}"
+                raise TopologyError(message, advice=f"choose 1 to {limit}")
+        specs = [{"id": number, "cpu_count": cpus} for number in range(instances)]
+        return cls.from_dict({"policy": policy, "mode": mode, "instances": specs})
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The inverse of :meth:`to_dict`; also the plain form of a file. Raises TopologyError."""
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise report(error, where="topology", specs=_SPECS, lines={}) from None
+
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """Read a TOML file of at most 4 MiB.
+
+        Raises TopologyError, which names the file, the line where it can be found, and the key.
+        """
+        text = _read(Path(path))
+        try:
+            data = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            advice = "mend the TOML syntax there; deploy/topologies holds examples"
+            raise TopologyError(f"{path}: not TOML: {error}", advice=advice) from None
+        except RecursionError:
+            advice = "a topology is a list of [[instances]] tables"
+            raise TopologyError(f"{path}: nested too deeply", advice=advice) from None
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise report(error, where=str(path), specs=_SPECS, lines=lines_of(text)) from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, strings and numbers, fit for JSON."""
+        return self.model_dump(mode="json")
+
+    @property
+    def apic_ids(self) -> tuple[int, ...]:
+        """Every APIC id of the machine, by instance in the order of the file."""
+        return tuple(apic_id for instance in self.instances for apic_id in instance.cpus)
+
+    def instance(self, instance_id: int) -> InstanceSpec:
+        """The instance of that id; :class:`NotFoundError` if there is none."""
+        for spec in self.instances:
+            if spec.id == instance_id:
+                return spec
+        known = ", ".join(str(spec.id) for spec in self.instances)
+        raise NotFoundError(f"no instance {instance_id} in the topology", advice=f"ids: {known}")
+
+    @field_validator("instances")
+    @classmethod
+    def _fill_in(
+        cls, instances: tuple[InstanceSpec, ...], info: ValidationInfo
+    ) -> tuple[InstanceSpec, ...]:
+        """Names, modes and APIC ids that the instances left to us."""
+        free = 1 + max((apic_id for spec in instances for apic_id in spec.cpus), default=-1)
+        filled = []
+        for spec in instances:
+            update: dict[str, Any] = {"name": spec.name or f"mk{spec.id}"}
+            if "mode" not in spec.model_fields_set:
+                update["mode"] = info.data.get("mode", "x2apic")
+            if not spec.cpus and spec.cpu_count is not None:
+                update["cpus"] = tuple(range(free, free + spec.cpu_count))
+                free += spec.cpu_count
+                update["cpu_count"] = None
+            filled.append(spec.model_copy(update=update))
+        return tuple(filled)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        problems = tuple(_machine_problems(self.instances))
+        if problems:
+            raise PydanticCustomError(
+                "machine", "{what}", {"what": problems[0].what, "problems": problems}
+            )
+        return self
+
+
+_SPECS: Mapping[tuple[str, ...], type[BaseModel]] = {
+    (): Topology,
+    ("instances",): InstanceSpec,
+    ("instances", "programs"): ProgramSpec,
+}
+
+
+def _machine_problems(instances: Sequence[InstanceSpec]) -> Iterator[Problem]:
+    """What no single key shows: who shares an id, a name or an APIC id with whom."""
+    by_id: dict[int, InstanceSpec] = {}
+    by_name: dict[str, InstanceSpec] = {}
+    owners: dict[int, InstanceSpec] = {}
+    for index, spec in enumerate(instances):
+        at = ("instances", index)
+        if (other := by_id.setdefault(spec.id, spec)) is not spec:
+            what = f"id {spec.id} belongs to {other.name} and to {spec.name}"
+            yield Problem((*at, "id"), what, "give every instance an id of its own, 0 to 511")
+        named = by_name.setdefault(spec.name, spec)
+        if named is not spec and named.id != spec.id:
+            what = f"name {spec.name} belongs to the instances {named.id} and {spec.id}"
+            yield Problem((*at, "name"), what, "give every instance a name of its own")
+        if spec.name in RESERVED_NAMES:
+            what = f"{spec.name!r} is a destination shorthand, not a name"
+            yield Problem((*at, "name"), what, "call the instance something else")
+        yield from _cpu_problems(at, spec, owners)
+        yield from _program_problems(at, spec)
+
+
+def _cpu_problems(
+    at: tuple[str, int], spec: InstanceSpec, owners: dict[int, InstanceSpec]
+) -> Iterator[Problem]:
+    path = (*at, "cpus")
+    if spec.cpu_count is not None:
+        yield Problem((*at, "cpu_count"), "stands beside cpus", "give one of the two")
+    if not spec.cpus:
+        yield Problem(path, f"{spec.name} has no CPUs", "add cpus = [APIC ids] or cpu_count = N")
+        return
+    shared: dict[str, list[int]] = {}
+    here = f"instance {spec.id} ({spec.name})"
+    for apic_id in spec.cpus:
+        owner = owners.setdefault(apic_id, spec)
+        if owner is not spec:
+            shared.setdefault(f"instance {owner.id} ({owner.name})", []).append(apic_id)
+    if twice := sorted(apic_id for apic_id, n in Counter(spec.cpus).items() if n > 1):
+        what = f"{_listed(twice)} more than once in {here}"
+        yield Problem(path, what, "list every APIC id once")
+    for other, apic_ids in shared.items():
+        what = f"{_listed(apic_ids)} in {other} and in {here}"
+        yield Problem(path, what, "an APIC id is one CPU of one instance: give each its own")
+    limit = MAX_XAPIC_ID if spec.mode == "xapic" else MAX_X2APIC_ID
+    if (highest := max(spec.cpus)) > limit:
+        if spec.mode == "xapic":
+            what = f"APIC id {highest} of {spec.name} is above {limit}, the highest in xAPIC mode"
+            advice = 'use smaller ids, or mode = "x2apic"'
+        else:
+            what = f"APIC id {highest:#x} of {spec.name} is above {limit:#x}, the highest there is"
+            advice = "0xFFFFFFFF is the broadcast of x2APIC mode; use smaller ids"
+        yield Problem(path, what, advice)
+
+
+def _listed(apic_ids: Sequence[int]) -> str:
+    named = ", ".join(str(apic_id) for apic_id in apic_ids[:8])
+    return f"APIC {'id' if len(apic_ids) == 1 else 'ids'} {named}{', …' * (len(apic_ids) > 8)}"
+
+
+def _program_problems(at: tuple[str, int], spec: InstanceSpec) -> Iterator[Problem]:
+    seen: set[int] = set()
+    for number, program in enumerate(spec.programs):
+        path = (*at, "programs", number, "cpu")
+        if spec.cpus and program.cpu >= len(spec.cpus):
+            what = f"{spec.name} has no CPU {program.cpu}: it has 0 to {len(spec.cpus) - 1}"
+            yield Problem(path, what, "cpu is the number within the instance, not the APIC id")
+        if program.cpu in seen:
+            what = f"CPU {program.cpu} of {spec.name} has two programs"
+            yield Problem(path, what, "a CPU runs one program; call the second from the first")
+        seen.add(program.cpu)
+
+
+def _read(path: Path) -> str:
+    try:
+        size = path.stat().st_size
+        if size > MAX_TOPOLOGY_BYTES:
+            message = f"{path}: {size} bytes are more than a topology may have"
+            raise TopologyError(message, advice=f"keep it below {MAX_TOPOLOGY_BYTES} bytes")
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        message = f"{path}: cannot be read: {error.strerror}"
+        raise TopologyError(message, advice="name a TOML file that exists") from None
+    except UnicodeDecodeError:
+        raise TopologyError(f"{path}: not UTF-8 text", advice="a topology is a TOML file") from None

@@ -1,0 +1,139 @@
+"""The one list of trace events: what the machine says about itself as it runs.
+
+A sink gets one object per event, in the order in which things happened. Runs of equal ICR writes,
+and of legs that end alike, are one event with a count, so that a burst costs little to watch.
+Identities are 16 bytes: an instance's incarnation or a client's id.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+from mkrpc.link.frames import NOBODY
+from mkrpc.outcome import Outcome
+
+__all__ = [
+    "KINDS",
+    "ClientInjected",
+    "IcrWritten",
+    "InstanceAttached",
+    "InstanceDetached",
+    "InstanceRefused",
+    "LegEnded",
+    "Sink",
+    "TraceEvent",
+    "event_fields",
+    "kind",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class IcrWritten:
+    """``count`` equal ICR writes with sequence numbers from ``seq`` have reached the interconnect.
+
+    ``apic_id`` is the writing CPU's; :data:`NOBODY` for a client, which has no APIC.
+    """
+
+    source: bytes
+    apic_id: int
+    seq: int
+    count: int
+    word: int
+
+
+@dataclass(frozen=True, slots=True)
+class LegEnded:
+    """The legs of writes ``seq`` to ``seq + count - 1`` to one CPU have their outcome.
+
+    ``apic_id`` is :data:`NOBODY` for a leg to nobody; ``delivery_mode`` as in the ICR, 0 to 7.
+    """
+
+    source: bytes
+    seq: int
+    count: int
+    apic_id: int
+    delivery_mode: int
+    vector: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceAttached:
+    """A new incarnation has been welcomed; its CPUs are in the map from now on."""
+
+    instance_id: int
+    name: str
+    incarnation: bytes
+    pid: int
+    cpus: int
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceDetached:
+    """An incarnation has left or died; its CPUs are gone from the map."""
+
+    instance_id: int
+    name: str
+    incarnation: bytes
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceRefused:
+    """Somebody asked to be an instance and was turned away; ``reason`` is one line."""
+
+    instance_id: int
+    name: str
+    incarnation: bytes
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClientInjected:
+    """An external agent has asked for ``count`` writes of ``word``, numbered from ``seq``."""
+
+    client: bytes
+    seq: int
+    count: int
+    word: int
+
+
+TraceEvent = (
+    IcrWritten | LegEnded | InstanceAttached | InstanceDetached | InstanceRefused | ClientInjected
+)
+
+Sink = Callable[[TraceEvent], None]
+"""Takes each event as it happens; it must neither raise nor call back into what reports."""
+
+KINDS: dict[type[TraceEvent], str] = {
+    IcrWritten: "icr_write",
+    LegEnded: "leg",
+    InstanceAttached: "attach",
+    InstanceDetached: "detach",
+    InstanceRefused: "refuse",
+    ClientInjected: "inject",
+}
+"""The name of each event, on the wire and for people."""
+
+
+def kind(event: TraceEvent) -> str:
+    """The event's name, such as ``leg``."""
+    return KINDS[type(event)]
+
+
+def event_fields(event: TraceEvent) -> dict[str, str]:
+    """The event as text: identities and ICR words in hex, outcomes as people read them."""
+    return {each.name: _text(each.name, getattr(event, each.name)) for each in fields(event)}
+
+
+def _text(name: str, value: object) -> str:
+    if isinstance(value, Outcome):
+        return value.text
+    if isinstance(value, bytes):
+        return value.hex()
+    if name == "word":
+        return f"{value:#018x}"
+    if name == "vector":
+        return f"{value:#04x}"
+    if name == "apic_id" and value == NOBODY:
+        return "nobody"
+    return str(value)

@@ -1,0 +1,250 @@
+"""Reading recordings: what is in a line, and what is said about a line that is wrong."""
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mkrpc.conformance import parse
+from mkrpc.conformance.parse import read_recording
+from mkrpc.conformance.recording import Agree, ApicMachineMode, Line, LinuxApic, Op, Verb
+from mkrpc.errors import InvalidArgumentError, LimitReachedError
+
+STATE = {"id": 0, "tpr": 0, "svr": 0x1FF, "isr": [], "irr": [], "if": 1, "boots": 0}
+
+
+def apic_line(**changes: Any) -> dict[str, Any]:
+    step = {"op": "nop", "cpu": 0, "cpus": {}}
+    line = {
+        "name": "flat/one",
+        "cpus": 2,
+        "mode": "flat",
+        "ids": [0, 1],
+        "agree": "all",
+        "initial": {"0": STATE, "1": STATE},
+        "steps": [step],
+    }
+    return {**line, **changes}
+
+
+def linux_line(**changes: Any) -> dict[str, Any]:
+    line = {
+        "name": "one",
+        "sender": 0,
+        "script": ["one 1"],
+        "cal": [0, 1],
+        "printk": 1,
+        "expected": [0, 1],
+        "clean": True,
+        "peek": [],
+        "apic": "apic=physical flat",
+        "other_dmesg": [],
+    }
+    return {**line, **changes}
+
+
+def write(path: Path, *lines: object) -> Path:
+    path.write_text("\n".join(json.dumps(line) for line in lines) + "\n")
+    return path
+
+
+def test_an_apic_line_becomes_typed_steps(tmp_path: Path) -> None:
+    steps = [
+        {"op": "icr", "cpu": 0, "hi": 1, "lo": 0x40EA, "cpus": {"1": {"delivered": [0xEA, "nmi"]}}},
+        {"op": "wr", "cpu": 1, "reg": "tpr", "value": 0x20, "cpus": {}, "gp": True},
+        {"op": "rd", "cpu": 1, "reg": "ppr", "result": 7, "cpus": {}},
+        {"op": "mode", "cpu": 1, "value": "defer", "cpus": {}},
+    ]
+    line = apic_line(steps=steps, agree="no", first_disagree_step=2, open=["gp"], note=["a", "b"])
+    (scenario,) = read_recording(write(tmp_path / "x.jsonl", line)).apic
+    assert (scenario.agree, scenario.mode) == (Agree.NO, ApicMachineMode.FLAT)
+    assert scenario.first_disagree_step == 2
+    assert scenario.open_fields == {"gp"}
+    assert scenario.note == "a b"
+    icr, wr, rd, mode = scenario.steps
+    assert (icr.op, icr.hi, icr.lo, icr.held) == (Op.ICR, 1, 0x40EA, frozenset())
+    assert icr.cpus[1]["delivered"] == (0xEA, "nmi")
+    assert (wr.register, wr.value, wr.gp, wr.held) == (0x80, 0x20, True, frozenset({"gp"}))
+    assert (rd.register, rd.result) == (0xA0, 7)
+    assert mode.defer
+
+
+def test_a_line_without_agree_is_one_engines_trace(tmp_path: Path) -> None:
+    line = apic_line()
+    del line["agree"]
+    (scenario,) = read_recording(write(tmp_path / "x.jsonl", line)).apic
+    assert scenario.agree is Agree.UNSTATED
+    assert not scenario.agree.scored
+
+
+@pytest.mark.parametrize(
+    ("value", "skipped"), [(True, True), (False, False), ("cpu unresponsive", True)]
+)
+def test_a_skipped_step_says_so_or_says_why(tmp_path: Path, value: object, skipped: bool) -> None:
+    line = apic_line(steps=[{"op": "nop", "cpu": 0, "cpus": {}, "skipped": value}])
+    (scenario,) = read_recording(write(tmp_path / "x.jsonl", line)).apic
+    assert scenario.steps[0].skipped is skipped
+
+
+@pytest.mark.parametrize(
+    ("name", "offset"),
+    [("id", 0x20), ("esr", 0x280), ("lvtt", 0x320), ("lvt_error", 0x370), ("irr7", 0x270)],
+)
+def test_registers_go_by_name(tmp_path: Path, name: str, offset: int) -> None:
+    line = apic_line(steps=[{"op": "rd", "cpu": 0, "reg": name, "cpus": {}}])
+    (scenario,) = read_recording(write(tmp_path / "x.jsonl", line)).apic
+    assert scenario.steps[0].register == offset
+
+
+def test_gzip_and_plain_text_read_the_same(tmp_path: Path) -> None:
+    plain = write(tmp_path / "x.jsonl", apic_line(), apic_line(name="two"))
+    packed = tmp_path / "y.jsonl.gz"
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    assert read_recording(plain) == read_recording(packed)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("one 1", Line(verb=Verb.ONE, cpu=1)),
+        ("one 1 10", Line(verb=Verb.ONE, cpu=1, repeat=10)),
+        ("vec 1 fd", Line(verb=Verb.VEC, cpu=1, vector=0xFD)),
+        ("mask 10 2", Line(verb=Verb.MASK, mask=0x10, repeat=2)),
+        ("maskbutself f", Line(verb=Verb.MASK_BUT_SELF, mask=0xF)),
+        ("allbutself", Line(verb=Verb.ALL_BUT_SELF)),
+        ("all 3", Line(verb=Verb.ALL, repeat=3)),
+        ("self 5", Line(verb=Verb.SELF, repeat=5)),
+        ("raw ffffffff 48ea", Line(verb=Verb.RAW, high=0xFFFFFFFF, low=0x48EA)),
+        ("cli", Line(verb=Verb.CLI)),
+        ("sti", Line(verb=Verb.STI)),
+        ("hold 1", Line(verb=Verb.HOLD, cpu=1)),
+        ("rel 1", Line(verb=Verb.RELEASE, cpu=1)),
+        ("peek 1 ea", Line(verb=Verb.PEEK, cpu=1, vector=0xEA)),
+        ("peekself ea", Line(verb=Verb.PEEK_SELF, vector=0xEA)),
+        ("delay 20", Line(verb=Verb.DELAY, delay_ms=20)),
+    ],
+)
+def test_every_verb_of_a_linux_script(tmp_path: Path, text: str, line: Line) -> None:
+    (test,) = read_recording(write(tmp_path / "x.jsonl", linux_line(script=[text]))).linux
+    assert test.script == (line,)
+    assert test.apic is LinuxApic.PHYSICAL_FLAT
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ([], "a scenario is no JSON object"),
+        ({"name": "x"}, "neither 'steps' nor 'script'"),
+        (apic_line(name=""), "'name' is missing"),
+        (apic_line(mode="weird"), "mode 'weird' is none of"),
+        (apic_line(agree="perhaps"), "agree 'perhaps' is none of"),
+        (apic_line(agree="no"), "agree 'no' without first_disagree_step"),
+        (apic_line(agree="no", first_disagree_step=2), "'first_disagree_step' is 2"),
+        (apic_line(ids=[0, 0]), "'ids' are not 2 different APIC ids"),
+        (apic_line(ids=[0, 0xFF]), "'ids' are not 2 different APIC ids below 0xff"),
+        (apic_line(mode="x2apic", ids=[0, 0xFFFFFFFF]), "APIC ids below 0xffffffff"),
+        (apic_line(cpus=True), "'cpus' is True"),
+        (apic_line(initial={"0": STATE}), "'initial' does not name every CPU"),
+        (apic_line(steps=[{"op": "jump", "cpu": 0, "cpus": {}}]), "step 0: op 'jump'"),
+        (apic_line(steps=[{"op": "nop", "cpu": 2, "cpus": {}}]), "step 0: 'cpu' is 2"),
+        (apic_line(steps=[{"op": "nop", "cpu": 0, "cpus": {"5": {}}}]), "no CPU '5'"),
+        (
+            apic_line(steps=[{"op": "rd", "cpu": 0, "reg": "pc", "cpus": {}}]),
+            "step 0: register 'pc' is none of",
+        ),
+        (
+            apic_line(steps=[{"op": "icr", "cpu": 0, "hi": 1 << 32, "lo": 0, "cpus": {}}]),
+            "step 0: 'hi' is 4294967296",
+        ),
+        (
+            apic_line(steps=[{"op": "mode", "cpu": 0, "value": "x", "cpus": {}}]),
+            "neither 'eoi' nor 'defer'",
+        ),
+        (
+            apic_line(steps=[{"op": "nop", "cpu": 0, "cpus": {"0": {"isr": [256]}}}]),
+            "isr: 256 is no vector",
+        ),
+        (
+            apic_line(steps=[{"op": "nop", "cpu": 0, "cpus": {"0": {"rip": 1}}}]),
+            "unknown field 'rip'",
+        ),
+        (linux_line(sender=2), "'sender' is 2"),
+        (linux_line(expected=[1]), "'expected' and 'cal' differ in length"),
+        (linux_line(cal=[]), "'cal' names 0 CPUs"),
+        (linux_line(clean="yes"), "'clean' is 'yes'"),
+        (linux_line(apic="apic=bigsmp"), "apic 'apic=bigsmp' is none of"),
+        (linux_line(script=["shout 1"]), "verb 'shout' is none of"),
+        (linux_line(script=["one"]), "0 operands, one takes 1"),
+        (linux_line(script=["vec 1 fd 3"]), "3 operands, vec takes 2"),
+        (linux_line(script=["one 2"]), "there is no CPU '2'"),
+        (linux_line(script=["vec 1 100"]), "'vector' is 256"),
+        (linux_line(script=["mask xyz"]), "mask 'xyz' is no number to base 16"),
+        (linux_line(script=["raw 100000000 ea"]), "'high' is 4294967296"),
+    ],
+)
+def test_a_malformed_line_is_named_with_file_and_number(
+    tmp_path: Path, line: object, complaint: str
+) -> None:
+    good = linux_line() if "script" in str(line) else apic_line()
+    path = write(tmp_path / "bad.jsonl", good, line)
+    with pytest.raises(InvalidArgumentError) as caught:
+        read_recording(path)
+    assert str(caught.value).startswith(f"{path}:2: ")
+    assert complaint in str(caught.value)
+
+
+def test_what_is_no_json_is_named_too(tmp_path: Path) -> None:
+    path = tmp_path / "bad.jsonl"
+    path.write_text(json.dumps(apic_line()) + "\n\n{oops\n")
+    with pytest.raises(InvalidArgumentError, match=r"bad\.jsonl:3: no JSON: "):
+        read_recording(path)
+
+
+def test_both_kinds_in_one_file_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.jsonl", apic_line(), linux_line())
+    with pytest.raises(InvalidArgumentError, match="scenarios of both kinds"):
+        read_recording(path)
+
+
+def test_the_tests_of_a_linux_file_ran_in_one_boot(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.jsonl", linux_line(), linux_line(cal=[0], expected=[0], script=[]))
+    with pytest.raises(InvalidArgumentError, match=r":2: another number of CPUs"):
+        read_recording(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n"])
+def test_a_file_without_scenarios_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(InvalidArgumentError, match="no recorded scenario"):
+        read_recording(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("x.jsonl.gz", b"not gzip"),
+        ("x.jsonl.gz", gzip.compress(b"{}" * 99)[:-9]),
+        ("x.jsonl", b"\xff\xfe"),
+    ],
+)
+def test_an_unreadable_file_is_an_error_of_the_operator(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(InvalidArgumentError, match="cannot be read"):
+        read_recording(path)
+
+
+def test_a_file_beyond_the_limit_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "x.jsonl", apic_line())
+    monkeypatch.setattr(parse, "MAX_FILE_BYTES", path.stat().st_size)
+    assert read_recording(path).apic
+    monkeypatch.setattr(parse, "MAX_FILE_BYTES", path.stat().st_size - 1)
+    with pytest.raises(LimitReachedError):
+        read_recording(path)

@@ -1,0 +1,115 @@
+"""Instances die, clusters crash: the rest goes on, and nothing is left behind."""
+
+import os
+import signal
+import socket
+import threading
+
+import pytest
+
+from mkrpc.client import Client, apic
+from mkrpc.cluster import find, remove, running
+from mkrpc.errors import MkrpcError, NotFoundError, UnavailableError
+from mkrpc.outcome import Outcome, OutcomeKind
+from mkrpc.state_dir import members
+
+pytestmark = pytest.mark.e2e
+
+
+def wait_for_state(client: Client, instance_id: int, state: str) -> None:
+    """Until the interconnect says so, by its own events: there is no clock here."""
+    events = client.watch()
+    while True:
+        found = next(i for i in client.cluster().instances if i.id == instance_id)
+        if found.state == state:
+            events.close()
+            return
+        next(events)
+
+
+@pytest.mark.mk_topology(instances=3, cpus=2)
+def test_an_instance_that_is_killed_costs_the_others_nothing(mk_cluster, read_cal, assert_mirrors):
+    """Issue, figure 4; design 3.3 rule 3: legs belong to incarnations."""
+    client = mk_cluster.client
+    victim = client.cluster().instances[1]
+    stop = threading.Event()
+    outcomes: set[Outcome] = set()
+
+    def ring_the_victim() -> None:
+        with Client(mk_cluster.address) as other:
+            while not stop.is_set():
+                result = other.inject(to=apic(2), count=5000)
+                outcomes.update(leg.outcome for leg in result.legs)
+
+    thread = threading.Thread(target=ring_the_victim)
+    thread.start()
+    events = client.watch()
+    next_batch = next(events)  # the ringing has begun
+    os.kill(victim.pid, signal.SIGKILL)
+    while not any(e.kind == "detach" for e in next_batch.events):
+        next_batch = next(events)
+    events.close()
+    assert client.inject(to=apic(4), count=100).all_arrived
+    stop.set()
+    thread.join()
+
+    assert outcomes <= {
+        Outcome.DELIVERED,
+        Outcome.LOST_TARGET_DEAD,
+        Outcome.LOST_TARGET_DEAD_MAYBE_DELIVERED,
+        Outcome.REJECTED_NO_SUCH_APIC,
+    }
+    assert any(outcome.kind is OutcomeKind.LOST for outcome in outcomes)
+    wait_for_state(client, 1, "failed")
+    assert read_cal(mk_cluster, 2) == [100, 0]
+    assert_mirrors(mk_cluster)
+
+    client.exec_instance(1)
+    again = client.cluster().instances[1]
+    assert (again.state, again.incarnations) == ("active", 2)
+    assert again.incarnation != victim.incarnation
+    assert read_cal(mk_cluster, 1) == [0, 0]
+    assert client.inject(to=apic(2)).all_arrived
+    assert read_cal(mk_cluster, 1) == [1, 0]
+    assert_mirrors(mk_cluster)
+
+
+def test_an_instance_ended_on_request_is_loaded_and_runs_again(mk_cluster):
+    client = mk_cluster.client
+    assert client.kill_instance(1) == 0
+    wait_for_state(client, 1, "loaded")
+    with pytest.raises(MkrpcError, match="does not run"):
+        client.kill_instance(1)
+    client.exec_instance(1)
+    with pytest.raises(MkrpcError, match="runs already"):
+        client.exec_instance(1)
+    assert client.inject(to=apic(3)).all_arrived
+
+
+@pytest.mark.parametrize("victim", ["host agent", "interconnect"])
+def test_down_after_a_crash_leaves_nothing_behind(mk_cluster, victim):
+    """Issue, the command line: no process, no socket, no shared memory."""
+    view = mk_cluster.client.cluster()
+    pid = mk_cluster.host_pid if victim == "host agent" else view.interconnect_pid
+    descriptor = os.pidfd_open(pid)
+    os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PIDFD, descriptor, os.WEXITED | os.WNOWAIT) if victim == "host agent" else None
+    os.close(descriptor)
+    remove(mk_cluster.name)
+    assert members(mk_cluster.state_dir) == []
+    assert not mk_cluster.state_dir.exists()
+    assert mk_cluster.name not in running()
+    with pytest.raises(NotFoundError):
+        find(mk_cluster.name)
+    with pytest.raises(UnavailableError, match="nobody answers"):
+        Client(mk_cluster.address, connect_timeout_s=0.2)
+
+
+def test_a_cluster_on_tcp_frees_its_port(mk_cluster_factory):
+    cluster = mk_cluster_factory(address="127.0.0.1:0")
+    host, _, port = cluster.address.rpartition(":")
+    assert int(port) != 0
+    cluster.stop()
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, int(port)))

@@ -1,0 +1,148 @@
+"""A handler or a program that raises: trace, counter, panic (design, section 6)."""
+
+import pytest
+
+from mkrpc.errors import (
+    ClusterStateError,
+)
+from mkrpc.instance import instructions as ins
+from mkrpc.instance.accounting import assert_books
+from mkrpc.instance.execution import MAX_NESTED_HANDLERS
+from mkrpc.outcome import Outcome
+from mkrpc.x86.icr import fixed
+
+RING = fixed(1, 0xEA)
+
+
+def run(kernel, program, cpu=0, budget=10_000):
+    """Start a program and run it as far as it goes."""
+    kernel.start_program(cpu, program)
+    kernel.advance(budget)
+
+
+def texts(kernel):
+    return [record.text for record in kernel.log.since(1)]
+
+
+def test_a_handler_that_raises_is_an_oops_and_the_program_goes_on(kernel):
+    log = []
+
+    def handler(cpu):
+        raise ValueError("bad message")
+
+    def program(cpu):
+        yield ins.SelfIpi(0xEA)
+        log.append("goes on")
+
+    kernel.register_handler(handler)
+    run(kernel, program)
+    assert log == ["goes on"]
+    assert kernel.oops_count == 1
+    assert kernel.failed is None
+    lines = texts(kernel)[1:]
+    assert lines[0] == "Oops: ValueError: bad message [#1]"
+    assert lines[1] == "CPU: 0 APIC: 0x0 Comm: one (interrupt 0xea)"
+    assert lines[2] == "Call Trace:"
+    assert lines[3].startswith(" handler ")
+    assert lines[-1] == "---[ end trace ]---"
+    assert kernel.cpus[0].interrupts_enabled
+    assert_books(kernel)
+
+
+def test_a_generator_handler_that_raises_has_its_iret_all_the_same(kernel):
+    def handler(cpu):
+        yield ins.Nop()
+        raise ValueError
+
+    kernel.register_handler(handler)
+    kernel.accept(1, RING)
+    kernel.advance(10)
+    assert kernel.oops_count == 1
+    assert kernel.cpus[1].activity == "idle"
+
+
+def test_a_program_that_raises_ends_and_its_cpu_idles(kernel):
+    def program(cpu):
+        yield ins.Cli()
+        yield ins.WriteIcr(1 << 20)
+
+    run(kernel, program)
+    assert texts(kernel)[0] == "Oops: GeneralProtection: ICR: reserved bits 0x100000 [#1]"
+    assert kernel.cpus[0].activity == "idle"
+
+
+def test_the_trace_of_an_oops_is_bounded(kernel):
+    def deep(n):
+        if n:
+            deep(n - 1)
+        raise RecursionError("deep\n" * 100)
+
+    kernel.register_handler(lambda cpu: deep(100))
+    kernel.accept(1, RING)
+    assert len(kernel.log) == 1 + 3 + 16 + 1
+
+
+@pytest.mark.parametrize("in_handler", [True, False])
+def test_panic_on_oops_fails_the_kernel(make_kernel, in_handler):
+    kernel = make_kernel(panic_on_oops=True)
+
+    def fails(cpu):
+        raise ValueError
+
+    def spins(cpu):
+        while True:
+            yield
+
+    def raises(cpu):
+        yield
+        raise ValueError
+
+    kernel.register_handler(fails)
+    kernel.start_program(0, spins)
+    if in_handler:
+        kernel.accept(1, RING)
+    else:
+        run(kernel, raises, cpu=1)
+    suffix = " in interrupt" if in_handler else ""
+    assert kernel.failed == f"Kernel panic - not syncing: Fatal exception{suffix}"
+    assert texts(kernel)[-1] == kernel.failed
+    assert {cpu.activity for cpu in kernel.cpus} == {"halted"}
+    assert not any(cpu.interrupts_enabled for cpu in kernel.cpus)
+    assert not kernel.runnable
+    with pytest.raises(ClusterStateError):
+        kernel.start_program(1, spins)
+    assert kernel.accept(0, RING) is Outcome.DELIVERED  # the APIC lives on
+    assert kernel.cpus[0].multikernel_count == 0
+    assert_books(kernel)
+
+
+def test_handlers_that_nest_without_end_overflow_the_stack(kernel):
+    def handler(cpu):
+        yield ins.SelfIpi(0xEA)
+        yield ins.Sti()
+        yield ins.Nop()
+        yield ins.Nop()
+
+    kernel.register_handler(handler)
+    kernel.accept(1, RING)
+    kernel.advance(100 * MAX_NESTED_HANDLERS)
+    assert kernel.failed == "Kernel panic - not syncing: interrupt stack overflow"
+    assert_books(kernel)
+
+
+def test_init_runs_what_python_insists_on_and_logs_what_goes_wrong_there(kernel):
+    def program(cpu):
+        try:
+            while True:
+                yield
+        finally:
+            raise ValueError("on the way out")
+
+    kernel.start_program(1, program)
+    kernel.advance(2)
+    kernel.accept(1, fixed(1, 0) | 0x4500)
+    assert kernel.cpus[1].activity == "wait-for-sipi"
+    assert texts(kernel) == ["dropped at INIT: ValueError: on the way out"]
+
+
+# Registered handlers.

@@ -1,0 +1,82 @@
+"""The printk ring and its two forms on paper."""
+
+import pytest
+
+from mkrpc.errors import InvalidArgumentError
+from mkrpc.instance.printk import (
+    LOG_LINE_MAX,
+    LogRecord,
+    Printk,
+    Ratelimit,
+    format_dmesg,
+    format_record,
+)
+
+
+@pytest.mark.parametrize(
+    ("time_us", "raw"),
+    [
+        (1_374_792, "<6>[    1.374792] Multikernel interrupt"),
+        (17_788_133, "<6>[   17.788133] Multikernel interrupt"),
+        (0, "<6>[    0.000000] Multikernel interrupt"),
+        (123_456_000_007, "<6>[123456.000007] Multikernel interrupt"),
+    ],
+)
+def test_a_record_reads_as_in_the_recordings(time_us, raw):
+    record = LogRecord(1, 6, time_us, 0, "Multikernel interrupt")
+    assert format_record(record) == raw
+    assert format_dmesg(record) == raw[3:]
+
+
+def test_the_oldest_records_are_overwritten_and_counted(clock):
+    log = Printk(records=3, now_us=clock)
+    for number in range(1, 6):
+        log.emit(6, f"line {number}", 0)
+    assert (len(log), log.dropped, log.written) == (3, 2, 5)
+    assert [record.number for record in log.since(1)] == [3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("first", "numbers"),
+    [(-1, [3, 4, 5]), (0, [3, 4, 5]), (3, [3, 4, 5]), (4, [4, 5]), (5, [5]), (6, []), (99, [])],
+)
+def test_since_gives_what_is_left_from_a_number_on(clock, first, numbers):
+    log = Printk(records=3, now_us=clock)
+    for number in range(1, 6):
+        log.emit(6, f"line {number}", 0)
+    assert [record.number for record in log.since(first)] == numbers
+
+
+def test_one_record_a_line_cut_to_its_limit(clock):
+    log = Printk(now_us=clock)
+    log.emit(1, "first\n" + "x" * 2000, 3)
+    assert log.since(1) == [
+        LogRecord(1, 1, clock.now_us, 3, "first"),
+        LogRecord(2, 1, clock.now_us, 3, "x" * LOG_LINE_MAX),
+    ]
+
+
+def test_a_ring_has_room_for_a_record(clock):
+    with pytest.raises(InvalidArgumentError):
+        Printk(records=0, now_us=clock)
+
+
+def test_a_level_out_of_range_is_refused(kernel):
+    kernel.cpus[1].printk("hello", 3)
+    with pytest.raises(InvalidArgumentError):
+        kernel.cpus[1].printk("hello", 8)
+    assert [(r.level, r.cpu, r.text) for r in kernel.log.since(1)] == [(3, 1, "hello")]
+
+
+def test_ratelimit_counts_what_it_suppresses_and_says_so_once():
+    limit = Ratelimit(interval_us=100, burst=2)
+    times = (0, 1, 2, 99, 100, 101, 200)
+    assert [limit.allows(now_us) for now_us in times] == [
+        (True, 0),
+        (True, 0),
+        (False, 0),
+        (False, 0),
+        (True, 2),
+        (True, 0),
+        (True, 0),
+    ]

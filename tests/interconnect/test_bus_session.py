@@ -1,0 +1,301 @@
+"""One link: windows, limits with their named outcomes, and what a peer may not say."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from mkrpc.errors import ProtocolError
+from mkrpc.interconnect import session as session_module
+from mkrpc.interconnect.session import LEG_WINDOW
+from mkrpc.link import endpoint, source
+from mkrpc.link.frames import (
+    MAX_FRAME_WORDS,
+    CpuAccount,
+    OutcomeRun,
+    Reply,
+    ResolvedRun,
+    SettledWrite,
+    UpFrame,
+    Writes,
+)
+from mkrpc.outcome import Outcome
+from mkrpc.x86.icr import Shorthand, fixed, shorthand_word
+
+RING = fixed(1, 0xEA)
+
+
+def test_a_frame_holds_a_bounded_number_of_legs_and_a_window_bounds_all(machine: Any) -> None:
+    wire = machine((0,), (1,))
+    peer = wire.peers[1]
+    for n in range(5):
+        wire.inject(RING, count=4096, seq=1 + 4096 * n)
+    sizes = []
+    while peer.pull():
+        sizes.append(len(peer.inbox) - sum(sizes))
+    assert all(size <= MAX_FRAME_WORDS for size in sizes)
+    assert len(peer.inbox) == LEG_WINDOW
+    peer.answer(100)
+    peer.push()
+    peer.pull()
+    assert len(peer.inbox) == LEG_WINDOW
+    wire.settle()
+    assert [leg[1] for leg in peer.legs] == list(range(1, 5 * 4096 + 1))
+    assert wire.bus.totals().delivered == 5 * 4096
+    assert wire.bus.balance() == []
+
+
+def test_a_full_queue_refuses_by_name_and_others_are_not_affected(
+    machine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "QUEUE_LIMIT", 10)
+    wire = machine((0,), (1,), (2,))
+    tally = wire.inject(shorthand_word(Shorthand.ALL_INCLUDING_SELF, 0xEA), count=10)
+    for peer in (wire.peers[0], wire.peers[2]):
+        peer.pull()
+    more = wire.inject(shorthand_word(Shorthand.ALL_INCLUDING_SELF, 0xEA), count=4, seq=11)
+    assert more.legs == {(1, 1, Outcome.REJECTED_BACKPRESSURE): 4}
+    assert wire.bus.balance() == []
+    wire.settle()
+    assert tally.legs == {(n, n, Outcome.DELIVERED): 10 for n in range(3)}
+    assert more.legs == {
+        (0, 0, Outcome.DELIVERED): 4,
+        (1, 1, Outcome.REJECTED_BACKPRESSURE): 4,
+        (2, 2, Outcome.DELIVERED): 4,
+    }
+
+
+def test_a_burst_fills_what_room_there_is_and_the_rest_is_refused(
+    machine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "QUEUE_LIMIT", 10)
+    wire = machine((0, 1), (2,))
+    wire.peers[1].write(shorthand_word(Shorthand.ALL_EXCLUDING_SELF, 0xEA), count=8)
+    wire.peers[1].push()
+    wire.settle()
+    outcomes = {row.key.apic_id: row.outcomes for row in wire.bus.ledger}
+    each = {Outcome.DELIVERED: 5, Outcome.REJECTED_BACKPRESSURE: 3}
+    assert outcomes == {0: each, 1: each}, "two CPUs share a queue of ten"
+    assert wire.peers[1].session.unsettled == 0
+    assert wire.bus.balance() == []
+
+
+def test_a_source_is_told_when_it_is_worth_a_frame_or_one_goes_anyway(machine: Any) -> None:
+    wire = machine((0,), (1,))
+    alice, bob = wire.peers
+    alice.write(RING, count=10)
+    alice.push()
+    bob.pull()
+    bob.answer()
+    bob.push()
+    assert not alice.pull(), "ten resolved writes are not worth a frame of their own"
+    wire.inject(fixed(0, 0xEA))
+    alice.pull()
+    assert alice.resolved == [ResolvedRun(1, 10)]
+
+
+def test_a_source_near_its_window_is_told_at_once(machine: Any) -> None:
+    """What a hung destination holds must not keep the rest of the window shut."""
+    wire = machine((0,), (1,), (2,))
+    alice, _hung, quick = wire.peers
+    alice.write(RING, count=source.WRITE_WINDOW - 3)
+    alice.push()
+    alice.write(fixed(2, 0xEA), count=3)
+    alice.push()
+    quick.pull()
+    quick.answer()
+    quick.push()
+    assert alice.pull()
+    assert alice.resolved == [ResolvedRun(source.WRITE_WINDOW - 2, source.WRITE_WINDOW)]
+
+
+def test_the_frame_window_closes_without_acknowledgements(machine: Any) -> None:
+    wire = machine((0,), (1,))
+    for n in range(endpoint.FRAME_WINDOW + 5):
+        wire.inject(RING, seq=n + 1)
+        wire.bus.next_frame(wire.peers[1].session)
+    assert not wire.peers[1].session.link.may_send
+    assert wire.bus.next_frame(wire.peers[1].session) is None
+    wire.peers[1].session.link.receive(UpFrame(ack=1))
+    assert wire.bus.next_frame(wire.peers[1].session) is not None
+
+
+def test_a_bare_acknowledgement_is_sent_when_it_is_due(machine: Any) -> None:
+    wire = machine((0,))
+    peer = wire.peers[0]
+    for n in range(endpoint.ACK_EVERY):
+        assert wire.bus.next_frame(peer.session) is None
+        peer.seq = n + 1
+        peer.send(events=[Writes(0, n + 1, [fixed(77, 0xEA)])])
+    frame = wire.bus.next_frame(peer.session)
+    assert (frame.frame, frame.ack) == (0, endpoint.ACK_EVERY)
+    assert wire.bus.next_frame(peer.session) is None
+
+
+def test_ready_names_each_session_that_has_something_once(machine: Any) -> None:
+    wire = machine((0,), (1,), (2,))
+    wire.inject(RING, count=3)
+    wire.inject(fixed(2, 0xEA), seq=4)
+    assert wire.bus.take_ready() is wire.peers[1].session
+    assert wire.bus.take_ready() is wire.peers[2].session
+    assert wire.bus.take_ready() is None
+    wire.peers[1].pull()
+    assert wire.bus.take_ready() is wire.peers[1].session, "there may be more"
+    assert not wire.peers[1].pull()
+    assert wire.bus.take_ready() is None
+    wire.inject(RING, seq=5)
+    wire.peers[1].die()
+    assert wire.bus.take_ready() is None
+
+
+def test_publications_reach_those_who_have_had_legs_and_come_before_new_ones(machine: Any) -> None:
+    wire = machine((0,), (1,), (2,))
+    alice, bob, carol = wire.peers
+    alice.write(RING, count=1500)
+    wire.settle()
+    alice.send(resolved=[ResolvedRun(1, 1400)])
+    assert not bob.pull(), "forgetting is never urgent"
+    alice.write(RING)
+    alice.write(fixed(2, 0xEA))
+    wire.settle()
+    assert bob.floors == {alice.incarnation: (ResolvedRun(1, 1400),)}
+    assert carol.floors == {}
+
+
+def test_publications_of_those_silent_for_longest_are_not_relayed(
+    machine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The destination has forgotten them by the same rule."""
+    monkeypatch.setattr(session_module, "MAX_SOURCES", 2)
+    wire = machine((0,), (1,), (2,), (3,))
+    alice, bob, carol, target = wire.peers
+    for peer in (alice, bob, alice, carol):
+        peer.write(fixed(3, 0xEA))
+        wire.settle()
+    for peer in (alice, bob, carol):
+        peer.send(resolved=[ResolvedRun(1, 1)])
+    carol.write(fixed(3, 0xEA))
+    wire.settle()
+    assert set(target.floors) == {alice.incarnation, carol.incarnation}
+
+
+def test_a_dead_source_is_forgotten_by_all_once_its_last_write_is_resolved(machine: Any) -> None:
+    wire = machine((0,), (1,))
+    alice, bob = wire.peers
+    alice.write(RING, count=3)
+    alice.push()
+    bob.pull()
+    alice.die()
+    assert bob.floors == {}
+    wire.settle()
+    wire.inject(RING)
+    wire.settle()
+    assert bob.floors == {alice.incarnation: (ResolvedRun(1, 3),)}
+
+
+WRONG_FRAMES = {
+    "answers what was never handed over": {"applied": 4},
+    "answers fewer than before": {"applied": 1},
+    "an outcome beyond what is answered": {
+        "applied": 3,
+        "outcomes": [OutcomeRun(3, 2, Outcome.COALESCED)],
+    },
+    "an outcome of a leg answered before": {
+        "applied": 3,
+        "outcomes": [OutcomeRun(2, 1, Outcome.COALESCED)],
+    },
+    "an outcome twice": {
+        "applied": 3,
+        "outcomes": [OutcomeRun(3, 1, Outcome.COALESCED), OutcomeRun(3, 1, Outcome.COALESCED)],
+    },
+    "an empty outcome run": {"applied": 3, "outcomes": [OutcomeRun(3, 0, Outcome.COALESCED)]},
+    "an outcome that is not its to give": {
+        "applied": 3,
+        "outcomes": [OutcomeRun(3, 1, Outcome.LOST_TARGET_DEAD)],
+    },
+    "a gap in its sequence numbers": {"events": [Writes(0, 8, [RING])]},
+    "a sequence number again": {"events": [Writes(0, 5, [RING])]},
+    "a CPU that it does not have": {"events": [Writes(1, 6, [RING])]},
+    "no words": {"events": [Writes(0, 6, [])]},
+    "a word of 65 bits": {"events": [Writes(0, 6, [RING, 1 << 64])]},
+    "more words than a frame holds": {"events": [Writes(0, 6, [RING] * (MAX_FRAME_WORDS + 1))]},
+    "a command that is not open": {"events": [Writes(0, 6, [RING], 99)]},
+    "a delivery within its APIC that is no self IPI": {
+        "events": [SettledWrite(0, 6, RING, Outcome.DELIVERED)]
+    },
+    "a loss within its own APIC": {"events": [SettledWrite(0, 6, RING, Outcome.LOST_SOURCE_DEAD)]},
+    "an account that falls": {
+        "accounts": [CpuAccount(0, 0, 0, 0, 0, True, "idle", 0, [], {0: 1})] * 1
+        + [CpuAccount(0, 0, 0, 0, 0, True, "idle", 0, [], {0: 0})]
+    },
+    "publishes what is not resolved": {"resolved": [ResolvedRun(1, 6)]},
+    "publishes too many runs": {"resolved": [ResolvedRun(1, 1)] * (source.MAX_PUBLISHED_RUNS + 1)},
+    "a reply to nothing": {"replies": [Reply(command=12)]},
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_FRAMES, ids=str)
+def test_a_peer_that_says_what_cannot_be_is_refused_and_the_books_stay_sound(
+    machine: Any, wrong: str
+) -> None:
+    wire = machine((0,), (1,))
+    bob = wire.peers[1]
+    tally = wire.inject(RING, count=3)
+    bob.write(fixed(0, 0x41), count=5)
+    bob.pull()
+    bob.answer(2)
+    bob.push()
+    with pytest.raises(ProtocolError):
+        bob.send(**WRONG_FRAMES[wrong])
+    bob.die("protocol error")
+    assert wire.bus.balance() == []
+    wire.settle()
+    assert wire.bus.in_flight() == 0
+    assert wire.bus.balance() == []
+    assert tally.done
+    assert sum(tally.legs.values()) == 3
+
+
+@pytest.mark.parametrize(
+    "change", [{"apic_id": 9}, {"cpu": 1}, {"mode": 7}, {"xapic_id": 300}], ids=str
+)
+def test_an_address_that_cannot_be_is_refused(machine: Any, change: dict[str, int]) -> None:
+    wire = machine((0,))
+    with pytest.raises(ProtocolError):
+        wire.peers[0].send(events=[replace(wire.peers[0].hello.cpus[0], **change)])
+
+
+def test_a_source_beyond_its_window_is_refused_here_too(machine: Any) -> None:
+    wire = machine((0,), (1,))
+    alice = wire.peers[0]
+    for _ in range(source.HARD_WRITE_WINDOW // MAX_FRAME_WORDS):
+        alice.write(RING, count=MAX_FRAME_WORDS)
+        alice.push()
+    alice.write(RING)
+    with pytest.raises(ProtocolError, match="outstanding"):
+        alice.push()
+    alice.die("protocol error")
+    assert wire.bus.balance() == []
+
+
+def test_a_repeated_frame_is_applied_once(machine: Any) -> None:
+    wire = machine((0,), (1,))
+    alice = wire.peers[0]
+    frame = alice.link.stamp(UpFrame(events=[Writes(0, 1, [RING] * 3)]))
+    wire.bus.receive(alice.session, frame)
+    wire.bus.receive(alice.session, frame)
+    assert wire.bus.totals().written == 3
+
+
+def test_the_ledgers_overflow_row_refuses_by_name(
+    machine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mkrpc.interconnect.ledger.MAX_ROWS", 2)
+    wire = machine((0,), (1,))
+    for vector in range(0x41, 0x45):
+        wire.peers[0].write(fixed(1, vector))
+    wire.settle()
+    overflow = wire.bus.ledger.overflow_row()
+    assert (overflow.written, overflow.outcomes) == (2, {Outcome.REJECTED_BACKPRESSURE: 2})
+    assert wire.bus.balance() == []
+    assert wire.peers[0].session.unsettled == 0
