@@ -193,6 +193,14 @@ class ApicBus:
         self._run_later()
         return tally
 
+    def forget_client(self, client_id: bytes) -> None:
+        """Nobody will repeat the calls of this client, as after one that named no client.
+
+        Without this it is forgotten when MAX_CLIENTS others have come. Nothing happens while it has
+        calls without an answer, or if it is unknown.
+        """
+        self._injections.forget_client(client_id)
+
     def write_icr(
         self, *, apic_id: int, word: int, count: int, on_done: Callable[[Tally], None]
     ) -> Tally:

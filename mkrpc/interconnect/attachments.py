@@ -2,7 +2,7 @@
 
 import structlog
 
-from mkrpc.errors import MkrpcError, ProtocolError
+from mkrpc.errors import MkrpcError, ProtocolError, UnavailableError
 from mkrpc.frame_codec import decode_up, encode_down
 from mkrpc.interconnect.apic_bus import ApicBus
 from mkrpc.interconnect.session import Session
@@ -81,7 +81,7 @@ class InstanceLink:
     def on_closed(self, connection: Connection, error: MkrpcError | None) -> None:
         """The stream has ended."""
         if self._session is not None:
-            self._detach(self._farewell or f"vanished: {error or 'closed without a goodbye'}")
+            self._detach(self._farewell or _ending(error))
             self._pump.drain()
 
     def pump(self) -> None:
@@ -118,3 +118,9 @@ class InstanceLink:
             self._pump.remove(session)
             self._bus.detach(session, reason)
             _log.info("detached", instance=session.hello.instance_id, reason=reason)
+
+
+def _ending(error: MkrpcError | None) -> str:
+    if error is None or isinstance(error, UnavailableError):
+        return "vanished without a goodbye"
+    return f"its stream ended: {error}"

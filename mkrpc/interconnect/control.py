@@ -14,7 +14,12 @@ from typing import Any, TypeAlias
 import grpc
 
 from mkrpc.codec import cpu_account_to_pb, cpu_view_to_pb
-from mkrpc.errors import InvalidArgumentError, error_for_reason
+from mkrpc.errors import (
+    DeadlineExceededError,
+    InvalidArgumentError,
+    MkrpcError,
+    error_for_reason,
+)
 from mkrpc.frame_codec import IDENTITY_BYTES
 from mkrpc.interconnect.answers import cluster_to_pb, ledger_to_pb, legs_to_pb
 from mkrpc.interconnect.apic_bus import ApicBus
@@ -38,7 +43,10 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 class ControlService(control_pb2_grpc.ControlServicer):
-    """Serves clients from the bus. ``drain`` sends whatever a request has caused."""
+    """Serves clients from the bus.
+
+    ``drain`` sends whatever a request has caused; ``address`` tells where the server listens.
+    """
 
     def __init__(
         self,
@@ -47,7 +55,7 @@ class ControlService(control_pb2_grpc.ControlServicer):
         drain: Callable[[], None],
         hosts: HostRegistry,
         events: EventHub,
-        address: str,
+        address: Callable[[], str],
     ) -> None:
         self._bus = bus
         self._drain = drain
@@ -60,7 +68,7 @@ class ControlService(control_pb2_grpc.ControlServicer):
     ) -> pb.GetClusterResponse:
         """Every instance, as last reported."""
         return cluster_to_pb(
-            self._bus, self._hosts, address=self._address, interconnect_pid=os.getpid()
+            self._bus, self._hosts, address=self._address(), interconnect_pid=os.getpid()
         )
 
     async def Inject(self, request: pb.InjectRequest, context: Context) -> pb.InjectResponse:  # noqa: N802
@@ -87,6 +95,10 @@ class ControlService(control_pb2_grpc.ControlServicer):
         )
         self._drain()
         tally = await waiter.wait(tally)
+        if at_least_once:
+            # Nobody can ever repeat it: its outcomes need not be remembered.
+            self._bus.forget_client(client_id)
+            self._drain()
         return pb.InjectResponse(
             written=tally.written,
             legs=legs_to_pb(tally),
@@ -186,11 +198,13 @@ class ControlService(control_pb2_grpc.ControlServicer):
                 self._ask(instance_id, CommandKind.FENCE)
                 for instance_id in self._bus.attached_ids()
             ]
-            # An instance that goes away meanwhile has nothing more to report.
-            await asyncio.gather(*fences, return_exceptions=True)
+            for answer in await asyncio.gather(*fences, return_exceptions=True):
+                # An instance that went away meanwhile has nothing more to report.
+                if isinstance(answer, BaseException) and not isinstance(answer, MkrpcError):
+                    raise answer
             if self._bus.in_flight() == 0 and self._bus.written() == before:
                 return pb.QuiesceResponse(rounds=rounds)
-        raise error_for_reason("DEADLINE_EXCEEDED")(
+        raise DeadlineExceededError(
             f"interrupts were still being written after {rounds} rounds",
             advice="a program or handler keeps ringing: end it, or read the ledger as it is",
         )

@@ -1,6 +1,6 @@
 """External agents: sources without an APIC, whose calls happen once (design 3.3, rule 6)."""
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 
 from mkrpc.errors import InvalidArgumentError, LimitReachedError
@@ -16,6 +16,7 @@ from mkrpc.x86.icr import Shorthand, decode, reserved_bits_x2apic
 
 __all__ = [
     "INJECTION_WINDOW",
+    "KEPT_LEGS",
     "MAX_CALLS_PER_CLIENT",
     "MAX_CLIENTS",
     "MAX_COUNT",
@@ -40,6 +41,14 @@ MAX_CALLS_PER_CLIENT = 1024
 _REFILL = INJECTION_WINDOW // 4
 """Room in the window from which on it is refilled, so that refills stay few."""
 
+KEPT_LEGS = 16_384
+"""Newest outcomes of one call that each destination keeps until the client says ``resolved_below``.
+
+Destinations remember a bounded number of outcomes, and one call can have more. A named departure
+from exactly-once, for a call with at least twice as many legs to one instance: repeated to another
+interconnect, its older writes would happen again. Calls of fewer writes avoid it.
+"""
+
 _MAX_SEQ = 1 << 63
 
 OnDone = Callable[[Tally], None]
@@ -57,6 +66,10 @@ class _Call:
         self.tally = Tally()
         self.waiters: list[tuple[Tally, OnDone]] = []
         self.refill_due = False
+        self.settled = RunSet()
+        """Which of the call's writes, counted from 1, have all their outcomes."""
+        self.let_go = 0
+        """How many of them destinations may forget already."""
 
     @property
     def last_seq(self) -> int:
@@ -76,6 +89,8 @@ class _Client:
         self.used = RunSet()
         self.floor = 1
         """All numbers below are resolved and their answers forgotten."""
+        self.published = RunSet()
+        """What destinations may forget."""
 
     @property
     def idle(self) -> bool:
@@ -210,7 +225,7 @@ class Injections:
             return
         for identity, client in self._clients.items():
             if client.idle:
-                del self._clients[identity]
+                self.forget_client(identity)
                 return
         raise LimitReachedError(
             f"{MAX_CLIENTS} clients have calls without an answer",
@@ -231,13 +246,42 @@ class Injections:
         for first_seq, call in list(client.calls.items()):
             if call.last_seq < floor:
                 del client.calls[first_seq]
-        published = (ResolvedRun(1, floor - 1),)
+        self._publish(client, 1, floor - 1)
+
+    def forget_client(self, client_id: bytes) -> None:
+        """Nobody will repeat this client's calls: forget it here and at the destinations.
+
+        A client that has calls without an answer, or is unknown, is left as it is.
+        """
+        client = self._clients.get(client_id)
+        if client is not None and client.idle:
+            del self._clients[client_id]
+            self._publish(client, 1, client.used.highest)
+
+    def _publish(self, client: _Client, first: int, last: int) -> None:
+        client.published.add_run(first, last)
         for session in self._registry.sessions():
-            session.publish(client.party.identity, published)
+            session.publish(client.party.identity, client.published.runs())
+
+    def _let_go(self, call: _Call) -> None:
+        """Let destinations forget a large call's oldest outcomes: see :data:`KEPT_LEGS`."""
+        legs: Counter[int] = Counter()
+        for (_, instance_id, _), count in call.tally.legs.items():
+            if instance_id is not None:
+                legs[instance_id] += count
+        most = max(legs.values(), default=0)
+        if most < 2 * KEPT_LEGS:
+            return
+        legs_per_write = max(1, most // max(1, call.tally.resolved))
+        settled = call.settled.floor - max(1, KEPT_LEGS // legs_per_write)
+        if (settled - call.let_go) * legs_per_write >= KEPT_LEGS // 4:
+            call.let_go = settled
+            self._publish(call.client, call.first_seq, call.first_seq + settled - 1)
 
     def _refill(self, call: _Call) -> None:
         """Make more of the call's writes, as far as its window goes; answer it when all ended."""
         call.refill_due = False
+        self._let_go(call)
         tally = call.tally
         while tally.written < call.count:
             left = call.count - tally.written
@@ -254,7 +298,7 @@ class Injections:
                     count=room,
                     word=call.word,
                     tally=tally,
-                    on_resolved=lambda first, last: self._resolved(call, last - first + 1),
+                    on_resolved=lambda first, last: self._resolved(call, first, last),
                 )
             )
         if tally.resolved == call.count and not tally.done:
@@ -263,8 +307,9 @@ class Injections:
             if call.client.idle:
                 self._ledger.finish(call.client.party)
 
-    def _resolved(self, call: _Call, count: int) -> None:
-        call.tally.resolved += count
+    def _resolved(self, call: _Call, first: int, last: int) -> None:
+        call.tally.resolved += last - first + 1
+        call.settled.add_run(first - call.first_seq + 1, last - call.first_seq + 1)
         if not call.refill_due:
             # Not at once: legs are being settled, and a refill would queue new ones under way.
             call.refill_due = True

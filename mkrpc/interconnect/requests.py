@@ -6,6 +6,7 @@ A message that parses may be empty or nonsense; nothing reaches the bus that has
 from collections.abc import Callable
 
 from mkrpc.errors import InvalidArgumentError, NotFoundError
+from mkrpc.interconnect.injection import MAX_COUNT
 from mkrpc.v1 import control_pb2 as pb
 from mkrpc.x86.icr import (
     DeliveryMode,
@@ -16,12 +17,7 @@ from mkrpc.x86.icr import (
 )
 from mkrpc.x86.irq_vectors import MULTIKERNEL_VECTOR, NR_VECTORS
 
-__all__ = ["MAX_COUNT", "checked_count", "cpu_action", "icr_from_request"]
-
-MAX_COUNT = 1_000_000
-"""ICR writes that one call may ask for."""
-
-BROADCAST = 0xFFFF_FFFF
+__all__ = ["checked_count", "cpu_action", "icr_from_request"]
 
 _SHORTHANDS = {
     pb.SHORTHAND_SELF: Shorthand.SELF,

@@ -62,10 +62,11 @@ async def _serve(
     hosts = HostRegistry(bus.epoch)
     healthiness = health.aio.HealthServicer()
 
+    def address() -> str:
+        return str(server.bound_address)
+
     def add_services(server: grpc.aio.Server) -> None:
-        control = ControlService(
-            bus, drain=pump.drain, hosts=hosts, events=events, address=str(where)
-        )
+        control = ControlService(bus, drain=pump.drain, hosts=hosts, events=events, address=address)
         add_control: Any = control_pb2_grpc.add_ControlServicer_to_server  # generated untyped
         add_control(control, server)
         health_pb2_grpc.add_HealthServicer_to_server(healthiness, server)

@@ -2,7 +2,7 @@
 
 The codec turns these into ``mkrpc.v1`` messages and back; everything else speaks in them. One
 :class:`UpFrame` or :class:`DownFrame` is one gRPC message. Bounds are in :data:`MAX_FRAME_WORDS`
-and in :mod:`mkrpc.link.window`.
+and in the modules beside this one.
 """
 
 from collections.abc import Sequence
