@@ -3,11 +3,18 @@
 #   prepare_environment EXTRA    installs mkrpc with the extra ("" or "dev") into .venv, once, and
 #                                sets PYTHON to its interpreter
 #
-# MKRPC_PYTHON names the interpreter to start from, MKRPC_VENV the place of the environment.
+# MKRPC_PYTHON names the interpreter to start from, MKRPC_VENV the place of the environment. A
+# relative place is one within this clone; the caller's directory does not matter and is kept.
+
+clone=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 prepare_environment() {
     local extra=$1 base venv stamp wanted candidate
     venv=${MKRPC_VENV:-.venv}
+    case $venv in
+    /*) ;;
+    *) venv=$clone/$venv ;;
+    esac
     for candidate in "${MKRPC_PYTHON:-}" python3.11 python3.12 python3.13 python3; do
         [ -n "$candidate" ] && command -v "$candidate" >/dev/null 2>&1 || continue
         if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
@@ -22,7 +29,7 @@ prepare_environment() {
     fi
     PYTHON=$venv/bin/python
     stamp=$venv/.mkrpc-installed${extra:+-$extra}
-    wanted=$(cksum pyproject.toml)
+    wanted=$(cksum <"$clone/pyproject.toml")
     if [ -x "$PYTHON" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
         return 0
     fi
@@ -32,10 +39,16 @@ prepare_environment() {
         echo "  → on Debian and Ubuntu: apt install python3-venv" >&2
         return 3
     fi
-    if ! "$PYTHON" -m pip install --quiet --disable-pip-version-check --editable ".${extra:+[$extra]}" >&2; then
+    if ! "$PYTHON" -m pip install --quiet --disable-pip-version-check \
+        --editable "$clone${extra:+[$extra]}" >&2; then
         echo "mkrpc: could not install its dependencies" >&2
         echo "  → see pip's message above; a proxy or mirror is set as for any pip install" >&2
         return 3
     fi
     echo "$wanted" >"$stamp"
+}
+
+# print_help SCRIPT: the comment at its head.
+print_help() {
+    sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$1"
 }

@@ -6,9 +6,16 @@
 #   deploy/launch.sh                 and stay up; stop it with: mkrpc down --name launch
 #   deploy/launch.sh --once          and stop again; exit code 0 only if the books balance
 #   deploy/launch.sh --topology F    another machine (see deploy/topologies)
+#   deploy/launch.sh --name NAME     under another name
 set -euo pipefail
-cd "$(dirname "$0")/.."
-. deploy/environment.sh
+script=$(readlink -f "${BASH_SOURCE[0]}")
+. "$(dirname "$script")/environment.sh"
+
+wrong() {
+    echo "launch.sh: $1" >&2
+    echo "  → see deploy/launch.sh --help" >&2
+    exit 2
+}
 
 once=no
 name=launch
@@ -16,10 +23,21 @@ shape=(--instances 4 --cpus 2)
 while [ $# -gt 0 ]; do
     case $1 in
     --once) once=yes ;;
-    --name) name=${2:?--name needs a name} && shift ;;
-    --topology) shape=(--topology "${2:?--topology needs a file}") && shift ;;
-    -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0" && exit 0 ;;
-    *) echo "launch.sh: unknown argument $1" >&2 && echo "  → see deploy/launch.sh --help" >&2 && exit 2 ;;
+    --name)
+        [ -n "${2:-}" ] || wrong "--name needs a name"
+        name=$2
+        shift
+        ;;
+    --topology)
+        [ -n "${2:-}" ] || wrong "--topology needs a file"
+        shape=(--topology "$2")
+        shift
+        ;;
+    -h | --help)
+        print_help "$script"
+        exit 0
+        ;;
+    *) wrong "unknown argument $1" ;;
     esac
     shift
 done
@@ -34,7 +52,7 @@ fi
 
 echo
 echo "every instance rings every other:"
-"$PYTHON" deploy/ring_everyone.py --name "$name"
+"$PYTHON" "$clone/deploy/ring_everyone.py" --name "$name"
 echo
 "$mkrpc" interrupts --name "$name"
 echo

@@ -9,10 +9,7 @@ that started it ends. As a context manager it is stopped at the end::
 
 import json
 import os
-import select
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -20,36 +17,41 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import dill
-
 from mkrpc.client import Client
 from mkrpc.errors import (
+    AddressInUseError,
     ClusterStateError,
+    MkrpcError,
     NotFoundError,
-    StartUpError,
-    error_for_reason,
 )
-from mkrpc.host.children import MEMORY_FILE, PROGRAMS_FILE
+from mkrpc.host.launch import (
+    STOP_TIMEOUT_S,
+    Program,
+    launch,
+    write_callables,
+    write_config,
+)
 from mkrpc.state_dir import (
-    CLUSTER_VARIABLE,
+    CONFIG_FILE,
+    RECORD_FILE,
+    check_made_here,
+    check_private,
     cluster_dir,
     cluster_names,
     end_all,
+    locked,
+    make_dir,
     make_private,
     members,
     remove_dir,
 )
 from mkrpc.topology import Topology
+from mkrpc.transport.address import AddressLock, parse
 
 __all__ = ["Cluster", "find", "remove", "running"]
 
-MEMORY_BYTES = 1 << 20
-"""Memory that the instances of a cluster share."""
-
-STOP_TIMEOUT_S = 15.0
-"""Seconds for a cluster to stop by itself before its processes are killed."""
-
-Program = Callable[..., Any]
+LOCK_WAIT_S = 30.0
+"""Seconds that a removal waits for a start or a removal of the same name to be over."""
 
 
 class Cluster:
@@ -78,20 +80,18 @@ class Cluster:
 
         ``programs`` by APIC id and ``handlers`` by instance id are callables of the caller's
         script; they reach the instances as copies. Raises :class:`ClusterStateError` if a cluster
-        of this name runs, :class:`mkrpc.errors.AddressInUseError`, and what else kept a process
-        from starting; whatever had started is stopped again.
+        of this name runs, starts or stops, or if something else has its directory,
+        :class:`AddressInUseError`, :class:`mkrpc.errors.StartUpError` if a process ended before
+        all were up, and what else kept one from starting; whatever had started is stopped again.
         """
         directory = cluster_dir(name)
-        with _starting(directory):
-            _write_config(directory, topology, address, insecure)
-            _write_callables(directory, programs or {}, handlers or {})
-            _launch(directory, timeout_s, on_progress or (lambda _line: None))
-        return cls._read(name)
-
-    @classmethod
-    def _read(cls, name: str) -> Self:
-        record = json.loads((cluster_dir(name) / "cluster.json").read_text())
-        return cls(record["name"], record["address"], record["host_pid"])
+        with _starting(name, directory):
+            write_config(directory, topology, address, insecure)
+            write_callables(directory, programs or {}, handlers or {})
+            launch(directory, timeout_s, on_progress or (lambda _line: None))
+            found = _record(directory)
+        assert found is not None, "the host agent writes it before it is ready"
+        return cls(name, found["address"], found["host_pid"])
 
     @cached_property
     def client(self) -> Client:
@@ -122,168 +122,150 @@ class Cluster:
 
 
 def find(name: str = "default") -> Cluster:
-    """The cluster that runs under a name; :class:`NotFoundError` if none does."""
-    if name in running():
-        return Cluster._read(name)
-    others = running()
-    advice = f"running: {', '.join(others)}" if others else "start one with `mkrpc up`"
+    """The cluster that runs under a name; :class:`NotFoundError` if none does.
+
+    It runs as long as any of its processes does: without its host agent no instance can be
+    started or killed, and everything else goes on.
+    """
+    directory = cluster_dir(name)
+    record = _record(directory)
+    alive = bool(members(directory))
+    if record is not None and alive:
+        return Cluster(name, record["address"], record["host_pid"])
+    if alive:
+        advice = f"it is being started; if that was cut short: mkrpc down --name {name}"
+    elif name in cluster_names():
+        advice = f"a crash has left its directory behind; clear it away: mkrpc down --name {name}"
+    elif others := running():
+        advice = f"running: {', '.join(others)}"
+    else:
+        advice = "start one with `mkrpc up`"
     raise NotFoundError(f"no cluster named {name!r} runs", advice=advice)
 
 
 def running() -> list[str]:
     """Names of the clusters of this user that run."""
-    return [name for name in cluster_names() if _host_runs(cluster_dir(name))]
+    return [
+        name
+        for name in cluster_names()
+        if _record(cluster_dir(name)) is not None and members(cluster_dir(name))
+    ]
 
 
 def remove(name: str) -> list[str]:
     """Stop a cluster, kill what a crash has left of it, remove its directory.
 
-    Returns what was done, a line each. :class:`NotFoundError` if there is nothing of that name.
+    Returns what was done, a line each. Takes some 25 s at most, whatever hangs; a start or removal
+    under way is waited for. :class:`NotFoundError` if there is nothing of that name,
+    :class:`ClusterStateError` if its place is taken by a directory that mkrpc did not make.
     """
     directory = cluster_dir(name)
-    if not directory.is_dir():
+    # First without the lock, which would make a file.
+    _check_exists(name, directory)
+    check_private(directory.parent)
+    with locked(name, "stopped", wait_s=LOCK_WAIT_S):
+        _check_exists(name, directory)
+        check_made_here(directory)
+        return _remove(name, directory)
+
+
+def _check_exists(name: str, directory: Path) -> None:
+    if not os.path.lexists(directory):
         others = cluster_names()
         advice = f"there are: {', '.join(others)}" if others else "nothing is running"
         raise NotFoundError(f"no cluster named {name!r}", advice=advice)
+
+
+def _remove(name: str, directory: Path) -> list[str]:
     done = []
-    if _host_runs(directory):
-        host_pid = Cluster._read(name).host_pid
-        os.kill(host_pid, signal.SIGTERM)
-        _reap(host_pid)
+    record = _record(directory)
+    host_pid = record["host_pid"] if record is not None else None
+    if host_pid in members(directory):
+        _ask_to_end(host_pid)
         grace_s = STOP_TIMEOUT_S
         done.append(f"{name}: stopped")
     else:
         grace_s = 0.0
         done.append(f"{name}: its host agent was gone already")
     killed = end_all(directory, grace_s=grace_s)
+    if host_pid is not None:
+        _reap(host_pid)
     if killed:
         done.append(f"{name}: killed what was left: {', '.join(map(str, killed))}")
+    done += [f"{name}: {line}" for line in _clear_socket(directory)]
     remove_dir(directory)
     done.append(f"{name}: removed {directory}")
     return done
 
 
-def _reap(host_pid: int) -> None:
-    """Wait for a host agent that this very process started; for any other, init does."""
+def _ask_to_end(pid: int) -> None:
     try:
-        os.waitpid(host_pid, 0)
+        os.kill(pid, signal.SIGTERM)
+        # A stopped process takes no SIGTERM before it goes on (signal(7)).
+        os.kill(pid, signal.SIGCONT)
+    except ProcessLookupError:
+        return  # It ended by itself just now.
+
+
+def _reap(host_pid: int) -> None:
+    """Take the end of a host agent that this very process started; for any other, init does."""
+    try:
+        os.waitpid(host_pid, os.WNOHANG)
     except ChildProcessError:
         return
 
 
-def _host_runs(directory: Path) -> bool:
+def _clear_socket(directory: Path) -> list[str]:
+    """Remove the Unix socket that a cluster had elsewhere, and its lock; what is to be told of it.
+
+    It stays if somebody else serves there by now.
+    """
     try:
-        record = json.loads((directory / "cluster.json").read_text())
+        config = json.loads((directory / CONFIG_FILE).read_text())
     except FileNotFoundError:
-        return False
-    return record["host_pid"] in members(directory)
+        return []
+    try:
+        address = parse(config["address"])
+        path = Path(address.path)
+        if not address.is_unix or path.parent == directory or not path.parent.is_dir():
+            return []
+        with AddressLock(address):
+            Path(f"{path}.lock").unlink(missing_ok=True)
+    except AddressInUseError:
+        return []
+    except MkrpcError as error:
+        return [f"left what may be at {config['address']}: {error}"]
+    return [f"removed {path}"]
+
+
+def _record(directory: Path) -> dict[str, Any] | None:
+    """What the host agent wrote once the cluster was up; None before that, and when it is gone."""
+    try:
+        record: dict[str, Any] = json.loads((directory / RECORD_FILE).read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return record
 
 
 @contextmanager
-def _starting(directory: Path) -> Iterator[None]:
+def _starting(name: str, directory: Path) -> Iterator[None]:
     """Make the directory, and leave nothing behind if the start fails."""
     make_private(directory.parent)
-    try:
-        directory.mkdir(mode=0o700)
-    except FileExistsError:
-        if members(directory):
-            raise ClusterStateError(
-                f"a cluster named {directory.name!r} runs already",
-                advice=f"stop it with `mkrpc down --name {directory.name}`, or give another --name",
-            ) from None
-        remove_dir(directory)
-        directory.mkdir(mode=0o700)
-    try:
-        yield
-    except BaseException:
-        end_all(directory, grace_s=0.0)
-        remove_dir(directory)
-        raise
-
-
-def _write_config(directory: Path, topology: Topology, address: str | None, insecure: bool) -> None:
-    (directory / "logs").mkdir(mode=0o700)
-    with (directory / MEMORY_FILE).open("wb") as memory:
-        memory.truncate(MEMORY_BYTES)
-    config = {
-        "address": address or f"unix:{directory / 'interconnect.sock'}",
-        "insecure": insecure,
-        "topology": topology.to_dict(),
-    }
-    (directory / "config.json").write_text(json.dumps(config))
-
-
-def _write_callables(
-    directory: Path, programs: Mapping[int, Program], handlers: Mapping[int, Sequence[Program]]
-) -> None:
-    if not programs and not handlers:
-        return
-    callables = {
-        "programs": {apic_id: [program] for apic_id, program in programs.items()},
-        "handlers": {instance_id: list(found) for instance_id, found in handlers.items()},
-    }
-    (directory / PROGRAMS_FILE).write_bytes(dill.dumps(callables, recurse=True))
-
-
-def _launch(directory: Path, timeout_s: float, on_progress: Callable[[str], None]) -> None:
-    """Start the host agent and read what it says until it is ready or has failed."""
-    log_path = directory / "logs" / "host-agent.log"
-    with log_path.open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mkrpc.host", str(directory)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            env=os.environ | {CLUSTER_VARIABLE: str(directory)},
-            start_new_session=True,
-        )
-    try:
-        _follow(process, log_path, timeout_s, on_progress)
-    except BaseException:
-        process.kill()
-        process.wait()
-        raise
-    # It goes on without us: nobody here waits for it until the cluster is stopped.
-    process.returncode = 0
-
-
-def _follow(
-    process: "subprocess.Popen[bytes]",
-    log_path: Path,
-    timeout_s: float,
-    on_progress: Callable[[str], None],
-) -> None:
-    """Pass on what the host agent says until it is ready; raise what it, or its end, says."""
-    assert process.stdout is not None
-    with process.stdout as lines:
-        for line in _lines(lines.fileno(), timeout_s):
-            message = json.loads(line)
-            if "ready" in message:
-                return
-            if "error" in message:
-                # It stops what it had started before it ends.
-                process.wait()
-                raise error_for_reason(message["reason"])(
-                    message["error"], advice=message["advice"]
+    with locked(name, "started"):
+        if os.path.lexists(directory):
+            check_made_here(directory)
+            if members(directory):
+                raise ClusterStateError(
+                    f"a cluster named {name!r} runs already",
+                    advice=f"stop it with `mkrpc down --name {name}`, or give another --name",
                 )
-            on_progress(message["progress"])
-    ended = process.poll()
-    last_words = log_path.read_text(errors="replace").strip().rpartition("\n")[2]
-    raise StartUpError(
-        f"the host agent said nothing for {timeout_s:.0f} s"
-        if ended is None
-        else f"the host agent ended with exit code {ended}",
-        advice=f"its last words: {last_words or 'none'}",
-    )
-
-
-def _lines(descriptor: int, timeout_s: float) -> Iterator[bytes]:
-    """Lines from a pipe until its end, or until nothing has come for ``timeout_s``."""
-    buffer = b""
-    while True:
-        readable, _, _ = select.select([descriptor], [], [], timeout_s)
-        chunk = os.read(descriptor, 65536) if readable else b""
-        if not chunk:
-            return
-        *lines, buffer = (buffer + chunk).split(b"\n")
-        yield from lines
+            _clear_socket(directory)
+            remove_dir(directory)
+        make_dir(directory)
+        try:
+            yield
+        except BaseException:
+            end_all(directory, grace_s=0.0)
+            _clear_socket(directory)
+            remove_dir(directory)
+            raise

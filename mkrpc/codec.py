@@ -8,7 +8,7 @@ one parses always. What cannot be is a :class:`ProtocolError`. Frames are in
 from typing import Any
 
 from mkrpc.errors import ProtocolError
-from mkrpc.link.frames import CpuAccount, CpuAddress, CpuView, VectorCount
+from mkrpc.link.frames import CpuAccount, CpuAddress, CpuView, LogRecord, VectorCount
 from mkrpc.v1 import types_pb2 as types
 from mkrpc.x86.lapic import ApicMode
 
@@ -19,6 +19,8 @@ __all__ = [
     "cpu_address_to_pb",
     "cpu_view_from_pb",
     "cpu_view_to_pb",
+    "log_record_from_pb",
+    "log_record_to_pb",
 ]
 
 _REGISTER_BYTES = 32
@@ -38,6 +40,7 @@ def cpu_address_to_pb(address: CpuAddress) -> types.CpuAddress:
         xapic_id=address.xapic_id,
         ldr=address.ldr,
         dfr=address.dfr,
+        software_enabled=address.software_enabled,
     )
 
 
@@ -46,7 +49,7 @@ def cpu_address_from_pb(pb: types.CpuAddress) -> CpuAddress:
     mode = _MODE_FROM_PB.get(pb.mode)
     if mode is None:
         raise ProtocolError(f"CPU {pb.cpu} names APIC mode {pb.mode}, which does not exist")
-    return CpuAddress(pb.cpu, pb.apic_id, mode, pb.xapic_id, pb.ldr, pb.dfr)
+    return CpuAddress(pb.cpu, pb.apic_id, mode, pb.xapic_id, pb.ldr, pb.dfr, pb.software_enabled)
 
 
 def _register_to_pb(value: int) -> bytes:
@@ -122,3 +125,14 @@ def cpu_view_from_pb(pb: types.CpuView) -> CpuView:
     if mode is None:
         raise ProtocolError(f"APIC {pb.apic_id} is said to be in mode {pb.mode}")
     return CpuView(cpu_account_from_pb(pb.account), pb.apic_id, mode, dict(pb.registers))
+
+
+def log_record_to_pb(record: LogRecord) -> types.LogRecord:
+    """A line of a kernel's log as its message."""
+    number, level, time_us, cpu, text = record
+    return types.LogRecord(number=number, level=level, time_us=time_us, cpu=cpu, text=text)
+
+
+def log_record_from_pb(pb: types.LogRecord) -> LogRecord:
+    """A line of a kernel's log from its message."""
+    return LogRecord(pb.number, pb.level, pb.time_us, pb.cpu, pb.text)

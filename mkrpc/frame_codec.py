@@ -15,6 +15,8 @@ from mkrpc.codec import (
     cpu_address_to_pb,
     cpu_view_from_pb,
     cpu_view_to_pb,
+    log_record_from_pb,
+    log_record_to_pb,
 )
 from mkrpc.errors import ProtocolError
 from mkrpc.link.frames import (
@@ -37,10 +39,21 @@ from mkrpc.link.frames import (
 from mkrpc.outcome import Outcome
 from mkrpc.v1 import interconnect_pb2 as data
 
-__all__ = ["ATTACH", "IDENTITY_BYTES", "decode_down", "decode_up", "encode_down", "encode_up"]
+__all__ = [
+    "ATTACH",
+    "ATTACH_HOST",
+    "IDENTITY_BYTES",
+    "decode_down",
+    "decode_up",
+    "encode_down",
+    "encode_up",
+]
 
 ATTACH = "/mkrpc.v1.Interconnect/Attach"
 """The full method name of the data plane's stream."""
+
+ATTACH_HOST = "/mkrpc.v1.Interconnect/AttachHost"
+"""The full method name of a host agent's stream."""
 
 IDENTITY_BYTES = 16
 """Incarnations and client ids: 128 random bits."""
@@ -95,6 +108,7 @@ def encode_up(message: Hello | UpFrame | Goodbye) -> bytes:
         )
     else:
         pb.goodbye.reason = message.reason
+        pb.goodbye.failed = message.failed
     return pb.SerializeToString()
 
 
@@ -131,6 +145,8 @@ def _up_frame_to_pb(frame: UpFrame, pb: data.UpFrame) -> None:
             text=reply.text,
             written=reply.written,
             cpus=[cpu_view_to_pb(view) for view in reply.cpus],
+            records=[log_record_to_pb(record) for record in reply.records],
+            records_dropped=reply.records_dropped,
         )
 
 
@@ -154,7 +170,7 @@ def decode_up(message: bytes) -> Hello | UpFrame | Goodbye:
                 cpus=tuple(cpu_address_from_pb(address) for address in hello.cpus),
             )
         case "goodbye":
-            return Goodbye(pb.goodbye.reason)
+            return Goodbye(pb.goodbye.reason, pb.goodbye.failed)
         case _:
             raise ProtocolError("an empty message on the stream of an instance")
 
@@ -193,6 +209,8 @@ def _up_frame_from_pb(pb: data.UpFrame) -> UpFrame:
                 text=reply.text,
                 written=reply.written,
                 cpus=[cpu_view_from_pb(view) for view in reply.cpus],
+                records=[log_record_from_pb(record) for record in reply.records],
+                records_dropped=reply.records_dropped,
             )
             for reply in pb.replies
         ],
@@ -213,6 +231,7 @@ def encode_down(message: Welcome | DownFrame | Goodbye) -> bytes:
         pb.welcome.generation = message.generation
     else:
         pb.goodbye.reason = message.reason
+        pb.goodbye.failed = message.failed
     return pb.SerializeToString()
 
 
@@ -247,7 +266,7 @@ def decode_down(message: bytes) -> Welcome | DownFrame | Goodbye:
         case "welcome":
             return Welcome(pb.welcome.wire_version, pb.welcome.epoch, pb.welcome.generation)
         case "goodbye":
-            return Goodbye(pb.goodbye.reason)
+            return Goodbye(pb.goodbye.reason, pb.goodbye.failed)
         case _:
             raise ProtocolError("an empty message from the interconnect")
 

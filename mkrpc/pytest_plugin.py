@@ -5,9 +5,11 @@ Fixtures: ``mk_machine`` (a factory of machines in one thread: no process, no so
 ``mk_cluster`` is that of the marker ``mk_topology``: ``instances=`` and ``cpus=``, or a file.
 """
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,7 +34,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture
 def mk_machine() -> "Callable[..., Machine]":
     """``mk_machine(instances=2, cpus=2)`` or ``mk_machine(topology)``: an in-memory machine."""
-    from mkrpc.instance.boot import kernel_config
+    from mkrpc.instance.config import kernel_config
     from mkrpc.interconnect.policy import Policy
     from mkrpc.simulation.machine import Machine
 
@@ -78,13 +80,34 @@ def mk_cluster(
     request: pytest.FixtureRequest, mk_cluster_factory: "Callable[..., Cluster]"
 ) -> "Cluster":
     """A running cluster; two instances of two CPUs unless ``mk_topology`` says otherwise."""
-    from mkrpc.topology import Topology
-
     marker = request.node.get_closest_marker("mk_topology")
     if marker is None:
         return mk_cluster_factory()
-    topology = Topology.load(marker.args[0]) if marker.args else None
-    return mk_cluster_factory(topology, **marker.kwargs)
+    return mk_cluster_factory(_marked_topology(*marker.args, **marker.kwargs))
+
+
+def _marked_topology(*files: object, **arguments: object) -> "Topology":
+    """What a marker asks for; a marker that cannot be fails its test in one line."""
+    from mkrpc.errors import TopologyError
+    from mkrpc.topology import Topology
+
+    given = [*files, *([arguments.pop("file")] if "file" in arguments else [])]
+    unknown = sorted(arguments.keys() - set(_SHAPE))
+    problem = ""
+    if unknown:
+        problem = f"unknown argument {', '.join(unknown)}; it takes file, {', '.join(_SHAPE)}"
+    elif len(given) > 1:
+        problem = f"{len(given)} files were given, it takes one"
+    elif given and arguments:
+        problem = f"a file was given, and {', '.join(arguments)} beside it"
+    elif given and not isinstance(given[0], str | os.PathLike):
+        problem = f"{given[0]!r} is no file; give numbers by name: instances=, cpus="
+    else:
+        try:
+            return Topology.load(Path(str(given[0]))) if given else _topology(None, arguments)
+        except TopologyError as error:
+            problem = f"{error}\n{error.advice}"
+    pytest.fail(f"mk_topology: {problem}", pytrace=False)
 
 
 _SHAPE = ("instances", "cpus", "policy", "mode")

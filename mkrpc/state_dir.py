@@ -3,35 +3,76 @@
 Each cluster has a private directory (mode 0700) by its name, below ``$MKRPC_STATE_DIR``, else
 ``$XDG_RUNTIME_DIR/mkrpc``, else ``/tmp/mkrpc-UID``. Every process of a cluster carries the
 directory in its environment, so that all of them can be found after any crash without a list that
-could be stale.
+could be stale. Only directories that bear mkrpc's mark are ever removed, and whoever starts or
+removes a cluster holds the lock of its name meanwhile.
 """
 
+import fcntl
 import os
 import re
 import shutil
 import signal
 import stat
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from mkrpc.errors import ClusterStateError, InvalidArgumentError, PermissionDeniedError
+from mkrpc.errors import (
+    ClusterStateError,
+    InvalidArgumentError,
+    NotFoundError,
+    PermissionDeniedError,
+)
 
-__all__ = ["CLUSTER_VARIABLE", "cluster_dir", "cluster_names", "end_all", "members", "remove_dir"]
+__all__ = [
+    "CLUSTER_VARIABLE",
+    "CONFIG_FILE",
+    "MARK",
+    "RECORD_FILE",
+    "check_made_here",
+    "check_private",
+    "cluster_dir",
+    "cluster_names",
+    "end_all",
+    "locked",
+    "make_dir",
+    "make_private",
+    "members",
+    "remove_dir",
+    "root",
+]
 
 CLUSTER_VARIABLE = "MKRPC_CLUSTER"
 """The environment variable that marks the processes of a cluster."""
+
+MARK = "made-by-mkrpc"
+"""The file that tells a cluster's directory from one that somebody else put in its place."""
+
+CONFIG_FILE = "config.json"
+"""What the launcher wants, written before the host agent starts."""
+
+RECORD_FILE = "cluster.json"
+"""What the host agent writes once the cluster is up: name, address, its process id."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
 _POLL_S = 0.01
 
 
 def root() -> Path:
-    """The directory of all clusters of this user."""
+    """The directory of all clusters of this user.
+
+    Resolved, because processes are found by this very path: through a symbolic link a cluster
+    would seem to have none. The last part of a path that this module chose by itself stays as it
+    is: there a link would be somebody else's, and :func:`check_private` refuses it.
+    """
     chosen = os.environ.get("MKRPC_STATE_DIR")
     if chosen:
-        return Path(chosen).absolute()
+        return Path(chosen).resolve()
     runtime = os.environ.get("XDG_RUNTIME_DIR")
-    return Path(runtime) / "mkrpc" if runtime else Path(f"/tmp/mkrpc-{os.getuid()}")
+    if runtime:
+        return Path(runtime).resolve() / "mkrpc"
+    return Path("/tmp").resolve() / f"mkrpc-{os.getuid()}"
 
 
 def cluster_dir(name: str) -> Path:
@@ -46,20 +87,105 @@ def cluster_dir(name: str) -> Path:
 
 def cluster_names() -> list[str]:
     """The clusters that have a directory, running or not."""
-    if not root().is_dir():
+    try:
+        entries = list(root().iterdir())
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    return sorted(path.name for path in root().iterdir() if path.is_dir())
+    return sorted(path.name for path in entries if _NAME.fullmatch(path.name) and _is_marked(path))
 
 
 def make_private(path: Path) -> None:
     """Make a directory that only this user can enter, or make sure that it is one."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    check_private(path)
+
+
+def check_private(path: Path) -> None:
+    """:class:`PermissionDeniedError` unless only this user can enter the directory."""
     status = path.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
         raise PermissionDeniedError(
             f"{path} is not a private directory of yours",
             advice="remove it, or name another with MKRPC_STATE_DIR",
         )
+
+
+def make_dir(directory: Path) -> None:
+    """Make a cluster's directory, private and marked. Call under :func:`locked`."""
+    directory.mkdir(mode=0o700)
+    (directory / MARK).touch(mode=0o600)
+
+
+def check_made_here(directory: Path) -> None:
+    """:class:`ClusterStateError` unless mkrpc made this directory."""
+    if not _is_marked(directory):
+        raise ClusterStateError(
+            f"{directory} was not made by mkrpc, and is left as it is",
+            advice="move it away, or use another --name or MKRPC_STATE_DIR",
+        )
+
+
+def _is_marked(directory: Path) -> bool:
+    return not directory.is_symlink() and (directory / MARK).is_file()
+
+
+@contextmanager
+def locked(name: str, doing: str, *, wait_s: float = 0.0) -> Iterator[None]:
+    """Hold the name of a cluster for one start or one removal.
+
+    ``doing``, such as ``started``, is what others are told that happens. Whoever holds the name is
+    waited for ``wait_s`` seconds, then :class:`ClusterStateError`; :class:`NotFoundError` if the
+    directory of all clusters is gone. The kernel frees the lock with the process; its file is
+    removed at the end, save by a process that is killed: then the next holder removes it.
+    """
+    # No name of a cluster begins with a dot.
+    path = root() / f".{name}.lock"
+    descriptor = _take(path, name, time.monotonic() + wait_s)
+    try:
+        os.pwrite(descriptor, f"{doing} by process {os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        # First the file, then the lock: who waits for a file that is gone looks again, see _take.
+        path.unlink(missing_ok=True)
+        # Not by closing alone: a child forked meanwhile may hold a copy of the descriptor.
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        os.close(descriptor)
+
+
+def _take(path: Path, name: str, deadline: float) -> int:
+    while True:
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        except FileNotFoundError:
+            raise NotFoundError(
+                f"no cluster named {name!r}: {path.parent} is gone", advice="nothing is running"
+            ) from None
+        holder = ""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(path, descriptor):
+                os.ftruncate(descriptor, 0)
+                return descriptor
+            busy = False
+        except BlockingIOError:
+            holder = os.pread(descriptor, 80, 0).decode("ascii", "replace").strip()
+            busy = True
+        os.close(descriptor)
+        if not busy:
+            continue  # The last holder has removed this file: there may be another by now.
+        if time.monotonic() >= deadline:
+            raise ClusterStateError(
+                f"a cluster named {name!r} is being {holder or 'started or stopped'}",
+                advice="wait until that is done, or give another --name",
+            )
+        time.sleep(_POLL_S)
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def members(directory: Path) -> list[int]:
@@ -104,5 +230,18 @@ def end_all(directory: Path, *, grace_s: float) -> list[int]:
 
 
 def remove_dir(directory: Path) -> None:
-    """Remove the cluster's directory with its socket, logs and memory."""
-    shutil.rmtree(directory, ignore_errors=False)
+    """Remove the cluster's directory with its socket, logs and memory.
+
+    :class:`ClusterStateError` if mkrpc did not make it. The mark goes last, so that a removal that
+    was cut short can be taken up again.
+    """
+    check_made_here(directory)
+    for entry in directory.iterdir():
+        if entry.name == MARK:
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink(missing_ok=True)
+    (directory / MARK).unlink()
+    directory.rmdir()

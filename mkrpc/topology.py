@@ -53,7 +53,7 @@ MAX_XAPIC_ID = 254
 """An xAPIC id has 8 bits, and 0xFF is the broadcast (SDM vol. 3, 10.6.2.1; rule R23)."""
 MAX_X2APIC_ID = 0xFFFF_FFFE
 """0xFFFFFFFF is the x2APIC broadcast (SDM vol. 3, 10.12.9)."""
-MAX_HANDLERS = 256
+MAX_HANDLERS = 64
 """Handlers registered with one instance at boot."""
 MAX_PRINTK_RECORDS = 1 << 20
 """Records in one instance's printk ring."""

@@ -3,9 +3,24 @@
 #
 #   tests/run.sh            the quick tier: what CI runs
 #   tests/run.sh --full     also the larger row counts and longer runs
-#   tests/run.sh ARGS...    arguments of pytest, such as -k coalesce
+#   tests/run.sh ARGS...    arguments of pytest, such as -k coalesce; paths are those of the clone
 set -euo pipefail
-cd "$(dirname "$0")/.."
-. deploy/environment.sh
+script=$(readlink -f "${BASH_SOURCE[0]}")
+. "$(dirname "$script")/../deploy/environment.sh"
+
+for argument in "$@"; do
+    case $argument in
+    -h | --help)
+        print_help "$script"
+        exit 0
+        ;;
+    esac
+done
+
 prepare_environment dev
-exec "$PYTHON" -m pytest "$@"
+cd "$clone"
+code=0
+"$PYTHON" -m pytest "$@" || code=$?
+# pytest says 4 where every other command here says 2: wrong usage.
+[ "$code" -ne 4 ] || code=2
+exit "$code"

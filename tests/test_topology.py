@@ -1,4 +1,4 @@
-"""Topologies: what is one, what is none, and how that is said (design 4, 7; issue 2, point 6)."""
+"""Topologies: what is one, what is none, and how that is said (design, sections 4 and 7)."""
 
 import json
 from pathlib import Path

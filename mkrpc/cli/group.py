@@ -8,7 +8,15 @@ import click
 
 from mkrpc.errors import InvalidArgumentError, MkrpcError
 
-__all__ = ["EXIT_FAILED", "EXIT_INTERRUPTED", "EXIT_NO", "EXIT_OK", "EXIT_USAGE", "Commands"]
+__all__ = [
+    "EXIT_FAILED",
+    "EXIT_INTERRUPTED",
+    "EXIT_NO",
+    "EXIT_OK",
+    "EXIT_USAGE",
+    "Commands",
+    "tell_error",
+]
 
 EXIT_OK = 0
 EXIT_NO = 1
@@ -48,9 +56,14 @@ class Commands(click.Group):
         except click.Abort:
             code = EXIT_INTERRUPTED
         except MkrpcError as error:
-            _tell(str(error), error.advice)
+            tell_error(error)
             code = EXIT_USAGE if isinstance(error, InvalidArgumentError) else EXIT_FAILED
         sys.exit(code if isinstance(code, int) else EXIT_OK)
+
+
+def tell_error(error: MkrpcError, *, where: str = "") -> None:
+    """Two lines on stderr: what happened and ``where``, and what to do."""
+    _tell(f"{where}: {error}" if where else str(error), error.advice)
 
 
 def _tell(message: str, advice: str) -> None:

@@ -2,8 +2,10 @@
 
 import click
 
+from mkrpc.cli.group import EXIT_FAILED, EXIT_OK, tell_error
 from mkrpc.cli.options import cluster_options, connect, instance_key, json_option
 from mkrpc.cli.output import print_json
+from mkrpc.errors import MkrpcError
 
 __all__ = ["down", "exec_", "kill"]
 
@@ -11,24 +13,35 @@ __all__ = ["down", "exec_", "kill"]
 @click.command()
 @cluster_options
 @click.option("--all", "everything", is_flag=True, help="Every cluster of this user.")
-def down(name: str, address: str | None, everything: bool) -> None:
-    """Stop a cluster; after a crash, clear away what it left behind."""
+def down(name: str, address: str | None, everything: bool) -> int:
+    """Stop a cluster; after a crash, clear away what it left behind.
+
+    With --all, one that cannot be stopped does not keep the others; exits 3 then.
+    """
     if everything and address is not None:
         raise click.UsageError("--all and --address exclude each other")
     if address is not None:
         with connect(name, address) as client:
             client.shutdown()
         click.echo(f"stopped the cluster at {address}")
-        return
+        return EXIT_OK
     from mkrpc.cluster import remove
     from mkrpc.state_dir import cluster_names
 
-    names = cluster_names() if everything else [name]
+    if not everything:
+        click.echo("\n".join(remove(name)))
+        return EXIT_OK
+    names = cluster_names()
     if not names:
         click.echo("nothing is running")
+    code = EXIT_OK
     for each in names:
-        for line in remove(each):
-            click.echo(line)
+        try:
+            click.echo("\n".join(remove(each)))
+        except MkrpcError as error:
+            tell_error(error)
+            code = EXIT_FAILED
+    return code
 
 
 @click.command("exec")

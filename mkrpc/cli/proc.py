@@ -1,11 +1,14 @@
 """``mkrpc interrupts`` and ``mkrpc dmesg``: what the kernel of an instance says."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
+from mkrpc.cli.group import EXIT_FAILED, EXIT_OK, tell_error
 from mkrpc.cli.options import cluster_options, connect, instance_key, json_option
 from mkrpc.cli.output import print_json, print_table
+from mkrpc.errors import MkrpcError
 
 if TYPE_CHECKING:
     from mkrpc.client.answers import InstanceView, LogRecord
@@ -20,24 +23,46 @@ __all__ = ["dmesg", "interrupts", "parse_interrupts"]
 @json_option
 def interrupts(
     name: str, address: str | None, instances: tuple[str, ...], mirror: bool, as_json: bool
-) -> None:
-    """Print /proc/interrupts of instances, by id or name; of every active one if none is named."""
+) -> int:
+    """Print /proc/interrupts of instances, by id or name; of every active one if none is named.
+
+    Exits 3 if one of them cannot tell; the others are printed all the same.
+    """
     with connect(name, address) as client:
-        chosen: list[InstanceView]
-        if instances:
-            chosen = [client.find_instance(instance_key(which)) for which in instances]
-        else:
-            chosen = [found for found in client.cluster().instances if found.state == "active"]
-        texts = {} if mirror else {found.id: client.interrupts(found.id) for found in chosen}
+        known = client.cluster().instances
+        named = {key: found for found in known for key in (found.id, found.name)}
+        asked = [instance_key(which) for which in instances]
+        asked = asked or [found.id for found in known if found.state == "active"]
+        answers: list[tuple[InstanceView, str | None]] = []
+        failed: list[dict[str, object]] = []
+        for which in asked:
+            try:
+                found = named.get(which) or client.find_instance(which)
+                answers.append((found, None if mirror else client.interrupts(found.id)))
+            except MkrpcError as error:
+                tell_error(error, where=_words(which, named.get(which)))
+                failed.append({"instance": which, "error": str(error)})
     if as_json:
-        print_json({"instances": [_as_json(found, texts.get(found.id)) for found in chosen]})
-        return
-    for found in chosen:
-        click.echo(f"instance {found.id} ({found.name})")
-        if mirror:
+        shown = [_as_json(found, text) for found, text in answers]
+        print_json({"instances": shown, "failed": failed})
+    else:
+        _print(answers)
+    return EXIT_FAILED if failed else EXIT_OK
+
+
+def _words(which: int | str, found: "InstanceView | None") -> str:
+    return f"instance {which}" if found is None else f"instance {found.id} ({found.name})"
+
+
+def _print(answers: "Sequence[tuple[InstanceView, str | None]]") -> None:
+    for number, (found, text) in enumerate(answers):
+        if number:
+            click.echo()
+        click.echo(_words(found.id, found))
+        if text is None:
             _print_mirror(found)
         else:
-            click.echo(texts[found.id].rstrip("\n"))
+            click.echo(text.rstrip("\n"))
 
 
 def parse_interrupts(text: str) -> dict[str, list[int]]:

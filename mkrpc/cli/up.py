@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -20,6 +21,7 @@ __all__ = ["up"]
 
 _DEFAULT_INSTANCES = 2
 _DEFAULT_CPUS = 2
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @click.command()
@@ -53,29 +55,36 @@ def up(
     insecure: bool,
     as_json: bool,
 ) -> None:
-    """Start a cluster. In the foreground it is stopped by Ctrl-C or SIGTERM."""
+    """Start a cluster. In the foreground it is stopped by Ctrl-C, SIGTERM or SIGHUP."""
     if as_json and not detach:
         raise click.UsageError("--json needs --detach: in the foreground up prints a live view")
     topology = _topology(instances, cpus, path, policy, mode)
     from mkrpc.cluster import Cluster
 
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in _STOP_SIGNALS:
+        # What nohup or a shell's & has switched off stays off.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
     quiet = as_json or (not detach and sys.stdout.isatty())
-    cluster = Cluster.start(
-        topology,
-        name=name,
-        address=address,
-        insecure=insecure,
-        on_progress=None if quiet else lambda line: click.echo(line, err=True),
-    )
+
+    def start() -> Cluster:
+        return Cluster.start(
+            topology,
+            name=name,
+            address=address,
+            insecure=insecure,
+            on_progress=None if quiet else lambda line: click.echo(line, err=True),
+        )
+
+    if not detach:
+        _foreground(start, topology)
+        return
+    cluster = start()
     if as_json:
         where = {"address": cluster.address, "state_dir": str(cluster.state_dir)}
         print_json({"name": cluster.name} | where)
     else:
-        size = f"{len(topology.instances)} instances, {len(topology.apic_ids)} CPUs"
-        click.echo(f"cluster {cluster.name} is up: {size}, at {cluster.address}")
-    if not detach:
-        _foreground(cluster)
+        click.echo(_is_up(cluster, topology))
 
 
 def _topology(
@@ -101,18 +110,34 @@ def _topology(
     return Topology.load(path)
 
 
-def _foreground(cluster: "Cluster") -> None:
-    from mkrpc.cli.live import follow
-    from mkrpc.errors import NotFoundError
+def _is_up(cluster: "Cluster", topology: "Topology") -> str:
+    size = f"{len(topology.instances)} instances, {len(topology.apic_ids)} CPUs"
+    return f"cluster {cluster.name} is up: {size}, at {cluster.address}"
 
+
+def _foreground(start: "Callable[[], Cluster]", topology: "Topology") -> None:
+    cluster = start()
+    # Nothing may come between the start and this: from here on a signal must stop the cluster.
     try:
+        from mkrpc.cli.live import follow
+
+        click.echo(_is_up(cluster, topology))
         follow(cluster)
     except KeyboardInterrupt:
         click.echo(f"stopping cluster {cluster.name}", err=True)
     finally:
-        # Somebody may have taken it down while we looked on: then nothing is left to stop.
-        with suppress(NotFoundError):
-            cluster.stop()
+        _stop(cluster)
+
+
+def _stop(cluster: "Cluster") -> None:
+    """Stop it whole: a second signal must not leave half of it behind. Takes seconds at most."""
+    from mkrpc.errors import NotFoundError
+
+    for number in _STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    # Somebody may have taken it down while we looked on: then nothing is left to stop.
+    with suppress(NotFoundError):
+        cluster.stop()
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:

@@ -10,9 +10,10 @@ from enum import StrEnum
 
 from mkrpc.codec import cpu_account_from_pb, cpu_address_from_pb, cpu_view_from_pb
 from mkrpc.errors import ProtocolError
-from mkrpc.link.frames import NOBODY, CpuAccount, CpuAddress, CpuView
+from mkrpc.link.frames import CpuAccount, CpuAddress, CpuView
 from mkrpc.outcome import Outcome, OutcomeKind
 from mkrpc.v1 import control_pb2 as pb
+from mkrpc.v1 import types_pb2
 
 __all__ = [
     "Accounts",
@@ -145,12 +146,12 @@ class IpiResult:
         """Translate, legs by APIC id, those to nobody last; ProtocolError for unknown outcomes."""
         legs = tuple(
             LegCount(
-                apic_id=None if leg.apic_id == NOBODY else leg.apic_id,
+                apic_id=leg.apic_id if leg.HasField("apic_id") else None,
                 instance_id=leg.instance_id if leg.HasField("instance_id") else None,
                 outcome=outcome_of(leg.outcome),
                 count=leg.count,
             )
-            for leg in sorted(message.legs, key=lambda leg: (leg.apic_id, leg.outcome))
+            for leg in sorted(message.legs, key=_leg_order)
         )
         if isinstance(message, pb.WriteIcrResponse):
             return cls(written=message.written, legs=legs)
@@ -208,7 +209,7 @@ class LogRecord:
     text: str
 
     @classmethod
-    def of(cls, message: pb.LogRecord) -> "LogRecord":
+    def of(cls, message: types_pb2.LogRecord) -> "LogRecord":
         """Translate."""
         return cls(message.number, message.level, message.time_us, message.cpu, message.text)
 
@@ -244,6 +245,10 @@ class EventBatch:
             Event(e.kind, e.number, dict(sorted(e.fields.items()))) for e in message.events
         )
         return cls(missed=message.missed, events=events)
+
+
+def _leg_order(leg: pb.LegCount) -> tuple[bool, int, int]:
+    return not leg.HasField("apic_id"), leg.apic_id, leg.outcome
 
 
 _STATES: Sequence[InstanceState | None] = (None, *InstanceState)

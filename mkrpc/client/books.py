@@ -1,8 +1,10 @@
 """The ledger as a client gets to see it; other answers are in :mod:`mkrpc.client.answers`."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mkrpc.client.answers import outcome_of
+from mkrpc.errors import ProtocolError
 from mkrpc.outcome import Outcome
 from mkrpc.v1 import control_pb2 as pb
 
@@ -92,11 +94,19 @@ class Ledger:
     discrepancies: tuple[str, ...]
 
     @classmethod
-    def of(cls, message: pb.GetLedgerResponse) -> "Ledger":
-        """Translate; ProtocolError for an outcome that is unknown here."""
+    def of(cls, messages: Iterable[pb.GetLedgerResponse]) -> "Ledger":
+        """Translate the stream; ProtocolError if it has no summary, or an unknown outcome."""
+        summary: pb.LedgerSummary | None = None
+        rows: list[LedgerRow] = []
+        for message in messages:
+            if message.HasField("summary"):
+                summary = message.summary
+            rows += map(LedgerRow.of, message.rows)
+        if summary is None:
+            raise ProtocolError("the books came without their summary")
         return cls(
-            balanced=message.balanced,
-            totals=LedgerTotals.of(message.totals),
-            rows=tuple(LedgerRow.of(row) for row in message.rows),
-            discrepancies=tuple(message.discrepancies),
+            balanced=summary.balanced,
+            totals=LedgerTotals.of(summary.totals),
+            rows=tuple(rows),
+            discrepancies=tuple(summary.discrepancies),
         )

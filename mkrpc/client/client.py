@@ -11,10 +11,7 @@ be used by several threads.
 """
 
 import os
-import random
-import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -31,6 +28,7 @@ from mkrpc.client.answers import (
     LogRecord,
 )
 from mkrpc.client.books import Ledger
+from mkrpc.client.channel import CONNECT_TIMEOUT_S, MAX_RECEIVE_BYTES, open_channel
 from mkrpc.client.destination import (
     Destination,
     Ipi,
@@ -41,8 +39,9 @@ from mkrpc.client.destination import (
     logical,
     shorthand,
 )
-from mkrpc.client.injection_numbers import InjectionNumbers
+from mkrpc.client.injector import MAX_RETRIES, Injector
 from mkrpc.errors import (
+    DeadlineExceededError,
     InvalidArgumentError,
     LimitReachedError,
     MkrpcError,
@@ -50,7 +49,6 @@ from mkrpc.errors import (
     UnavailableError,
 )
 from mkrpc.link.frames import CpuView
-from mkrpc.transport.address import parse
 from mkrpc.transport.status import error_of
 from mkrpc.v1 import control_pb2 as pb
 from mkrpc.v1 import control_pb2_grpc
@@ -67,29 +65,18 @@ __all__ = [
     "shorthand",
 ]
 
-MAX_RECEIVE_BYTES = 16 << 20
-"""The largest answer a client takes; beyond it, FrameTooLargeError."""
-CONNECT_TIMEOUT_S = 3.0
-"""Seconds to wait for somebody to serve the address."""
-MAX_RETRIES = 3
-"""Repetitions of an injection whose connection broke."""
 MAX_LOG_PAGES = 256
 """Answers that one reading of a log may take."""
 
 _ControlStub: Any = control_pb2_grpc.ControlStub  # generated without types
-_BACKOFF_S = 0.1
 _WRITE_ALLOWANCE_S = 0.001
-_CHANNEL_OPTIONS = (
-    ("grpc.max_receive_message_length", MAX_RECEIVE_BYTES),
-    # Retries are ours alone: they must repeat the same sequence numbers.
-    ("grpc.enable_retries", 0),
-    # Each client has a connection of its own, so that close() means what it says.
-    ("grpc.use_local_subchannel_pool", 1),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1000),
-    ("grpc.enable_http_proxy", 0),
+_INSTANCE_SILENT = (
+    "the instance may be stopped or stuck in a handler: look with `mkrpc show`, end it with "
+    "`mkrpc kill --force`"
 )
+_STILL_RUNS = "it may be stopped or stuck in a handler: `mkrpc kill --force` ends it all the same"
+_HOST_SILENT = "its host agent may be stopped: `mkrpc down` ends the cluster all the same"
+_INTERCONNECT_SILENT = "the interconnect may be stopped: `mkrpc down` ends the cluster all the same"
 
 
 class Client:
@@ -120,10 +107,13 @@ class Client:
         self.address = address
         self.client_id = client_id or os.urandom(16)
         self.timeout_s = timeout_s
-        self._numbers = InjectionNumbers()
-        self._channel = grpc.insecure_channel(parse(address).connect_target, _CHANNEL_OPTIONS)
+        self._channel = open_channel(address, timeout_s=connect_timeout_s)
         self._stub: Any = _ControlStub(self._channel)
-        self._await_server(connect_timeout_s)
+        self._injector = Injector(
+            self.client_id,
+            send=lambda request, limit_s: self._call(self._stub.Inject, request, limit_s=limit_s),
+            timeout_s=timeout_s,
+        )
 
     def close(self) -> None:
         """Close the connection; the cluster goes on."""
@@ -142,7 +132,10 @@ class Client:
 
     def cluster(self) -> ClusterView:
         """Every instance with its CPUs, as last reported."""
-        return ClusterView.of(self._call(self._stub.GetCluster, pb.GetClusterRequest()))
+        request = pb.GetClusterRequest()
+        return ClusterView.of(
+            self._call(self._stub.GetCluster, request, if_silent=_INTERCONNECT_SILENT)
+        )
 
     def find_instance(self, which: int | str) -> InstanceView:
         """One instance by id or name; NotFoundError names those that there are."""
@@ -168,8 +161,14 @@ class Client:
         after 0.1, 0.2 and 0.4 s, each shortened by up to half at random, with the same sequence
         numbers, so that it happens once (design 3.3, rule 6).
 
+        After UnavailableError or DeadlineExceededError it may have happened, and may still: its
+        end must become known before peers can forget what came after it, so the very same request
+        is repeated before later injections, which this holds up by :data:`REPEAT_S` at most and,
+        as long as it is in vain, ever more rarely. One that had not happened then happens late.
+        A program that cannot have that goes on with a new client.
+
         Raises InvalidArgumentError, also for ``self`` and ``others``, which need an APIC;
-        LimitReachedError once the ends of 1024 earlier injections are unknown.
+        LimitReachedError once 1024 injections have come since the oldest without a known end.
         """
         ipi = Ipi(to=to, vector=vector, delivery_mode=delivery_mode, count=count)
         if to.needs_an_apic:
@@ -177,21 +176,8 @@ class Client:
                 f"an external agent has no APIC of its own: {to.value!r} means nothing to it",
                 advice="let a CPU write its ICR (--from APIC_ID), or send to all",
             )
-        first, resolved_below = self._numbers.take(count)
-        request = pb.InjectRequest(
-            **ipi.fields(),
-            client_id=self.client_id,
-            first_seq=first,
-            resolved_below=resolved_below,
-        )
-        try:
-            answer = self._insist(self._stub.Inject, request, writes=count)
-        except MkrpcError as error:
-            if error.certainly_did_not_happen:
-                self._numbers.resolve(first)
-            raise
-        self._numbers.resolve(first)
-        return IpiResult.of(answer)
+        limit_s = self.timeout_s + count * _WRITE_ALLOWANCE_S
+        return IpiResult.of(self._injector.inject(ipi, timeout_s=limit_s))
 
     def write_icr(
         self,
@@ -209,7 +195,8 @@ class Client:
         """
         ipi = Ipi(to=to, vector=vector, delivery_mode=delivery_mode, count=count)
         request = pb.WriteIcrRequest(apic_id=check_apic_id(from_apic_id), **ipi.fields())
-        return IpiResult.of(self._call(self._stub.WriteIcr, request, writes=count))
+        limit_s = self.timeout_s + count * _WRITE_ALLOWANCE_S
+        return IpiResult.of(self._call(self._stub.WriteIcr, request, limit_s=limit_s))
 
     def cpu(self, apic_id: int) -> CpuAnswer:
         """All registers of a CPU, asked of its instance; NotFoundError if none has it."""
@@ -245,7 +232,10 @@ class Client:
     def ledger(self, *, totals_only: bool = False) -> Ledger:
         """The books of legs and outcomes."""
         request = pb.GetLedgerRequest(totals_only=totals_only)
-        return Ledger.of(self._call(self._stub.GetLedger, request))
+        try:
+            return Ledger.of(self._stub.GetLedger(request, timeout=self.timeout_s))
+        except grpc.RpcError as error:
+            raise self._typed(error) from None
 
     def log(self, instance_id: int, *, since: int = 0) -> Log:
         """The printk ring from record number ``since`` on, in as many calls as it takes.
@@ -275,8 +265,16 @@ class Client:
         return self.proc(instance_id, "interrupts")
 
     def watch(self) -> Iterator[EventBatch]:
-        """Events as they happen, without end; closing the iterator ends the stream."""
+        """Events as they happen, without end; closing the iterator ends the stream.
+
+        Nothing that happens after this has returned is missed (but see ``EventBatch.missed``).
+        """
         stream = self._stub.Watch(pb.WatchRequest())
+        # The headers come once the watcher is on the list. A refusal shows at the first event.
+        stream.initial_metadata()
+        return self._batches(stream)
+
+    def _batches(self, stream: Any) -> Iterator[EventBatch]:
         try:
             for message in stream:
                 yield EventBatch.of(message)
@@ -292,55 +290,44 @@ class Client:
     def exec_instance(self, instance_id: int) -> int:
         """Start an instance that does not run: a new incarnation. Returns its process id."""
         request = pb.ExecInstanceRequest(instance_id=instance_id)
-        return int(self._call(self._stub.ExecInstance, request).pid)
+        return int(self._call(self._stub.ExecInstance, request, if_silent=_HOST_SILENT).pid)
 
     def kill_instance(self, instance_id: int, *, force: bool = False) -> int:
         """End an instance's process, by SIGKILL if ``force``; returns its exit code."""
         request = pb.KillInstanceRequest(instance_id=instance_id, force=force)
-        return int(self._call(self._stub.KillInstance, request).exit_code)
+        if_silent = _HOST_SILENT if force else _STILL_RUNS
+        return int(self._call(self._stub.KillInstance, request, if_silent=if_silent).exit_code)
 
     def shutdown(self) -> None:
         """Stop the whole cluster."""
-        self._call(self._stub.Shutdown, pb.ShutdownRequest())
+        request = pb.ShutdownRequest()
+        self._call(self._stub.Shutdown, request, if_silent=_INTERCONNECT_SILENT)
 
-    def _await_server(self, timeout_s: float) -> None:
-        """Wait until somebody answers, whatever they say to a health check.
-
-        A channel's own notice of being ready comes up to 0.2 s late in grpcio.
-        """
-        check: Any = self._channel.unary_unary("/grpc.health.v1.Health/Check")
+    def _call(
+        self,
+        method: Callable[..., Any],
+        request: object,
+        *,
+        limit_s: float | None = None,
+        if_silent: str = _INSTANCE_SILENT,
+    ) -> Any:
+        """One unary call; ``if_silent`` is the advice when nobody answers in time."""
         try:
-            check(b"", timeout=timeout_s, wait_for_ready=True)
+            return method(request, timeout=self.timeout_s if limit_s is None else limit_s)
         except grpc.RpcError as error:
-            call: Any = error
-            silent = (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE)
-            if call.code() in silent:
-                self._channel.close()
-                raise UnavailableError(
-                    f"nobody answers at {self.address}", advice="start a cluster with `mkrpc up`"
-                ) from None
+            raise self._typed(error, if_silent=if_silent) from None
 
-    def _call(self, method: Callable[..., Any], request: object, *, writes: int = 0) -> Any:
-        try:
-            return method(request, timeout=self.timeout_s + writes * _WRITE_ALLOWANCE_S)
-        except grpc.RpcError as error:
-            raise self._typed(error) from None
-
-    def _insist(self, method: Callable[..., Any], request: object, *, writes: int) -> Any:
-        """Call, and repeat the very same request while the connection breaks."""
-        for attempt in range(MAX_RETRIES):
-            with suppress(UnavailableError):
-                return self._call(method, request, writes=writes)
-            # Jittered, so that clients of one broken interconnect do not come back as a herd.
-            time.sleep(_BACKOFF_S * 2**attempt * random.uniform(0.5, 1.0))
-        return self._call(method, request, writes=writes)
-
-    def _typed(self, error: grpc.RpcError) -> MkrpcError:
+    def _typed(self, error: grpc.RpcError, *, if_silent: str = _INSTANCE_SILENT) -> MkrpcError:
         # A failed call is also a grpc.Call; the stubs' RpcError does not say so.
         call: Any = error
         typed = error_of(call.code(), call.details() or "", call.trailing_metadata() or ())
-        if typed.advice or not isinstance(typed, UnavailableError):
+        if typed.advice:
             return typed
-        return UnavailableError(
-            f"{self.address}: {typed}", advice="`mkrpc show` tells whether the cluster still runs"
-        )
+        if isinstance(typed, UnavailableError):
+            advice = "`mkrpc show` tells whether the cluster still runs"
+            return UnavailableError(f"{self.address}: {typed}", advice=advice)
+        if isinstance(typed, DeadlineExceededError):
+            return DeadlineExceededError(
+                f"{self.address}: no answer in time ({typed})", advice=if_silent
+            )
+        return typed

@@ -45,6 +45,7 @@ from mkrpc.conformance.recording import (
 )
 from mkrpc.errors import InvalidArgumentError, LimitReachedError
 from mkrpc.x86.icr import BROADCAST, XAPIC_BROADCAST
+from mkrpc.x86.registers import X2APIC_WRITABLE, Register
 
 __all__ = ["MAX_CPUS", "MAX_FILE_BYTES", "MAX_STEPS", "read_recording"]
 
@@ -53,6 +54,10 @@ MAX_FILE_BYTES = 256 << 20
 
 _WORD_FIELDS = frozenset((*REGISTER_FIELDS, "boots", "if"))
 _LIST_FIELDS = frozenset((*BANK_FIELDS, *EVENT_FIELDS))
+_X2APIC_START = {
+    "svr": X2APIC_WRITABLE[Register.SVR],
+    "tpr": X2APIC_WRITABLE[Register.TPR],
+}
 _STEP_EXTRAS = frozenset({"result", "gp", "skipped"})
 
 
@@ -142,6 +147,8 @@ def _apic_scenario(line: Mapping[str, Any], number: int) -> ApicScenario:
     if agree is Agree.NO and first_disagree_step is None:
         raise MalformedError("agree 'no' without first_disagree_step")
     initial = _cpus(line, "initial", len(ids))
+    if mode is ApicMachineMode.X2APIC:
+        _check_x2apic_start(initial)
     if sorted(initial) != list(range(len(ids))):
         raise MalformedError("'initial' does not name every CPU")
     return ApicScenario(
@@ -163,6 +170,15 @@ def _apic_scenario(line: Mapping[str, Any], number: int) -> ApicScenario:
         open_fields=frozenset(as_strings(line.get("open") or [], "open")),
         note=" ".join(as_strings(_notes(line), "note")),
     )
+
+
+def _check_x2apic_start(initial: Mapping[int, CpuDelta]) -> None:
+    """The guest's start writes these registers, and a WRMSR of a reserved bit is a fault (R15)."""
+    for cpu, state in initial.items():
+        for name, mask in _X2APIC_START.items():
+            value = state.get(name, 0)
+            if isinstance(value, int) and value & ~mask:
+                raise MalformedError(f"initial[{cpu}]: no x2APIC can hold '{name}' {value:#x}")
 
 
 def _ids(line: Mapping[str, Any], limit: int) -> tuple[int, ...]:

@@ -92,6 +92,8 @@ def _counts(value: object, name: str) -> tuple[int, ...]:
 
 
 def _line(text: str, cpus: int) -> Line:
+    if not text.strip():
+        raise MalformedError("a line without a verb")
     word, *given = text.split()
     verb = as_enum(Verb, word, "verb")
     names = _OPERANDS[verb]

@@ -2,7 +2,8 @@
 
 It starts the fork server, the interconnect and the instances, and then attaches to the
 interconnect, so that Control can start and kill instances. It tells its launcher how it goes in
-JSON lines on standard output, and ends when it is told to, or when the interconnect has ended.
+JSON lines on standard output, and ends when it is told to, when the interconnect has ended, or when
+the launcher goes away before everything runs.
 """
 
 import signal
@@ -18,15 +19,15 @@ def main() -> int:
     """Run the host agent of the state directory named on the command line."""
     logs.configure("host agent")
     agent = HostAgent(Path(sys.argv[1]))
-    # Until the event loop runs, SIGTERM must still end the children that have started.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    # Until the event loop runs. No exception from here: it could lose a child just started.
+    signal.signal(signal.SIGTERM, agent.interrupt)
     try:
         agent.start()
     except MkrpcError as error:
         agent.failed(error)
         agent.stop()
         return 1
-    except SystemExit:
+    except BaseException:
         agent.stop()
         raise
     # Only now: importing it brings gRPC in, and the fork server must have started without.

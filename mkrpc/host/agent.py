@@ -6,7 +6,7 @@ before this process has.
 
 import json
 import os
-from dataclasses import dataclass
+import select
 from pathlib import Path
 from typing import Any
 
@@ -14,31 +14,20 @@ import multiprocess
 import structlog
 
 from mkrpc.errors import MkrpcError, StartUpError, error_for_reason
+from mkrpc.host.child import STOP_GRACE_S, Child, describe_end, end, last_words
 from mkrpc.host.children import START_TIMEOUT_S, run_instance, run_interconnect
+from mkrpc.state_dir import CONFIG_FILE, RECORD_FILE
 from mkrpc.topology import Topology
 
-__all__ = ["PRELOAD", "Child", "HostAgent"]
-
-STOP_GRACE_S = 5.0
-"""Seconds between SIGTERM and SIGKILL."""
+__all__ = ["PRELOAD", "HostAgent"]
 
 PRELOAD = ["mkrpc.instance.kernel", "mkrpc.topology", "mkrpc.host.children", "structlog"]
 """What the fork server imports once for every child: pure rooms only, no gRPC."""
 
+STDOUT = 1
+"""Where the launcher listens until this agent is ready."""
+
 _log = structlog.get_logger("mkrpc.host")
-
-
-@dataclass(slots=True)
-class Child:
-    """A process that this agent started. ``exit_code`` is None while it runs."""
-
-    name: str
-    process: Any
-    exit_code: int | None = None
-
-    @property
-    def pid(self) -> int:
-        return int(self.process.pid)
 
 
 class HostAgent:
@@ -46,7 +35,7 @@ class HostAgent:
 
     def __init__(self, state_dir: Path) -> None:
         self.state_dir = state_dir
-        config = json.loads((state_dir / "config.json").read_text())
+        config = json.loads((state_dir / CONFIG_FILE).read_text())
         self.topology = Topology.from_dict(config["topology"])
         self.address: str = config["address"]
         self.insecure: bool = config["insecure"]
@@ -54,9 +43,16 @@ class HostAgent:
         self._context.set_forkserver_preload(PRELOAD)
         self.interconnect: Child | None = None
         self.instances: dict[int, Child] = {}
+        self.is_ready = False
+        self.stopping = False
+        self._wake, self._wake_write = os.pipe()
 
     def start(self) -> None:
-        """Start everything; raises what kept a process from starting."""
+        """Start everything; raises what kept a process from starting.
+
+        That is also a :class:`StartUpError` if the launcher goes away, or after
+        :meth:`interrupt`.
+        """
         self._say(progress="starting the interconnect")
         child, ready = self._spawn(
             "interconnect",
@@ -76,31 +72,66 @@ class HostAgent:
         for number, (child, ready) in enumerate(waiting, 1):
             self._wait(child, ready)
             self._say(progress=f"{number} of {len(waiting)} instances attached")
+        self.check_alive()
+
+    def check_alive(self) -> None:
+        """:class:`StartUpError`, which says why, if a process has ended since it was ready."""
+        for instance_id, child in self.instances.items():
+            if child.wait(0) is not None:
+                raise _ended(f"instance {instance_id} ({child.name})", child)
+        if self.interconnect is not None and self.interconnect.wait(0) is not None:
+            raise _ended("the interconnect", self.interconnect)
+
+    def interrupt(self, *_signal: object) -> None:
+        """Have whoever waits for a child to start give up; also a handler of signals."""
+        if not self.stopping:
+            self.stopping = True
+            os.write(self._wake_write, b"!")
 
     def start_instance(self, instance_id: int) -> Child:
-        """Start the process of an instance and wait until it is attached."""
+        """Start the process of an instance and wait until it is attached.
+
+        :class:`StartUpError` or the instance's own error if it does not come to that: then its
+        process is ended.
+        """
         child, ready = self._spawn_instance(instance_id)
-        self._wait(child, ready)
+        try:
+            self._wait(child, ready)
+        except MkrpcError:
+            end([child], grace_s=0.0 if self.stopping else STOP_GRACE_S)
+            raise
         return child
 
     def stop(self) -> None:
-        """End the instances, then the interconnect: SIGTERM, and SIGKILL after a grace."""
-        _end([child for child in self.instances.values() if child.exit_code is None])
-        if self.interconnect is not None and self.interconnect.exit_code is None:
-            _end([self.interconnect])
+        """End the instances, then the interconnect: SIGTERM, and SIGKILL after a grace.
+
+        Takes twice :data:`STOP_GRACE_S` at most if processes hang, whatever their number.
+        """
+        end(list(self.instances.values()), grace_s=STOP_GRACE_S)
+        if self.interconnect is not None:
+            end([self.interconnect], grace_s=STOP_GRACE_S)
 
     def ready(self) -> None:
-        """The interconnect takes orders for this agent: tell the launcher, let go of its pipe."""
+        """The interconnect takes orders for this agent: tell the launcher, let go of its pipe.
+
+        :class:`StartUpError` if a process has ended by now, or the launcher has gone away.
+        """
+        self.check_alive()
         record = {"name": self.state_dir.name, "address": self.address, "host_pid": os.getpid()}
-        temporary = self.state_dir / "cluster.json.new"
+        temporary = self.state_dir / f"{RECORD_FILE}.new"
         temporary.write_text(json.dumps(record))
-        temporary.rename(self.state_dir / "cluster.json")
+        temporary.rename(self.state_dir / RECORD_FILE)
         self._say(ready=self.address)
-        os.dup2(2, 1)
+        os.dup2(2, STDOUT)
+        self.is_ready = True
 
     def failed(self, error: MkrpcError) -> None:
         """Tell the launcher why nothing came of it."""
-        self._say(error=str(error), reason=error.reason, advice=error.advice)
+        _log.error("failed to start", error=str(error), advice=error.advice)
+        try:
+            self._say(error=str(error), reason=error.reason, advice=error.advice)
+        except StartUpError as gone:
+            _log.warning("nobody to tell", error=str(gone))
 
     def _spawn_instance(self, instance_id: int) -> tuple[Child, Any]:
         spec = self.topology.instance(instance_id)
@@ -120,25 +151,29 @@ class HostAgent:
         process = self._context.Process(
             target=target, args=(json.dumps(options), str(log_path), sender), name=name
         )
-        process.start()
-        sender.close()
-        return Child(name, process), receiver
+        try:
+            process.start()
+        except (OSError, EOFError) as error:
+            receiver.close()
+            raise StartUpError(
+                f"cannot start {name}: the fork server failed ({error})",
+                advice="try again: a fork server that died is started anew",
+            ) from error
+        finally:
+            sender.close()
+        return Child.of(name, process, log_path), receiver
 
     def _wait(self, child: Child, ready: Any) -> dict[str, Any]:
         """The first message of a child: bytes of JSON, never a pickle."""
-        log_path = self.state_dir / "logs" / f"{child.name}.log"
         try:
-            if not ready.poll(START_TIMEOUT_S):
-                raise StartUpError(
-                    f"{child.name} did not report within {START_TIMEOUT_S:.0f} s",
-                    advice=f"read {log_path}",
-                )
+            self._await_message(child, ready)
             answer: dict[str, Any] = json.loads(ready.recv_bytes())
         except EOFError:
-            child.process.join(STOP_GRACE_S)
+            code = child.wait(STOP_GRACE_S)
+            how = "its process goes on without a word" if code is None else describe_end(code)
             raise StartUpError(
-                f"{child.name} ended before it was ready (exit code {child.process.exitcode})",
-                advice=f"read {log_path}",
+                f"{child.name} ended before it was ready ({how})",
+                advice=f"its log ends: {last_words(child.log_path)}",
             ) from None
         finally:
             ready.close()
@@ -148,20 +183,45 @@ class HostAgent:
             )
         return answer
 
+    def _await_message(self, child: Child, ready: Any) -> None:
+        """Return once the child has spoken or ended; nobody waits for it in vain."""
+        poll = select.poll()
+        poll.register(ready.fileno(), select.POLLIN)
+        poll.register(self._wake, select.POLLIN)
+        if not self.is_ready:
+            # No event asked for: an error is told anyway, here that nobody reads any longer.
+            poll.register(STDOUT, 0)
+        happened = dict(poll.poll(START_TIMEOUT_S * 1000))
+        if ready.fileno() in happened:
+            return
+        if self._wake in happened:
+            raise StartUpError(f"asked to stop while {child.name} was starting")
+        if STDOUT in happened:
+            raise _launcher_gone()
+        raise StartUpError(
+            f"{child.name} did not report within {START_TIMEOUT_S:.0f} s",
+            advice=f"its log ends: {last_words(child.log_path)}",
+        )
+
     @staticmethod
     def _say(**message: Any) -> None:
+        """One line to the launcher; :class:`StartUpError` if it has gone away."""
+        line = f"{json.dumps(message)}\n".encode()
         try:
-            print(json.dumps(message), flush=True)
+            while line:
+                line = line[os.write(STDOUT, line) :]
         except BrokenPipeError:
-            _log.warning("the launcher has gone away", message=message)
+            raise _launcher_gone() from None
 
 
-def _end(children: list[Child]) -> None:
-    for child in children:
-        child.process.terminate()
-    for child in children:
-        child.process.join(STOP_GRACE_S)
-        if child.process.exitcode is None:
-            _log.warning("killed: it did not end when asked", child=child.name)
-            child.process.kill()
-            child.process.join()
+def _launcher_gone() -> StartUpError:
+    return StartUpError("whoever started this cluster went away before it was up")
+
+
+def _ended(who: str, child: Child) -> StartUpError:
+    assert child.exit_code is not None
+    how = describe_end(child.exit_code)
+    return StartUpError(
+        f"{who} ended during start-up, {how}: {last_words(child.log_path)}",
+        advice="nothing was left running; mend what it runs, then start the cluster again",
+    )

@@ -5,28 +5,34 @@ import os
 import signal
 import socket
 from collections.abc import Callable
+from typing import Any
 
 import structlog
 
-from mkrpc.errors import MkrpcError
-from mkrpc.host.agent import Child, HostAgent
+from mkrpc.errors import ClusterStateError, MkrpcError, StartUpError
+from mkrpc.host.agent import HostAgent
+from mkrpc.host.child import Child
+from mkrpc.interconnect.hosts import ATTACH_HOST
 from mkrpc.link.frames import WIRE_VERSION
 from mkrpc.transport.address import parse
 from mkrpc.transport.aio import connect
-from mkrpc.transport.stream import Connection
+from mkrpc.transport.stream import Connection, stop_loudly
 from mkrpc.v1 import interconnect_pb2 as pb
 
 __all__ = ["serve"]
 
-ATTACH_HOST = "/mkrpc.v1.Interconnect/AttachHost"
-
+EXIT_START_FAILED = 1
 EXIT_INTERCONNECT_ENDED = 6
 
 _log = structlog.get_logger("mkrpc.host")
 
 
 class HostLink:
-    """Serves the orders of the interconnect; a ``ConnectionHandler``."""
+    """Serves the orders of the interconnect; a ``ConnectionHandler``.
+
+    Until the interconnect has said welcome the cluster is starting: whatever ends before that
+    makes the start fail, and the launcher is told why.
+    """
 
     def __init__(self, agent: HostAgent) -> None:
         self._agent = agent
@@ -34,16 +40,24 @@ class HostLink:
         self._done: asyncio.Future[int] = self._loop.create_future()
         self._connection: Connection | None = None
         self._outgoing: list[pb.AttachHostRequest] = []
+        self._starting: set[int] = set()
+        self._kills: dict[int, list[int]] = {}
 
     async def run(self) -> int:
         """Serve until told to stop or until the interconnect has ended; the exit code."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop.add_signal_handler(number, self._finish, 0)
+            self._loop.add_signal_handler(number, self._asked_to_stop)
+        if self._agent.stopping:
+            self._asked_to_stop()  # While nobody looked: between the start and this loop.
         assert self._agent.interconnect is not None
         self._watch(self._agent.interconnect, self._interconnect_ended)
-        for instance_id in self._agent.instances:
-            self._watch_instance(instance_id)
-        await connect(parse(self._agent.address), ATTACH_HOST, self._open)
+        attach = asyncio.create_task(connect(parse(self._agent.address), ATTACH_HOST, self._open))
+        pending: set[asyncio.Future[Any]] = {attach, self._done}
+        await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        if not attach.done():
+            attach.cancel()
+        elif (error := attach.exception()) is not None and not self._done.done():
+            raise error
         return await self._done
 
     def _open(self, connection: Connection) -> "HostLink":
@@ -54,14 +68,16 @@ class HostLink:
         hello.hello.host_name = socket.gethostname()
         for instance in self._agent.topology.instances:
             child = self._agent.instances.get(instance.id)
-            hello.hello.instances.add(
-                instance_id=instance.id,
-                name=instance.name,
-                apic_ids=instance.cpus,
-                pid=child.pid if child is not None and child.exit_code is None else 0,
+            hosted = hello.hello.instances.add(
+                instance_id=instance.id, name=instance.name, apic_ids=instance.cpus
             )
+            if child is not None:
+                hosted.pid, hosted.running, hosted.exit_code = _state(child)
         self._outgoing.append(hello)
         self._pump()
+        # Only now: what they report follows the hello.
+        for instance_id in self._agent.instances:
+            self._watch_instance(instance_id)
         return self
 
     def on_frame(self, connection: Connection, frame: bytes) -> None:
@@ -69,14 +85,13 @@ class HostLink:
         order = pb.AttachHostResponse.FromString(frame)
         match order.WhichOneof("message"):
             case "welcome":
-                self._agent.ready()
+                self._welcome()
             case "start":
                 self._start(order.start.instance_id, order.order)
             case "kill":
                 self._kill(order.kill.instance_id, order.kill.force, order.order)
             case "stop":
-                _log.info("asked to stop the cluster")
-                self._finish(0)
+                self._asked_to_stop()
             case _:
                 _log.error("an empty order from the interconnect")
 
@@ -89,69 +104,142 @@ class HostLink:
         self._connection = None
         if not self._done.done():
             _log.error("the link to the interconnect broke", error=str(error))
-            self._finish(EXIT_INTERCONNECT_ENDED)
+            self._lost(StartUpError(f"the interconnect let go of the host agent: {error}"))
+
+    def _welcome(self) -> None:
+        if self._done.done():
+            return
+        try:
+            self._agent.ready()
+        except StartUpError as error:
+            self._lost(error)
+
+    def _asked_to_stop(self) -> None:
+        _log.info("asked to stop the cluster")
+        if self._agent.is_ready:
+            self._finish(0)
+        else:
+            self._lost(StartUpError("asked to stop before the cluster was up"))
 
     def _start(self, instance_id: int, order: int) -> None:
         child = self._agent.instances.get(instance_id)
-        if child is not None and child.exit_code is None:
-            self._report(instance_id, order, f"{child.name} runs already, as process {child.pid}")
+        if instance_id in self._starting:
+            self._refuse(instance_id, order, "is being started already")
             return
+        if child is not None and child.exit_code is None:
+            self._refuse(instance_id, order, f"runs already, as process {child.pid}")
+            return
+        # Marked here and now: the next order may come before the executor's thread has begun.
+        self._starting.add(instance_id)
         # Starting blocks until the child is attached, which takes well under a second.
         future = self._loop.run_in_executor(None, self._agent.start_instance, instance_id)
         future.add_done_callback(lambda done: self._started(instance_id, order, done))
 
     def _started(self, instance_id: int, order: int, done: "asyncio.Future[Child]") -> None:
+        self._starting.discard(instance_id)
+        if done.cancelled():
+            return
         error = done.exception()
         if isinstance(error, MkrpcError):
-            self._report(instance_id, order, str(error))
-        elif error is not None:
-            raise error
-        else:
-            self._report(instance_id, order)
-        if instance_id in self._agent.instances:
-            self._watch_instance(instance_id)
+            self._report(instance_id, order, error=error)
+            return
+        if error is not None:
+            stop_loudly(error)
+        child = done.result()
+        self._report(instance_id, order, child=child)
+        self._watch_instance(instance_id)
 
     def _kill(self, instance_id: int, force: bool, order: int) -> None:
         child = self._agent.instances.get(instance_id)
-        if child is None or child.exit_code is not None:
-            self._report(instance_id, order, "it does not run")
-            return
-        os.kill(child.pid, signal.SIGKILL if force else signal.SIGTERM)
-        self._watch(child, lambda: self._report(instance_id, order))
+        if instance_id in self._starting:
+            self._refuse(instance_id, order, "is being started")
+        elif child is None or child.exit_code is not None:
+            self._refuse(instance_id, order, "does not run")
+        else:
+            self._kills.setdefault(instance_id, []).append(order)
+            child.send(signal.SIGKILL if force else signal.SIGTERM)
 
     def _watch_instance(self, instance_id: int) -> None:
-        self._watch(self._agent.instances[instance_id], lambda: self._report(instance_id))
+        child = self._agent.instances[instance_id]
+        self._watch(child, lambda: self._instance_ended(instance_id, child))
 
     def _watch(self, child: Child, on_end: Callable[[], None]) -> None:
-        """Call ``on_end`` once the child's process has ended."""
-        sentinel = os.dup(child.process.sentinel)
+        """Call ``on_end`` once the child's process has ended, ``exit_code`` being known."""
+        if child.pidfd < 0:
+            self._loop.call_soon(self._ended, child, on_end)
+            return
+        # A copy, which stays open whoever else waits for the child meanwhile.
+        descriptor = os.dup(child.pidfd)
 
-        def ended() -> None:
-            self._loop.remove_reader(sentinel)
-            os.close(sentinel)
-            child.process.join()
-            child.exit_code = child.process.exitcode
-            _log.info("ended", child=child.name, exit_code=child.exit_code)
-            on_end()
+        def readable() -> None:
+            self._loop.remove_reader(descriptor)
+            os.close(descriptor)
+            self._ended(child, on_end)
 
-        self._loop.add_reader(sentinel, ended)
+        self._loop.add_reader(descriptor, readable)
+
+    @staticmethod
+    def _ended(child: Child, on_end: Callable[[], None]) -> None:
+        _log.info("ended", child=child.name, pid=child.pid, exit_code=child.wait(0))
+        on_end()
+
+    def _instance_ended(self, instance_id: int, child: Child) -> None:
+        if not self._agent.is_ready:
+            self._check_start()
+            return
+        for order in self._kills.pop(instance_id, [0]):
+            self._report(instance_id, order, child=child)
 
     def _interconnect_ended(self) -> None:
         if not self._done.done():
             _log.error("the interconnect ended by itself")
+            self._check_start()
             self._finish(EXIT_INTERCONNECT_ENDED)
 
-    def _report(self, instance_id: int, order: int = 0, error: str = "") -> None:
-        report = pb.AttachHostRequest()
-        report.report.instance_id = instance_id
-        report.report.order = order
-        report.report.error = error
-        child = self._agent.instances.get(instance_id)
+    def _check_start(self) -> None:
+        """While the cluster starts, an end is the end of the start."""
+        if self._agent.is_ready:
+            return
+        try:
+            self._agent.check_alive()
+        except StartUpError as error:
+            self._lost(error)
+
+    def _lost(self, error: StartUpError) -> None:
+        """There is no cluster any longer; while it starts, the launcher is told why."""
+        if self._done.done():
+            return
+        if self._agent.is_ready:
+            self._finish(EXIT_INTERCONNECT_ENDED)
+        else:
+            self._agent.failed(error)
+            self._finish(EXIT_START_FAILED)
+
+    def _refuse(self, instance_id: int, order: int, why: str) -> None:
+        name = self._agent.topology.instance(instance_id).name
+        self._report(
+            instance_id,
+            order,
+            error=ClusterStateError(
+                f"instance {instance_id} ({name}) {why}", advice="mkrpc show tells its state"
+            ),
+        )
+
+    def _report(
+        self,
+        instance_id: int,
+        order: int,
+        *,
+        child: Child | None = None,
+        error: MkrpcError | None = None,
+    ) -> None:
+        report = pb.HostReport(instance_id=instance_id, order=order)
+        if error is not None:
+            report.error, report.reason, report.advice = str(error), error.reason, error.advice
+        child = child or self._agent.instances.get(instance_id)
         if child is not None:
-            report.report.pid = child.pid
-            report.report.running = child.exit_code is None
-            report.report.exit_code = child.exit_code or 0
-        self._outgoing.append(report)
+            report.pid, report.running, report.exit_code = _state(child)
+        self._outgoing.append(pb.AttachHostRequest(report=report))
         self._pump()
 
     def _pump(self) -> None:
@@ -160,8 +248,15 @@ class HostLink:
             connection.send(self._outgoing.pop(0).SerializeToString())
 
     def _finish(self, code: int) -> None:
+        # Whoever still waits for an instance to start is not to delay the end.
+        self._agent.interrupt()
         if not self._done.done():
             self._done.set_result(code)
+
+
+def _state(child: Child) -> tuple[int, bool, int]:
+    """Process id, whether it runs, exit code (0 while it runs)."""
+    return child.pid, child.exit_code is None, child.exit_code or 0
 
 
 def serve(agent: HostAgent) -> int:
@@ -174,6 +269,11 @@ def serve(agent: HostAgent) -> int:
         return asyncio.run(main())
     except MkrpcError as error:
         _log.error("cannot attach to the interconnect", error=str(error))
-        return EXIT_INTERCONNECT_ENDED
+        if agent.is_ready:
+            return EXIT_INTERCONNECT_ENDED
+        agent.failed(error)
+        return EXIT_START_FAILED
     finally:
+        # The loop has taken its handlers along: a second SIGTERM must not cut this short.
+        signal.signal(signal.SIGTERM, agent.interrupt)
         agent.stop()

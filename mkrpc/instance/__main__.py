@@ -1,14 +1,19 @@
-"""``python -m mkrpc.instance``: an instance by hand, on this host or another."""
+"""``python -m mkrpc.instance``: an instance by hand, on this host or another.
+
+Exit codes: those of :mod:`mkrpc.instance.process`; 2 for arguments that cannot be.
+"""
 
 import sys
 
 import click
 
 from mkrpc import logs
-from mkrpc.errors import MkrpcError, TopologyError
+from mkrpc.errors import InvalidArgumentError, MkrpcError
 from mkrpc.instance.boot import boot_from_topology
-from mkrpc.instance.process import run
-from mkrpc.topology import Topology
+from mkrpc.instance.process import EXIT_REFUSED, run
+from mkrpc.topology import MAX_CPUS, Topology
+
+EXIT_USAGE = 2
 
 
 @click.command()
@@ -32,41 +37,64 @@ def main(  # noqa: PLR0917 - click calls it by keyword
 ) -> None:
     """Be one kernel instance until SIGTERM, or until the link breaks."""
     logs.configure(f"instance {instance_name or instance_id}")
-    spec = {
-        "id": instance_id,
-        "cpus": _ids(apic_ids),
-        "mode": mode,
-        "programs": [_program(program) for program in programs],
-        "handlers": list(handlers),
-        "panic_on_oops": panic_on_oops,
-    }
-    if instance_name:
-        spec["name"] = instance_name
     try:
+        spec = {
+            "id": instance_id,
+            "cpus": _ids(apic_ids),
+            "mode": mode,
+            "programs": [_program(program) for program in programs],
+            "handlers": list(handlers),
+            "panic_on_oops": panic_on_oops,
+        }
+        if instance_name:
+            spec["name"] = instance_name
         topology = Topology.from_dict({"instances": [spec]})
         code = run(boot_from_topology(topology, instance_id, address=address))
     except MkrpcError as error:
-        click.echo(f"mkrpc.instance: {error}\n  → {error.advice}", err=True)
-        code = 3
+        click.echo(f"mkrpc.instance: {' '.join(str(error).split())}", err=True)
+        if error.advice:
+            click.echo(f"  → {' '.join(error.advice.split())}", err=True)
+        code = EXIT_USAGE if isinstance(error, InvalidArgumentError) else EXIT_REFUSED
     sys.exit(code)
 
 
 def _ids(text: str) -> list[int]:
+    """The APIC ids of ``4,5`` or ``8-11``, MAX_CPUS at most; InvalidArgumentError."""
     ids: list[int] = []
     for part in text.split(","):
-        first, dash, last = part.partition("-")
-        try:
-            ids += range(int(first), int(last if dash else first) + 1)
-        except ValueError:
-            raise click.BadParameter(f"{part!r} is no APIC id and no range of them") from None
+        first, dash, last = part.strip().partition("-")
+        run_of_ids = range(_id(first, part), _id(last if dash else first, part) + 1)
+        if not run_of_ids:
+            raise InvalidArgumentError(
+                f"the range {part.strip()!r} of APIC ids is empty",
+                advice="write the lower id first: 8-11",
+            )
+        if len(ids) + len(run_of_ids) > MAX_CPUS:
+            raise InvalidArgumentError(
+                f"--apic-ids names more than {MAX_CPUS} CPUs",
+                advice="share them out among several instances",
+            )
+        ids += run_of_ids
     return ids
+
+
+def _id(digits: str, part: str) -> int:
+    # A 32-bit id has 10 digits at most; a longer number would be read at length for nothing.
+    if not (digits.isascii() and digits.isdecimal() and len(digits) <= 10):
+        raise InvalidArgumentError(
+            f"{part[:40].strip()!r} is no APIC id and no range of them", advice="write 4,5 or 8-11"
+        )
+    return int(digits)
 
 
 def _program(text: str) -> dict[str, object]:
     cpu, equals, entry = text.partition("=")
-    if not equals or not cpu.isdecimal():
-        raise TopologyError(f"{text!r} names no CPU", advice="write 0=package.module:name")
+    if not (equals and cpu.isascii() and cpu.isdecimal() and len(cpu) <= len(str(MAX_CPUS))):
+        raise InvalidArgumentError(
+            f"{text[:80]!r} names no CPU", advice="write 0=package.module:name"
+        )
     return {"cpu": int(cpu), "entry": entry}
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["MAX_UNRESOLVED_WRITES", "ApicAccess"]
 
 MAX_UNRESOLVED_WRITES = 2 * HARD_WRITE_WINDOW
-"""Unresolved writes, refused ones included, at which a further one is not made at all: it raises
+"""Outstanding writes of an instance, refused ones included until they are reported, of which one
+CPU may hold as many as it leaves free. Then a further one is not made at all: it raises
 LimitReachedError in the handler, which is an oops unless the handler catches it."""
 
 _ICR_MSR = msr_of(Register.ICR)
@@ -64,9 +65,19 @@ class ApicAccess:
         self._published_generation = apic.address_generation
 
     @property
+    def may_write(self) -> bool:
+        """Would an ICR write be taken now? If not, one that can wait waits (R20)."""
+        return self.kernel.source.may_write(self.number)
+
+    @property
     def apic_id(self) -> int:
         """The 32-bit id that the APIC was given at power-up."""
         return self.apic.initial_id
+
+    @property
+    def wait_for_sipi(self) -> bool:
+        """Has it taken an INIT, and no SIPI since?"""
+        return self.apic.wait_for_sipi
 
     def apic_eoi(self) -> int | None:
         """End of interrupt (R46). Returns the vector ended; None when nothing was in service.
@@ -110,6 +121,7 @@ class ApicAccess:
 
     def write_tpr(self, value: int) -> None:
         """Set TPR in any mode. Raises GeneralProtection beyond 8 bits."""
+        _check_integer("TPR", value)
         if not 0 <= value <= 0xFF:
             raise GeneralProtection(f"TPR: reserved bit in {value:#x}")
         self.apic.tpr = value
@@ -162,9 +174,11 @@ class ApicAccess:
         memory.store(address, value, size)
 
     def _check_unresolved(self) -> None:
-        if self.kernel.source.unresolved >= MAX_UNRESOLVED_WRITES:
+        source = self.kernel.source
+        if source.held(self.number) + source.outstanding >= MAX_UNRESOLVED_WRITES:
             raise LimitReachedError(
-                f"{MAX_UNRESOLVED_WRITES} ICR writes are unresolved",
+                f"{source.outstanding} ICR writes are outstanding, {source.held(self.number)} of "
+                f"them of CPU {self.number}",
                 advice="write less in one handler, or use a generator handler, which can wait",
             )
 
@@ -179,7 +193,7 @@ class ApicAccess:
     def _book_write(self, write: IcrWrite) -> int:
         kernel = self.kernel
         outcome = write.settled
-        if outcome is None and not kernel.source.may_write_without_waiting:
+        if outcome is None and not kernel.source.may_write_without_waiting(self.number):
             # Only one that cannot wait gets here: a handler that is a plain function.
             outcome = Outcome.REJECTED_BACKPRESSURE
         if outcome is None:
@@ -232,7 +246,15 @@ class ApicAccess:
         return bits
 
 
+def _check_integer(what: str, value: int) -> None:
+    """What runs on a CPU is Python, whose operands can be anything."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{what} {value!r} is no integer")
+
+
 def _check_bits(what: str, value: int, bits: int) -> None:
+    if type(value) is not int:  # a quick look first: this is on the way of every ICR write
+        _check_integer(what, value)
     if not 0 <= value < 1 << bits:
         raise InvalidArgumentError(
             f"{what} {value:#x} does not fit {bits} bits",

@@ -11,27 +11,31 @@ from mkrpc.link.endpoint import LinkEnd, check_wire_version
 from mkrpc.link.frames import (
     MAX_FRAME_WORDS,
     WIRE_VERSION,
-    CpuAddress,
     DownFrame,
     Hello,
     Legs,
     OutcomeRun,
     Reply,
-    SettledWrite,
     UpFrame,
     Welcome,
-    Writes,
 )
-from mkrpc.link.memory import OutcomeMemory
 from mkrpc.outcome import Outcome
 
-__all__ = ["MAX_FRAME_VECTORS", "MAX_REPLY_CHARACTERS", "Attachment"]
+__all__ = ["MAX_FRAME_VECTORS", "MAX_REPLY_BYTES", "Attachment"]
 
 MAX_FRAME_VECTORS = 2048
 """Vector counts in the accounts of one frame, give or take one CPU's; the rest in the next."""
 
-MAX_REPLY_CHARACTERS = 200 * 1024
-"""Text in the replies of one frame, unless a single reply has more; the rest in the next."""
+MAX_REPLY_BYTES = 200 * 1024
+"""Replies in one frame, as :func:`_reply_bytes` reckons them, unless a single reply has more; the
+rest in the next."""
+
+_BYTES_PER_CHARACTER = 4
+_BYTES_PER_VECTOR = 60
+_BYTES_PER_VIEW = 1024
+_BYTES_PER_RECORD = 48
+"""On the wire at most: a vector with its five counts, a CPU without its vectors, a record of the
+log without its text."""
 
 
 class _Run:
@@ -57,7 +61,6 @@ class Attachment:
         "_applied",
         "_kernel",
         "_link",
-        "_memory",
         "_outcomes",
         "_replies",
         "_reported",
@@ -69,7 +72,6 @@ class Attachment:
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
         self._link: LinkEnd[UpFrame, DownFrame] = LinkEnd()
-        self._memory = OutcomeMemory()
         self._reporter = AccountReporter(kernel)
         self._applied = 0
         self._reported = 0
@@ -112,13 +114,12 @@ class Attachment:
             return
         kernel = self._kernel
         for floor in frame.floors:
-            self._memory.forget(floor.source, floor.runs)
+            kernel.outcomes.forget(floor.source, floor.runs)
         for legs in frame.legs:
             self._apply(legs)
         kernel.settle_frame()
-        if frame.resolved:
-            kernel.source.resolve(frame.resolved)
-            kernel.resume_commands()
+        kernel.source.resolve(frame.resolved)
+        kernel.resume_commands()
         for command in frame.commands:
             reply = kernel.execute(command)
             if reply is not None:
@@ -135,12 +136,14 @@ class Attachment:
 
     def _apply(self, legs: Legs) -> None:
         accept = self._kernel.accept
-        memory = self._memory
+        cpus = len(self._kernel.cpus)
+        memory = self._kernel.outcomes
         source = legs.source
+        malformed = Outcome.REJECTED_MALFORMED
         for seq, word, cpu in zip(legs.seqs, legs.words, legs.cpus, strict=True):
-            outcome = memory.recall(source, seq, cpu)
+            outcome = memory.recall(source, seq, cpu) if 0 <= cpu < cpus else malformed
             if outcome is None:
-                if memory.may_record(source):
+                if memory.may_record(source, seq):
                     outcome = accept(cpu, word)
                     memory.record(source, seq, cpu, outcome)
                 else:
@@ -169,7 +172,7 @@ class Attachment:
         """
         if not self._link.may_send:
             return self._bare_ack()
-        frame = UpFrame(events=self._take_events())
+        frame = UpFrame(events=self._kernel.take_events(MAX_FRAME_WORDS))
         self._take_outcomes(frame)
         frame.resolved = list(self._kernel.source.take_publication())
         frame.more = bool(self._kernel.events or self._outcomes)
@@ -189,19 +192,6 @@ class Attachment:
             return None
         return self._link.stamp_ack(UpFrame(applied=self._reported))
 
-    def _take_events(self) -> list[Writes | SettledWrite | CpuAddress]:
-        """Events of MAX_FRAME_WORDS words in all; every other event counts as one word."""
-        room = MAX_FRAME_WORDS
-        events = self._kernel.events
-        for index, event in enumerate(events):
-            words = len(event.words) if isinstance(event, Writes) else 1
-            if words > room:
-                self._kernel.events = events[index:]
-                return events[:index]
-            room -= words
-        self._kernel.events = []
-        return events
-
     def _take_outcomes(self, frame: UpFrame) -> None:
         """At most MAX_FRAME_WORDS runs; ``applied`` stops short of the first that is left."""
         taken = self._outcomes[:MAX_FRAME_WORDS]
@@ -211,11 +201,25 @@ class Attachment:
 
     def _take_replies(self) -> list[Reply]:
         taken: list[Reply] = []
-        room = MAX_REPLY_CHARACTERS
+        room = MAX_REPLY_BYTES
         for reply in self._replies:
-            room -= len(reply.text)
+            room -= _reply_bytes(reply)
             if taken and room < 0:
                 break
             taken.append(reply)
         self._replies = self._replies[len(taken) :]
         return taken
+
+
+def _reply_bytes(reply: Reply) -> int:
+    """What a reply takes on the wire, reckoned high; only the files of /proc are surely ASCII."""
+    words = len(reply.error) + len(reply.advice)
+    words += sum(len(record.text) for record in reply.records)
+    vectors = sum(len(view.account.vectors) for view in reply.cpus)
+    return (
+        len(reply.text)
+        + _BYTES_PER_CHARACTER * words
+        + _BYTES_PER_RECORD * len(reply.records)
+        + _BYTES_PER_VIEW * len(reply.cpus)
+        + _BYTES_PER_VECTOR * vectors
+    )

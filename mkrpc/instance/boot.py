@@ -6,30 +6,15 @@ from typing import Any
 
 import dill
 
-from mkrpc.instance.kernel import KernelConfig
+from mkrpc.instance.config import kernel_config
 from mkrpc.instance.process import Boot
 from mkrpc.instance.programs import load_entry
 from mkrpc.topology import Topology
-from mkrpc.x86.lapic import ApicMode
 
-__all__ = ["boot_from_topology", "kernel_config", "load_callables"]
+__all__ = ["boot_from_topology", "load_callables"]
 
 Callables = Mapping[str, Mapping[int, list[Callable[..., Any]]]]
 """``programs`` by APIC id and ``handlers`` by instance id."""
-
-
-def kernel_config(topology: Topology, instance_id: int) -> KernelConfig:
-    """The configuration of one kernel of the topology."""
-    spec = topology.instance(instance_id)
-    return KernelConfig(
-        instance_id=spec.id,
-        name=spec.name,
-        apic_ids=tuple(spec.cpus),
-        mode=ApicMode[spec.mode.upper()],
-        panic_on_oops=spec.panic_on_oops,
-        printk_records=spec.printk_records,
-        boundary=spec.boundary,
-    )
 
 
 def boot_from_topology(

@@ -1,6 +1,5 @@
 """What a client can ask of a kernel: one :class:`Reply` for every :class:`Command`."""
 
-import json
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from mkrpc.errors import (
 from mkrpc.instance.accounting import view_of
 from mkrpc.instance.instructions import WriteIcr
 from mkrpc.instance.procfs import proc_interrupts, proc_stat
-from mkrpc.link.frames import Command, CommandKind, Reply
+from mkrpc.link.frames import MAX_REPLY_VIEWS, Command, CommandKind, LogRecord, Reply
 from mkrpc.x86.apic_base import GeneralProtection
 
 if TYPE_CHECKING:
@@ -27,20 +26,25 @@ __all__ = [
     "CommandQueue",
 ]
 
-MAX_COMMAND_WRITES = 10_000_000
-"""ICR writes of one WRITE_ICR; more is InvalidArgumentError."""
+MAX_COMMAND_WRITES = 1_000_000
+"""ICR writes of one WRITE_ICR, as many as the interconnect lets pass; more is
+InvalidArgumentError."""
 
 MAX_WAITING_COMMANDS = 1024
-"""Commands that wait for the write window; one more is LimitReachedError."""
+"""Commands that wait for the write window, on all CPUs; one more behind another of its CPU is
+LimitReachedError."""
 
 MAX_LOG_REPLY_BYTES = 200 * 1024
-"""JSON of one READ_LOG; what is over is for the next one, from the last number on."""
+"""Records of one READ_LOG; what is over is for the next one, from the last number on."""
+
+_RECORD_BYTES = 32
+"""What a record takes on the wire beside its text, at most."""
 
 _PROC_FILES = {"interrupts": proc_interrupts, "stat": proc_stat}
 
 
 class _Waiting:
-    """A WRITE_ICR that is not done, or a FENCE behind one."""
+    """A WRITE_ICR that is not done."""
 
     __slots__ = ("command", "written")
 
@@ -50,17 +54,20 @@ class _Waiting:
 
 
 class CommandQueue:
-    """Executes commands in their order.
+    """Executes commands, those of one CPU in their order.
 
-    A WRITE_ICR stops at the write window and goes on when writes are resolved; further WRITE_ICR
-    and FENCE wait behind it. The others are answered at once.
+    A WRITE_ICR stops when its CPU may not write and goes on when writes are resolved; further
+    WRITE_ICR of the same CPU wait behind it. The others are answered at once. So is a FENCE: its
+    reply is sent after everything that was done before it, which is what it asks for. What a
+    WRITE_ICR has still to write was not done; that one's own reply is open until then.
     """
 
     __slots__ = ("_kernel", "_replies", "_waiting")
 
     def __init__(self, kernel: "Kernel") -> None:
         self._kernel = kernel
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: dict[int, deque[_Waiting]] = {}
+        """By CPU, none of them empty."""
         self._replies: list[Reply] = []
 
     def take_replies(self) -> list[Reply]:
@@ -71,7 +78,7 @@ class CommandQueue:
     def execute(self, command: Command) -> Reply | None:
         """The reply, or None if it comes later. What is wrong is in the reply, never raised."""
         try:
-            if command.kind in (CommandKind.WRITE_ICR, CommandKind.FENCE):
+            if command.kind is CommandKind.WRITE_ICR:
                 return self._enqueue(command)
             return self._answer(command)
         except MkrpcError as error:
@@ -79,45 +86,46 @@ class CommandQueue:
 
     def resume(self) -> None:
         """Go on with what waits, as far as the window allows."""
-        while self._waiting:
-            reply = self._continue(self._waiting[0])
-            if reply is None:
-                return
-            self._waiting.popleft()
-            self._replies.append(reply)
+        for cpu, queue in list(self._waiting.items()):
+            while queue:
+                reply = self._continue(queue[0])
+                if reply is None:
+                    break
+                queue.popleft()
+                self._replies.append(reply)
+            if not queue:
+                del self._waiting[cpu]
 
     def _enqueue(self, command: Command) -> Reply | None:
-        if command.kind is CommandKind.WRITE_ICR:
-            self._cpu(command)
-            if not 1 <= command.count <= MAX_COMMAND_WRITES:
-                raise InvalidArgumentError(
-                    f"{command.count} ICR writes in one command",
-                    advice=f"ask for 1 to {MAX_COMMAND_WRITES}",
-                )
+        self._cpu(command)
+        if not 1 <= command.count <= MAX_COMMAND_WRITES:
+            raise InvalidArgumentError(
+                f"{command.count} ICR writes in one command",
+                advice=f"ask for 1 to {MAX_COMMAND_WRITES}",
+            )
         waiting = _Waiting(command)
-        if not self._waiting:
+        queue = self._waiting.get(command.cpu)
+        if queue is None:
             reply = self._continue(waiting)
-            if reply is not None:
-                return reply
-        if len(self._waiting) >= MAX_WAITING_COMMANDS:
+            if reply is None:
+                self._waiting[command.cpu] = deque([waiting])
+            return reply
+        if sum(map(len, self._waiting.values())) >= MAX_WAITING_COMMANDS:
             raise LimitReachedError(
                 f"{MAX_WAITING_COMMANDS} commands wait for the write window",
                 advice="wait for replies before sending more",
             )
-        self._waiting.append(waiting)
+        queue.append(waiting)
         return None
 
     def _continue(self, waiting: _Waiting) -> Reply | None:
         """Write until the count or the window is reached; None for the window."""
         command = waiting.command
-        if command.kind is CommandKind.FENCE:
-            return Reply(command.number)
-        source = self._kernel.source
         instruction = WriteIcr(command.word)
         try:
             cpu = self._cpu(command)
             while waiting.written < command.count:
-                if not source.may_write:
+                if not cpu.may_write:
                     # R20: as if delivery status stayed busy; the CPU's programs still run.
                     return None
                 if not cpu.execute(instruction, command=command.number):
@@ -147,9 +155,16 @@ class CommandQueue:
             case CommandKind.READ_ACCOUNT:
                 last = command.cpu + command.count if command.count else len(self._kernel.cpus)
                 chosen = self._kernel.cpus[command.cpu : last]
+                if len(chosen) > MAX_REPLY_VIEWS:
+                    raise InvalidArgumentError(
+                        f"the accounts of {len(chosen)} CPUs in one reply",
+                        advice=f"ask for at most {MAX_REPLY_VIEWS} at a time",
+                    )
                 return Reply(command.number, cpus=[view_of(cpu) for cpu in chosen])
             case CommandKind.READ_LOG:
-                return Reply(command.number, text=self._log(command.count))
+                return self._log(command)
+            case CommandKind.FENCE:
+                return Reply(command.number)
             case CommandKind.READ_PROC:
                 return Reply(command.number, text=self._proc(command.action))
             case _:
@@ -164,17 +179,17 @@ class CommandQueue:
             )
         return cpu
 
-    def _log(self, first: int) -> str:
-        """Records from number ``first`` on, as JSON: number, level, microseconds, CPU, text."""
+    def _log(self, command: Command) -> Reply:
+        """Records from number ``count`` on, as many as fit; at least one, if there is any."""
         log = self._kernel.log
         size = 0
-        records: list[list[int | str]] = []
-        for record in log.since(first):
-            size += len(json.dumps(record)) + 2
+        records: list[LogRecord] = []
+        for record in log.since(command.count):
+            size += _RECORD_BYTES + len(record.text.encode())
             if records and size > MAX_LOG_REPLY_BYTES:
                 break
-            records.append(list(record))
-        return json.dumps({"dropped": log.dropped, "records": records})
+            records.append(record)
+        return Reply(command.number, records=records, records_dropped=log.dropped)
 
     def _proc(self, path: str) -> str:
         render = _PROC_FILES.get(path)

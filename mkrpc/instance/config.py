@@ -1,7 +1,7 @@
 """What a kernel is made of, and its local APICs as Linux leaves them at the end of boot."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from mkrpc.errors import InvalidArgumentError
 from mkrpc.instance.printk import DEFAULT_RECORDS
@@ -12,7 +12,11 @@ from mkrpc.x86.icr import BROADCAST, XAPIC_BROADCAST
 from mkrpc.x86.irq_vectors import ERROR_APIC_VECTOR, SPURIOUS_APIC_VECTOR
 from mkrpc.x86.lapic import ApicMode, LocalApic
 
-__all__ = ["LINUX_TPR", "KernelConfig", "booted_apic"]
+if TYPE_CHECKING:
+    # Only a name here: the validation behind it loads far more than a kernel needs.
+    from mkrpc.topology import Topology
+
+__all__ = ["LINUX_TPR", "KernelConfig", "booted_apic", "kernel_config"]
 
 LINUX_TPR = 0x10
 """What Linux leaves in TPR: vectors 0x10 to 0x1F, which belong to exceptions, stay out
@@ -76,6 +80,20 @@ class KernelConfig:
         ):
             if wrong:
                 raise InvalidArgumentError(problem, advice=advice)
+
+
+def kernel_config(topology: "Topology", instance_id: int) -> KernelConfig:
+    """The configuration of one kernel of the topology."""
+    spec = topology.instance(instance_id)
+    return KernelConfig(
+        instance_id=spec.id,
+        name=spec.name,
+        apic_ids=tuple(spec.cpus),
+        mode=ApicMode[spec.mode.upper()],
+        panic_on_oops=spec.panic_on_oops,
+        printk_records=spec.printk_records,
+        boundary=spec.boundary,
+    )
 
 
 def booted_apic(config: KernelConfig, number: int) -> LocalApic:

@@ -21,7 +21,7 @@ from mkrpc.outcome import Outcome
 from mkrpc.x86.apic_state import VECTOR_BIT
 from mkrpc.x86.icr import DeliveryMode, Icr
 from mkrpc.x86.irq_stat import IrqStat
-from mkrpc.x86.irq_vectors import NMI_VECTOR
+from mkrpc.x86.irq_vectors import NMI_VECTOR, NR_VECTORS
 from mkrpc.x86.lapic import LocalApic
 
 if TYPE_CHECKING:
@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_TAKES_PER_BOUNDARY", "Cpu"]
 
-MAX_TAKES_PER_BOUNDARY = 1024
-"""Interrupts taken at one boundary; the rest at the CPU's next turn, so that an interrupt storm (a
-handler that rings itself) cannot hold up the other CPUs."""
+MAX_TAKES_PER_BOUNDARY = NR_VECTORS
+"""Interrupts taken at one boundary: more than IRR can hold, so that only a handler that rings
+itself gets there. The rest of such a storm is taken in the CPU's next turns, as long as it may
+write, so that neither the other CPUs nor the link wait for it."""
 
 _TAKES = range(MAX_TAKES_PER_BOUNDARY)
 _FIXED = DeliveryMode.FIXED
@@ -48,7 +49,8 @@ class Cpu(ApicAccess):
     :meth:`apic_eoi`, :meth:`write_icr`, :meth:`self_ipi`, :meth:`printk` and the register accesses.
 
     ``interrupts_enabled`` is IF. ``halted``: HLT was executed and nothing has woken the CPU since.
-    ``stopped``: for good, by a panic or the reboot vector; only INIT brings it back. ``boots``
+    ``stopped``: for good, by a panic or the reboot vector; only INIT brings it back. ``storm``: the
+    last boundary reached MAX_TAKES_PER_BOUNDARY, and the CPU's next turn goes on there. ``boots``
     counts restarts by SIPI, ``smi_count`` SMIs. ``multikernel_count`` counts runs of
     sysvec_multikernel, which ``irq_stat.irq_call_count`` shares with function calls.
     """
@@ -66,6 +68,7 @@ class Cpu(ApicAccess):
         "smi_count",
         "sti_shadow",
         "stopped",
+        "storm",
         "vector",
     )
 
@@ -78,6 +81,7 @@ class Cpu(ApicAccess):
         self.sti_shadow = False
         self.halted = False
         self.stopped = False
+        self.storm = False
         self.program: Program | None = None
         self.vector = 0
         self.boots = 0
@@ -87,11 +91,6 @@ class Cpu(ApicAccess):
 
     def __repr__(self) -> str:
         return f"<Cpu {self.number} apic_id={self.apic_id:#x} {self.activity}>"
-
-    @property
-    def wait_for_sipi(self) -> bool:
-        """Has it taken an INIT, and no SIPI since?"""
-        return self.apic.wait_for_sipi
 
     @property
     def activity(self) -> str:
@@ -132,32 +131,45 @@ class Cpu(ApicAccess):
 
     # Boundaries.
 
-    def boundary(self) -> None:
-        """Take what is deliverable, in R55 order, until nothing is or the limit is reached."""
+    def boundary(self) -> int:
+        """Take what is deliverable, in R55 order, until nothing is or the limit is reached.
+
+        Returns how many; in a storm none, since :meth:`step` goes on with that.
+        """
+        if self.storm:
+            return 0
         apic = self.apic
-        for _ in _TAKES:
+        for taken in _TAKES:
             if self.sti_shadow:
                 # R57: NMI and SMI wait for the instruction after STI too.
-                return
+                return taken
             if self.core_pending and self._take_core_event():
                 continue
             if not self.interrupts_enabled or apic.highest_deliverable() < 0:
-                return
+                return taken
             self._take_maskable()
+        self.storm = True
         self.kernel.schedule(self)
+        return MAX_TAKES_PER_BOUNDARY
 
-    def step(self) -> None:
-        """One instruction, if there is one to run, and the boundary after it."""
-        if not self.halted and not self.apic.wait_for_sipi and self.execution.runnable:
+    def step(self) -> int:
+        """One instruction and the boundary after it; in a storm only what the last boundary left.
+        Returns the cost: the number of interrupts taken, at least 1."""
+        if self.storm:
+            self.storm = False
+        elif not self.halted and not self.apic.wait_for_sipi and self.execution.runnable:
             self.changed = True
             shadow = self.sti_shadow
             if self.execution.run() and shadow:
                 self.sti_shadow = False
-        self.boundary()
+        return max(1, self.boundary())
 
     @property
     def runnable(self) -> bool:
         """Would :meth:`step` make progress?"""
+        if self.storm:
+            # Its handler cannot wait in the middle, so it waits before (R20). INIT ends a storm.
+            return self.may_write or self.apic.init_latched
         if not self.halted and not self.apic.wait_for_sipi and self.execution.runnable:
             return True
         if self.sti_shadow:
@@ -168,6 +180,7 @@ class Cpu(ApicAccess):
 
     def _take_maskable(self) -> None:
         """R45, R56. Waking from HLT: the handler returns to after the HLT (R59)."""
+        self.changed = True
         vector = self.apic.acknowledge()
         books = self.books
         books.handled[vector] += 1
@@ -222,8 +235,9 @@ class Cpu(ApicAccess):
         and APIC software-disabled; without a program the CPU is held there.
         """
         apic = self.apic
-        before = apic.irr, apic.isr
+        # First of all: a body that is dropped may still send, or end an interrupt, in a `finally`.
         self.execution.reset()
+        before = apic.irr, apic.isr
         apic.init()
         self.interrupts_enabled = False
         self.sti_shadow = False
@@ -246,7 +260,11 @@ class Cpu(ApicAccess):
         apic.wait_for_sipi = False
         self.boots += 1
         self.halted = True
-        program = self.kernel.on_startup(self, vector)
+        try:
+            program = self.kernel.on_startup(self, vector)
+        except Exception as error:  # noqa: BLE001 - code of the instance, not of this project
+            self.kernel.oops(self, error, vector=None)
+            return
         if program is not None:
             self.halted = False
             self._restart(program)
@@ -325,5 +343,6 @@ class Cpu(ApicAccess):
         self.halted = True
         self.interrupts_enabled = False
         self.sti_shadow = False
+        self.storm = False
         self.changed = True
         self.execution.reset()

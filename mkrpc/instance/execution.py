@@ -8,12 +8,11 @@ which runs programs and handlers given as Python callables (design, section 6).
 
 from collections.abc import Callable, Generator
 from enum import IntEnum
+from types import AsyncGeneratorType, CoroutineType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mkrpc.errors import AlreadyExistsError, InvalidArgumentError, MkrpcError
+from mkrpc.errors import AlreadyExistsError, InvalidArgumentError
 from mkrpc.instance.instructions import Instruction, Nop
-from mkrpc.instance.memory import PageFault
-from mkrpc.x86.apic_base import GeneralProtection
 
 if TYPE_CHECKING:
     from mkrpc.instance.cpu import Cpu
@@ -26,6 +25,7 @@ __all__ = [
     "Program",
     "Progress",
     "PythonExecution",
+    "body_of",
 ]
 
 MAX_NESTED_HANDLERS = 64
@@ -43,6 +43,23 @@ Handler = Callable[["Cpu"], object]
 """A function (one instruction, IF = 0 until its IRET) or a generator function."""
 
 _NOP = Nop()
+
+
+def body_of(result: object, what: object) -> Body | None:
+    """What a handler or program that was called has still to do; None if that is nothing.
+
+    ``result`` is what ``what`` returned. Raises TypeError for what waits for an event loop: there
+    is none here. A coroutine is closed, so that it ends unstarted and without a warning.
+    """
+    if result is None:
+        return None
+    if isinstance(result, Generator):
+        return result
+    if isinstance(result, CoroutineType | AsyncGeneratorType):
+        if isinstance(result, CoroutineType):
+            result.close()
+        raise TypeError(f"{what!r} is async: no event loop runs on a CPU")
+    return None
 
 
 class Progress(IntEnum):
@@ -129,7 +146,7 @@ class PythonExecution:
         """As :class:`Execution`."""
         if not self._contexts:
             return False
-        return self._contexts[-1].waiting is None or self._cpu.kernel.source.may_write
+        return self._contexts[-1].waiting is None or self._cpu.may_write
 
     def start(self, program: Program) -> None:
         """Put a program at the bottom of the stack; it has not executed anything yet.
@@ -143,13 +160,13 @@ class PythonExecution:
                 advice="start it on another CPU, or wait until the first one has ended",
             )
         try:
-            body = program(self._cpu) if callable(program) else None
+            body = body_of(program(self._cpu), program) if callable(program) else None
         except Exception as error:
             raise InvalidArgumentError(
                 f"{program!r} cannot be started: {type(error).__name__}: {error}",
                 advice="a program is a generator function of one argument, the CPU",
             ) from error
-        if not isinstance(body, Generator):
+        if body is None:
             raise InvalidArgumentError(
                 f"{program!r} is no program",
                 advice="give a generator function: def program(cpu): ... yield Nop()",
@@ -166,14 +183,16 @@ class PythonExecution:
         if instruction is None:
             return Progress.RAN
         cpu = self._cpu
-        if instruction.sends and not cpu.kernel.source.may_write:
-            # R20: delivery status is busy until earlier writes are resolved; nothing is dropped.
-            context.waiting = instruction
-            return Progress.WAITING
-        context.waiting = None
         try:
+            if instruction.sends and not cpu.may_write:
+                # R20: delivery status is busy until earlier writes are resolved; nothing is lost.
+                context.waiting = instruction
+                return Progress.WAITING
+            context.waiting = None
             context.result = cpu.perform(instruction)
-        except (GeneralProtection, PageFault, MkrpcError) as fault:
+        except AssertionError:
+            raise  # a bug of this project, not of what runs on it
+        except Exception as fault:  # noqa: BLE001 - also a TypeError for a wrong operand
             context.fault = fault
         return Progress.TOUCHED_APIC if instruction.touches_apic else Progress.RAN
 
@@ -181,13 +200,14 @@ class PythonExecution:
         """As :class:`Execution`; a plain function has run to its IRET when this returns."""
         cpu = self._cpu
         try:
-            body = cpu.idt[vector].handler(cpu)
+            handler = cpu.idt[vector].handler
+            body = body_of(handler(cpu), handler)
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is an oops
             cpu.kernel.oops(cpu, error, vector=vector)
             body = None
         if cpu.stopped:
             return
-        if body is None or not isinstance(body, Generator):
+        if body is None:
             cpu.iret(interrupts_enabled=interrupts_enabled)
             return
         if len(self._contexts) > MAX_NESTED_HANDLERS:
@@ -214,7 +234,8 @@ class PythonExecution:
         fault, context.fault = context.fault, None
         result, context.result = context.result, None
         try:
-            yielded = context.body.throw(fault) if fault else context.body.send(result)
+            body = context.body
+            yielded = body.send(result) if fault is None else body.throw(fault)
         except StopIteration:
             self._end(context)
             return None

@@ -4,8 +4,8 @@ It is driven by :mod:`mkrpc.instance.attachment` over a link, or directly by the
 tests. Time is an argument (``now_us``); nothing here waits or does I/O.
 """
 
-import traceback
-from collections.abc import Callable, Generator
+import inspect
+from collections.abc import Callable
 
 from mkrpc.errors import (
     AlreadyExistsError,
@@ -17,10 +17,10 @@ from mkrpc.errors import (
 from mkrpc.instance.commands import CommandQueue
 from mkrpc.instance.config import LINUX_TPR, KernelConfig, booted_apic
 from mkrpc.instance.cpu import Cpu
-from mkrpc.instance.execution import Body, Handler, Program
+from mkrpc.instance.execution import Body, Handler, Program, body_of
 from mkrpc.instance.memory import SharedMemory
+from mkrpc.instance.oops import print_oops
 from mkrpc.instance.printk import (
-    KERN_ALERT,
     KERN_EMERG,
     KERN_INFO,
     Printk,
@@ -35,6 +35,7 @@ from mkrpc.link.frames import (
     SettledWrite,
     Writes,
 )
+from mkrpc.link.memory import OutcomeMemory
 from mkrpc.link.source import SourceWindow
 from mkrpc.outcome import Outcome
 from mkrpc.x86.icr import decode
@@ -43,7 +44,7 @@ __all__ = [
     "INCARNATION_BYTES",
     "LINUX_TPR",
     "MAX_HANDLERS",
-    "OOPS_TRACE_LINES",
+    "MAX_QUEUED_EVENTS",
     "Kernel",
     "KernelConfig",
     "Startup",
@@ -53,8 +54,11 @@ INCARNATION_BYTES = 16
 MAX_HANDLERS = 64
 """Handlers registered for the multikernel interrupt; one more is LimitReachedError."""
 
-OOPS_TRACE_LINES = 16
-"""Innermost frames of the call trace that an oops prints."""
+MAX_QUEUED_EVENTS = 4 * MAX_FRAME_WORDS
+"""Events that wait for the link; at so many the CPUs stand still until it has taken some. They
+still take what arrives, which the interconnect bounds, since it gets no answers meanwhile."""
+
+Event = Writes | SettledWrite | CpuAddress
 
 Startup = Callable[[Cpu, int], Program | None]
 """What a CPU runs after SIPI, by its vector; None: it halts with IF = 0 and its APIC disabled."""
@@ -65,6 +69,8 @@ class Kernel:
 
     ``incarnation``: 16 random bytes, never reused. ``now_us``: microseconds since boot.
     ``events``: ICR writes and changes of address in program order, for the link to take.
+    ``source``: the window of its writes. ``outcomes``: of the writes that arrived here, whatever
+    link they came over, so that none is applied twice.
     ``failed``: None, or the line with which it panicked. ``on_startup``: what a CPU runs after
     SIPI. ``oops_count``, ``irq_err_count``: of all CPUs.
     """
@@ -89,7 +95,8 @@ class Kernel:
         self.log = Printk(records=config.printk_records, now_us=now_us)
         self.idt = install_default_idt()
         self.source = SourceWindow()
-        self.events: list[Writes | SettledWrite | CpuAddress] = []
+        self.outcomes = OutcomeMemory()
+        self.events: list[Event] = []
         self.failed: str | None = None
         self.oops_count = 0
         self.irq_err_count = 0
@@ -118,13 +125,18 @@ class Kernel:
     def register_handler(self, handler: Handler) -> None:
         """Call ``handler(cpu)`` at every multikernel interrupt, after those registered before.
 
-        Raises InvalidArgumentError for what cannot be called with a CPU, AlreadyExistsError,
-        LimitReachedError at MAX_HANDLERS.
+        Raises InvalidArgumentError for what cannot be called with a CPU or is async,
+        AlreadyExistsError, LimitReachedError at MAX_HANDLERS.
         """
         if not callable(handler):
             raise InvalidArgumentError(
                 f"{handler!r} is no handler",
                 advice="give a function or a generator function of one argument, the CPU",
+            )
+        if inspect.iscoroutinefunction(handler) or inspect.isasyncgenfunction(handler):
+            raise InvalidArgumentError(
+                f"{handler!r} is async, and no event loop runs on a CPU",
+                advice="use `def` and, to be interruptible, `yield` instructions",
             )
         if handler in self.handlers:
             raise AlreadyExistsError(f"{handler!r} is registered already")
@@ -156,8 +168,8 @@ class Kernel:
         self.log.emit(KERN_INFO, "Multikernel interrupt", cpu.number)
         handlers = self.handlers
         for index, handler in enumerate(handlers):
-            body = handler(cpu)
-            if body is not None and isinstance(body, Generator):
+            body = body_of(handler(cpu), handler)
+            if body is not None:
                 return _run_handlers(cpu, body, handlers[index + 1 :])
         return None
 
@@ -191,28 +203,33 @@ class Kernel:
     @property
     def runnable(self) -> bool:
         """Would :meth:`advance` make progress?"""
-        return any(cpu.runnable for cpu in self._scheduled.values())
+        return not self._congested and any(cpu.runnable for cpu in self._scheduled.values())
 
     def advance(self, budget: int) -> int:
-        """Run CPUs in turn, one instruction boundary each, ``budget`` boundaries at most.
+        """Run CPUs in turn, one instruction boundary each, until that has cost ``budget``.
 
-        Returns how many were run; 0: nobody can, all idle, halted, or waiting for the window.
+        A boundary costs as many interrupts as it took, at least 1. Returns the cost, which is above
+        ``budget`` by less than that of one boundary; 0: nobody can run, all are idle, halted, or
+        waiting for the window or the link.
         """
         ran = 0
         progress = True
         while progress and ran < budget:
             progress = False
             for number, cpu in list(self._scheduled.items()):
-                if ran >= budget:
-                    break
+                if ran >= budget or self._congested:
+                    return ran
                 del self._scheduled[number]  # to the end of the queue, if it stays in it
                 if cpu.runnable:
-                    cpu.step()
-                    ran += 1
+                    ran += cpu.step()
                     progress = True
-                if cpu.execution.busy or cpu.runnable:
+                if cpu.execution.busy or cpu.storm or cpu.runnable:
                     self._scheduled[number] = cpu
         return ran
+
+    @property
+    def _congested(self) -> bool:
+        return len(self.events) >= MAX_QUEUED_EVENTS
 
     # Commands.
 
@@ -232,7 +249,7 @@ class Kernel:
 
     def publish_write(self, cpu: int, word: int, command: int) -> int:
         """Number an ICR write that has to travel and queue it for the link."""
-        seq = self.source.next_seq()
+        seq = self.source.next_seq(cpu)
         last = self.events[-1] if self.events else None
         if (
             isinstance(last, Writes)
@@ -248,13 +265,42 @@ class Kernel:
 
     def publish_settled(self, cpu: int, word: int, outcome: Outcome, *, command: int = 0) -> int:
         """Number an ICR write that was settled inside its APIC and queue it for the link."""
-        seq = self.source.next_seq()
+        seq = self.source.next_seq(cpu)
         self.events.append(SettledWrite(cpu, seq, word, outcome, command))
         return seq
 
     def publish_address(self, cpu: int) -> None:
-        """Queue what the interconnect must know to route to a CPU."""
-        self.events.append(self.address_of(cpu))
+        """Queue what the interconnect must know to route to a CPU.
+
+        It takes the place of what the CPU last published, if no ICR write came in between: nobody
+        could have been routed by that.
+        """
+        address = self.address_of(cpu)
+        for index in range(len(self.events) - 1, -1, -1):
+            last = self.events[index]
+            if not isinstance(last, CpuAddress):
+                break
+            if last.cpu == cpu:
+                self.events[index] = address
+                return
+        self.events.append(address)
+
+    def take_events(self, limit: int) -> list[Event]:
+        """The oldest events, ``limit`` words in all; every event but Writes counts as one word.
+
+        What was settled inside its APIC has then been reported.
+        """
+        taken = self.events
+        for index, event in enumerate(taken):
+            words = len(event.words) if isinstance(event, Writes) else 1
+            if words > limit:
+                self.events = taken[index:]
+                return taken[:index]
+            limit -= words
+            if isinstance(event, SettledWrite):
+                self.source.reported(event.seq)
+        self.events = []
+        return taken
 
     def address_of(self, cpu: int) -> CpuAddress:
         """The routing registers of a CPU as they are now."""
@@ -266,32 +312,15 @@ class Kernel:
             xapic_id=address.xapic_id,
             ldr=address.ldr,
             dfr=address.dfr,
+            software_enabled=address.software_enabled,
         )
 
     # What goes wrong in it.
 
     def oops(self, cpu: Cpu, error: BaseException, *, vector: int | None) -> None:
-        """A handler (of ``vector``) or a program (None) raised: trace, count, perhaps panic.
-
-        Text after the fashion of arch/x86/kernel/dumpstack.c; the trace is Python's, innermost
-        frame first.
-        """
+        """A handler (of ``vector``) or a program (None) raised: trace, count, perhaps panic."""
         self.oops_count += 1
-        where = "program" if vector is None else f"interrupt {vector:#04x}"
-        message, _, _ = str(error).partition("\n")
-        self.log.emit(
-            KERN_ALERT, f"Oops: {type(error).__name__}: {message} [#{self.oops_count}]", cpu.number
-        )
-        self.log.emit(
-            KERN_ALERT,
-            f"CPU: {cpu.number} APIC: {cpu.apic_id:#x} Comm: {self.config.name} ({where})",
-            cpu.number,
-        )
-        self.log.emit(KERN_ALERT, "Call Trace:", cpu.number)
-        frames = traceback.extract_tb(error.__traceback__)
-        for frame in reversed(frames[-OOPS_TRACE_LINES:]):
-            self.log.emit(KERN_ALERT, f" {frame.name} {frame.filename}:{frame.lineno}", cpu.number)
-        self.log.emit(KERN_ALERT, "---[ end trace ]---", cpu.number)
+        print_oops(cpu, error, vector=vector, number=self.oops_count)
         if self.config.panic_on_oops:
             self.panic(cpu, "Fatal exception" + ("" if vector is None else " in interrupt"))
 
@@ -307,6 +336,6 @@ def _run_handlers(cpu: Cpu, body: Body, others: tuple[Handler, ...]) -> Body:
     """The rest of a multikernel interrupt of which a generator handler is a part."""
     yield from body
     for handler in others:
-        following = handler(cpu)
-        if isinstance(following, Generator):
+        following = body_of(handler(cpu), handler)
+        if following is not None:
             yield from following

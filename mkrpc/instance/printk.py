@@ -7,9 +7,9 @@ messages in 5 s); the texts recorded with the kernel patch.
 from collections import deque
 from collections.abc import Callable
 from itertools import islice
-from typing import NamedTuple
 
 from mkrpc.errors import InvalidArgumentError
+from mkrpc.link.frames import LogRecord
 
 __all__ = [
     "DEFAULT_RECORDS",
@@ -38,20 +38,6 @@ LOG_LINE_MAX = 992
 """Characters of one record; the rest of a longer line is cut off (LOG_LINE_MAX in Linux)."""
 
 _MICROSECONDS = 1_000_000
-
-
-class LogRecord(NamedTuple):
-    """One line of the log.
-
-    ``number`` counts from 1 and is never reused; ``level`` 0 (emergency) to 7 (debug);
-    ``time_us`` on the kernel's clock; ``cpu`` is the number within the kernel.
-    """
-
-    number: int
-    level: int
-    time_us: int
-    cpu: int
-    text: str
 
 
 class Printk:
@@ -85,9 +71,13 @@ class Printk:
         return self._written - len(self._ring)
 
     def emit(self, level: int, text: str, cpu: int) -> None:
-        """Append ``text``, one record a line; ``level`` 0 to 7."""
+        """Append ``text``, one record a line, without a newline at its end; ``level`` 0 to 7."""
         assert 0 <= level < _LEVELS, level
         now_us = self._now_us()
+        if not text.isascii():
+            # Half a surrogate pair is a legal str and no UTF-8: it could not be sent.
+            text = text.encode("utf-8", "backslashreplace").decode()
+        text = text.removesuffix("\n")
         for line in text.split("\n") if "\n" in text else (text,):
             self._written += 1
             # A plain tuple: this is on the way of every interrupt, reading is not.

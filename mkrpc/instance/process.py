@@ -37,6 +37,9 @@ EXIT_LINK_LOST = 4
 EXIT_PANIC = 5
 """The kernel panicked (``panic_on_oops``)."""
 
+LEAVE_TIMEOUT_S = 3.0
+"""Seconds for the last reports and the goodbye to go out; then the process ends without."""
+
 BUDGET = 512
 """Instruction boundaries that programs run before the link has its turn."""
 
@@ -60,7 +63,10 @@ class Boot:
 
 
 class InstanceProcess:
-    """One kernel and its connection; a :class:`mkrpc.transport.stream.ConnectionHandler`."""
+    """One kernel and its connection; a :class:`mkrpc.transport.stream.ConnectionHandler`.
+
+    Raises InvalidArgumentError and its like for programs and handlers that cannot be.
+    """
 
     def __init__(self, boot: Boot) -> None:
         self._boot = boot
@@ -72,19 +78,32 @@ class InstanceProcess:
             now_us=lambda: (time.monotonic_ns() - started) // 1000,
             memory=memory,
         )
+        # Programs begin to run once the link is up; here they are only put in place.
+        for handler in boot.handlers:
+            self.kernel.register_handler(handler)
+        for cpu, program in boot.programs:
+            self.kernel.start_program(cpu, program)
         self._attachment = Attachment(self.kernel)
         self._connection: Connection | None = None
         self._attached = False
         self._running = False
+        self._leaving: tuple[int, str] | None = None
+        self._said_goodbye = False
         self._loop = asyncio.get_running_loop()
         self._done: asyncio.Future[int] = self._loop.create_future()
 
     async def run(self) -> int:
         """Attach, run until the link ends; the exit code of the process."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop.add_signal_handler(number, self._leave, "asked to stop")
+            self._loop.add_signal_handler(number, self._leave, 0, "asked to stop")
+        connecting = asyncio.ensure_future(connect(parse(self._boot.address), ATTACH, self._open))
+        either: set[asyncio.Future[Any]] = {connecting, self._done}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not connecting.done():
+            connecting.cancel()  # asked to stop before anybody answered
+            return await self._done
         try:
-            await connect(parse(self._boot.address), ATTACH, self._open)
+            await connecting
         except MkrpcError as error:
             _log.error("cannot attach", error=str(error), advice=error.advice)
             raise
@@ -97,12 +116,15 @@ class InstanceProcess:
 
     def on_frame(self, connection: Connection, frame: bytes) -> None:
         """The interconnect spoke."""
+        if self._said_goodbye:
+            # It has booked what is in our hands as lost: nothing more may be applied.
+            return
         try:
             message = decode_down(frame)
             if isinstance(message, Welcome):
                 self._welcome(message)
             elif isinstance(message, Goodbye):
-                self._finish(0, f"the interconnect said goodbye: {message.reason}")
+                self._leaving = (0, f"the interconnect said goodbye: {message.reason}")
                 connection.close()
                 return
             elif not self._attached:
@@ -110,22 +132,27 @@ class InstanceProcess:
             else:
                 self._attachment.receive(message)
         except ProtocolError as error:
-            self._finish(EXIT_LINK_LOST, f"the interconnect broke the protocol: {error}")
+            self._leaving = (EXIT_LINK_LOST, f"the interconnect broke the protocol: {error}")
             connection.close(error)
             return
-        self._pump()
-        self._keep_running()
+        self._go_on()
 
     def on_writable(self, connection: Connection) -> None:
-        """The last frame is on its way: what has gathered meanwhile goes as the next one."""
-        self._pump()
+        """The last frame is on its way: what has gathered meanwhile goes as the next one.
+
+        What it took with it may have let CPUs run on.
+        """
+        if self._attached:
+            self._go_on()
 
     def on_closed(self, connection: Connection, error: MkrpcError | None) -> None:
         """The link is gone."""
         self._connection = None
         if self._done.done():
             return
-        if not self._attached:
+        if self._leaving is not None:
+            self._finish(*self._leaving)
+        elif not self._attached:
             _log.error("refused", error=str(error), advice=error.advice if error else "")
             self._done.set_exception(error or StartUpError("the interconnect hung up"))
         else:
@@ -134,45 +161,47 @@ class InstanceProcess:
     def _welcome(self, welcome: Welcome) -> None:
         self._attachment.welcome(welcome)
         self._attached = True
-        for handler in self._boot.handlers:
-            self.kernel.register_handler(handler)
-        for cpu, program in self._boot.programs:
-            self.kernel.start_program(cpu, program)
         _log.info("attached", epoch=f"{welcome.epoch:016x}", pid=os.getpid())
         self._boot.on_attached()
 
-    def _pump(self) -> None:
-        connection = self._connection
-        if connection is None or not self._attached:
-            return
-        if connection.writable and (frame := self._attachment.next_frame()) is not None:
-            connection.send(encode_up(frame))
-
-    def _keep_running(self) -> None:
-        if not self._running and self.kernel.runnable:
+    def _go_on(self) -> None:
+        """After the kernel has done something: send, run on, or leave if it has failed."""
+        if self.kernel.failed is not None:
+            self._leave(EXIT_PANIC, self.kernel.failed)
+        self._pump()
+        if not self._running and self._leaving is None and self.kernel.runnable:
             self._running = True
             self._loop.call_soon(self._advance)
 
     def _advance(self) -> None:
         self._running = False
-        if self._connection is None:
-            return
-        ran = self.kernel.advance(BUDGET)
-        self._pump()
-        if self.kernel.failed is not None:
-            self._leave(self.kernel.failed, EXIT_PANIC)
-        elif ran:
-            self._keep_running()
+        if self._connection is not None and self._leaving is None:
+            self.kernel.advance(BUDGET)
+            self._go_on()
 
-    def _leave(self, reason: str, code: int = 0) -> None:
+    def _pump(self) -> None:
         connection = self._connection
-        if connection is None:
+        if connection is None or not self._attached or not connection.writable:
+            return
+        if self._said_goodbye:
+            connection.close()
+        elif (frame := self._attachment.next_frame()) is not None:
+            connection.send(encode_up(frame))
+        elif self._leaving is not None:
+            code, reason = self._leaving
+            self._said_goodbye = True
+            connection.send(encode_up(Goodbye(reason, failed=code != 0)))
+
+    def _leave(self, code: int, reason: str) -> None:
+        """Report everything, say goodbye, close; the process ends when that is done."""
+        if self._leaving is not None:
+            return
+        self._leaving = (code, reason)
+        if self._connection is None or not self._attached:
             self._finish(code, reason)
             return
-        self._finish(code, reason)
-        if self._attached and connection.writable:
-            connection.send(encode_up(Goodbye(reason)))
-        connection.close()
+        self._loop.call_later(LEAVE_TIMEOUT_S, self._finish, code, reason)
+        self._pump()
 
     def _finish(self, code: int, reason: str) -> None:
         if self._done.done():
@@ -192,7 +221,7 @@ def _map_memory(path: Path) -> SharedMemory:
     except (OSError, ValueError) as error:
         raise StartUpError(
             f"cannot map the shared memory {path}: {error}",
-            advice="it is made by `mkrpc up`; leave --memory away on another host",
+            advice="it is made by `mkrpc up`; instances on another host have none",
         ) from error
 
 
@@ -203,10 +232,7 @@ def run(boot: Boot) -> int:
     """
 
     async def main() -> int:
-        process = InstanceProcess(boot)
-        code = await process.run()
-        await asyncio.sleep(0)
-        return code
+        return await InstanceProcess(boot).run()
 
     try:
         return asyncio.run(main())

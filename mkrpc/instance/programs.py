@@ -16,7 +16,8 @@ __all__ = ["load_entry"]
 def load_entry(entry: str) -> Callable[..., Any]:
     """The callable that ``package.module:name`` names.
 
-    Raises :class:`TopologyError` if there is no such module or name, or if it cannot be called.
+    Raises :class:`TopologyError` if there is no such module or name, if importing it raises, or if
+    it cannot be called.
     """
     module_name, colon, name = entry.partition(":")
     if not colon or not module_name or not name:
@@ -30,6 +31,12 @@ def load_entry(entry: str) -> Callable[..., Any]:
         raise TopologyError(
             f"cannot import {module_name!r}, which {entry!r} names: {error}",
             advice="install it where the instances run, or start them with PYTHONPATH set",
+        ) from error
+    except Exception as error:
+        raise TopologyError(
+            f"importing {module_name!r}, which {entry!r} names, raised "
+            f"{type(error).__name__}: {error}",
+            advice="try `python -c 'import ...'` where the instances run, and mend the module",
         ) from error
     found: Any = module
     for part in name.split("."):

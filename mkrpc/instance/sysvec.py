@@ -2,7 +2,7 @@
 
 Each does what the Linux 6.17 entry does to EOI and counters, in its order; what lies behind them in
 Linux (call queues, timers, the scheduler) does not exist here. Source: the multikernel patch;
-arch/x86/kernel/{smp,irq,irq_work}.c, arch/x86/kernel/apic/apic.c; multikernel-linux.md 4.3 to 4.5.
+arch/x86/kernel/{smp,irq,irq_work}.c, arch/x86/kernel/apic/apic.c.
 """
 
 from collections.abc import Callable

@@ -4,6 +4,7 @@ from collections import Counter
 
 from mkrpc.codec import cpu_account_to_pb, cpu_address_to_pb
 from mkrpc.interconnect.apic_bus import ApicBus
+from mkrpc.interconnect.attachments import LEFT
 from mkrpc.interconnect.hosts import HostedProcess, HostRegistry
 from mkrpc.interconnect.ledger import Party, Row, Totals
 from mkrpc.interconnect.registry import InstanceRecord
@@ -11,14 +12,17 @@ from mkrpc.interconnect.tally import Tally
 from mkrpc.v1 import control_pb2 as pb
 from mkrpc.v1 import types_pb2 as types
 
-__all__ = ["cluster_to_pb", "ledger_to_pb", "legs_to_pb"]
+__all__ = ["ROWS_PER_MESSAGE", "cluster_to_pb", "ledger_to_pb", "legs_to_pb"]
+
+ROWS_PER_MESSAGE = 2000
+"""Rows of the ledger in one message, about 250 KB."""
 
 
 def legs_to_pb(tally: Tally) -> list[pb.LegCount]:
     """The legs of a request, in the order in which their kinds were first seen."""
     return [
         pb.LegCount(
-            apic_id=apic_id,
+            apic_id=None if instance_id is None else apic_id,
             instance_id=instance_id,
             outcome=int(outcome),  # type: ignore[arg-type]
             count=count,
@@ -63,7 +67,7 @@ def _instance(bus: ApicBus, record: InstanceRecord, process: HostedProcess | Non
     if record.attached:
         instance.state = pb.INSTANCE_STATE_ACTIVE
         return instance
-    left_cleanly = record.reason.startswith("left:")
+    left_cleanly = record.reason.startswith(LEFT)
     if process is not None and not process.running and process.pid == record.pid:
         instance.detail = f"{record.reason}; {_ending(process.exit_code)}"
         left_cleanly = left_cleanly and process.exit_code == 0
@@ -87,33 +91,37 @@ def _ending(exit_code: int) -> str:
     return f"ended by signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"
 
 
-def ledger_to_pb(bus: ApicBus, *, totals_only: bool) -> pb.GetLedgerResponse:
-    """The books, row by row, with what does not balance."""
+def ledger_to_pb(bus: ApicBus, *, totals_only: bool) -> list[pb.GetLedgerResponse]:
+    """The books: the summary, then the rows in messages of a bounded size."""
     discrepancies = bus.balance()
-    response = pb.GetLedgerResponse(
-        balanced=not discrepancies,
-        totals=_totals(bus.totals()),
-        discrepancies=discrepancies,
+    summary = pb.LedgerSummary(
+        balanced=not discrepancies, totals=_totals(bus.totals()), discrepancies=discrepancies
     )
+    messages = [pb.GetLedgerResponse(summary=summary)]
     if totals_only:
-        return response
+        return messages
     in_flight: Counter[Row] = Counter()
     for session in bus.sessions():
         session.legs.count_by_row(in_flight)
-    for row in bus.ledger:
-        totals = Totals.of([row], in_flight=in_flight[row])
-        message = response.rows.add(
-            source=_party(row.key.source),
-            delivery_mode=row.key.mode.name.lower(),
-            vector=row.key.vector,
-            totals=_totals(totals),
-        )
-        if row.key.destination is not None:
-            message.destination.CopyFrom(_party(row.key.destination))
-            message.destination.apic_id = row.key.apic_id
-        for outcome, count in row.outcomes.items():
-            message.outcomes.add(outcome=types.Outcome.ValueType(outcome), count=count)
-    return response
+    rows = [_row(row, in_flight[row]) for row in bus.ledger]
+    for first in range(0, len(rows), ROWS_PER_MESSAGE):
+        messages.append(pb.GetLedgerResponse(rows=rows[first : first + ROWS_PER_MESSAGE]))
+    return messages
+
+
+def _row(row: Row, in_flight: int) -> pb.LedgerRow:
+    message = pb.LedgerRow(
+        source=_party(row.key.source),
+        delivery_mode=row.key.mode.name.lower(),
+        vector=row.key.vector,
+        totals=_totals(Totals.of([row], in_flight=in_flight)),
+    )
+    if row.key.destination is not None:
+        message.destination.CopyFrom(_party(row.key.destination))
+        message.destination.apic_id = row.key.apic_id
+    for outcome, count in row.outcomes.items():
+        message.outcomes.add(outcome=types.Outcome.ValueType(outcome), count=count)
+    return message
 
 
 def _totals(totals: Totals) -> pb.LedgerTotals:

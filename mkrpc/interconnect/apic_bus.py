@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from mkrpc.errors import MkrpcError, NotFoundError, ProtocolError
 from mkrpc.interconnect.balance import discrepancies
-from mkrpc.interconnect.commands import Commands
+from mkrpc.interconnect.commands import Asked, Commands
 from mkrpc.interconnect.injection import Injections
 from mkrpc.interconnect.intake import Intake
 from mkrpc.interconnect.ledger import Ledger, Totals
@@ -37,7 +37,7 @@ __all__ = ["ApicBus"]
 class ApicBus:
     """The interconnect without its driver.
 
-    ``epoch``: 64 random bits drawn by the driver. ``sink`` takes trace events; None costs nothing.
+    ``epoch``: 64 random bits drawn by the driver. ``sink``: as for :meth:`watch`.
     """
 
     def __init__(self, *, epoch: int, policy: Policy, sink: Sink | None = None) -> None:
@@ -180,7 +180,8 @@ class ApicBus:
 
         :raises InvalidArgumentError: a client id that is not 16 bytes, a malformed word, self or
             all-but-self, a count outside 1..MAX_COUNT, or numbers used for something else.
-        :raises LimitReachedError: too many clients, or calls of this one, without an answer.
+        :raises LimitReachedError: too many clients, calls of this one, or repetitions of this call
+            without an answer.
         """
         tally = self._injections.inject(
             client_id=client_id,
@@ -226,17 +227,36 @@ class ApicBus:
         count: int = 0,
         action: str = "",
         on_reply: Callable[[Reply], None],
-    ) -> None:
+    ) -> Asked:
         """Ask an instance; ``on_reply`` gets one reply, an UNAVAILABLE error if it goes away.
+
+        The reply has what was asked for; what is returned is for :meth:`abandon` alone.
 
         :raises NotFoundError: the instance is not attached.
         :raises InvalidArgumentError: it has no such CPU, or a number does not fit.
         :raises LimitReachedError: the instance owes too many answers.
         """
         session = self._registry.session(instance_id)
-        self._commands.ask(
+        return self._commands.ask(
             session, kind=kind, cpu=cpu, word=word, count=count, action=action, on_reply=on_reply
         )
+
+    def abandon(self, request: Tally | Asked) -> None:
+        """Nobody waits for this any more: what inject, write_icr or command returned.
+
+        Its callback is not called from here on. A command that waits to be sent is taken back; of
+        one that was sent the answer is ignored when it comes. An injection goes on, and a
+        repetition of its call gets the answer. What has been answered is left alone.
+        """
+        if isinstance(request, Tally):
+            self._injections.abandon(request)
+        self._commands.abandon(request)
+
+    def watch(self, sink: Sink | None) -> None:
+        """From now on trace events go to ``sink``; None for nobody, which costs nothing."""
+        self._sink = sink
+        self._router.sink = sink
+        self._injections.sink = sink
 
     # --- looking --------------------------------------------------------------------------------
 
@@ -297,6 +317,14 @@ class ApicBus:
     def in_flight(self) -> int:
         """Legs that wait or are in an instance's hands, as the sessions count them."""
         return sum(s.legs.waiting + s.legs.unanswered for s in self._registry.sessions())
+
+    def quiet(self) -> bool:
+        """Nothing is in flight, and nobody that was asked for ICR writes has still to make some."""
+        return self.in_flight() == 0 and not any(
+            asked.tally is not None
+            for session in self._registry.sessions()
+            for asked in session.asked.values()
+        )
 
     def totals(self) -> Totals:
         """The sum of the books."""

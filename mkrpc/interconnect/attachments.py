@@ -1,15 +1,24 @@
 """The gRPC driver of the data plane: pumps frames between connections and the bus."""
 
+import asyncio
+
 import structlog
 
-from mkrpc.errors import MkrpcError, ProtocolError, UnavailableError
+from mkrpc.errors import DeadlineExceededError, MkrpcError, ProtocolError, UnavailableError
 from mkrpc.frame_codec import decode_up, encode_down
 from mkrpc.interconnect.apic_bus import ApicBus
 from mkrpc.interconnect.session import Session
 from mkrpc.link.frames import Goodbye, Hello, UpFrame
 from mkrpc.transport.stream import Connection
 
-__all__ = ["InstanceLink", "Pump"]
+__all__ = ["FAILED", "HELLO_TIMEOUT_S", "LEFT", "InstanceLink", "Pump"]
+
+HELLO_TIMEOUT_S = 5.0
+"""Seconds for a new stream to say hello; a silent one would hold a connection for ever."""
+
+LEFT = "left:"
+FAILED = "failed:"
+"""How the reason of an instance begins that said goodbye: because it was asked to, or not."""
 
 _log = structlog.get_logger("mkrpc.interconnect")
 
@@ -54,7 +63,9 @@ class InstanceLink:
         self._bus = pump.bus
         self._connection = connection
         self._session: Session | None = None
-        self._farewell = ""
+        self._hello_timer = asyncio.get_running_loop().call_later(
+            HELLO_TIMEOUT_S, connection.close, _no_hello()
+        )
 
     def on_frame(self, connection: Connection, frame: bytes) -> None:
         """The instance spoke: apply it, then send whatever follows from it to anybody."""
@@ -80,8 +91,9 @@ class InstanceLink:
 
     def on_closed(self, connection: Connection, error: MkrpcError | None) -> None:
         """The stream has ended."""
+        self._hello_timer.cancel()
         if self._session is not None:
-            self._detach(self._farewell or _ending(error))
+            self._detach(_ending(error))
             self._pump.drain()
 
     def pump(self) -> None:
@@ -103,13 +115,14 @@ class InstanceLink:
         if self._session is not None:
             raise ProtocolError("a second hello on one stream")
         session = self._bus.attach(hello)
+        self._hello_timer.cancel()
         self._session = session
         self._pump.add(session, self)
         self._connection.send(encode_down(self._bus.welcome(session)))
         _log.info("attached", instance=hello.instance_id, name=hello.name, pid=hello.pid)
 
     def _goodbye(self, goodbye: Goodbye) -> None:
-        self._farewell = f"left: {goodbye.reason}"
+        self._detach(f"{FAILED if goodbye.failed else LEFT} {goodbye.reason}")
         self._connection.close()
 
     def _detach(self, reason: str) -> None:
@@ -118,6 +131,12 @@ class InstanceLink:
             self._pump.remove(session)
             self._bus.detach(session, reason)
             _log.info("detached", instance=session.hello.instance_id, reason=reason)
+
+
+def _no_hello() -> DeadlineExceededError:
+    return DeadlineExceededError(
+        f"no hello within {HELLO_TIMEOUT_S:.0f} s", advice="attach with the hello as first message"
+    )
 
 
 def _ending(error: MkrpcError | None) -> str:

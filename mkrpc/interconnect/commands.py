@@ -1,17 +1,24 @@
-"""What clients ask of instances, and the answers."""
+"""What clients ask of instances, and the answers.
 
-from collections.abc import Callable
+A reply that is not what its command asked for is a broken peer, told here, so that whoever asked
+need not look.
+"""
+
+from collections.abc import Callable, Sequence
 
 from mkrpc.errors import InvalidArgumentError, ProtocolError, UnavailableError, error_for_reason
 from mkrpc.interconnect.injection import MAX_COUNT, Later, OnDone
 from mkrpc.interconnect.session import Asked, Session
 from mkrpc.interconnect.tally import Tally
-from mkrpc.link.frames import Command, CommandKind, Reply
+from mkrpc.link.frames import Command, CommandKind, LogRecord, Reply
 
-__all__ = ["MAX_ACTION", "Commands"]
+__all__ = ["MAX_ACTION", "Asked", "Commands"]
 
 MAX_ACTION = 256
 """Characters in the action of a command."""
+
+_LOG_LEVELS = range(8)
+"""KERN_EMERG to KERN_DEBUG."""
 
 
 class Commands:
@@ -20,6 +27,7 @@ class Commands:
     def __init__(self, later: Later) -> None:
         self._later = later
         self._number = 0
+        self._writing: dict[Tally, Asked] = {}
 
     def ask(
         self,
@@ -31,14 +39,16 @@ class Commands:
         count: int,
         action: str,
         on_reply: Callable[[Reply], None],
-    ) -> None:
-        """Send a command; ``on_reply`` gets its one answer.
+    ) -> Asked:
+        """Send a command; ``on_reply`` gets its one answer. Returns what :meth:`abandon` takes.
 
         :raises InvalidArgumentError: the instance has no such CPU, or a number does not fit.
         :raises LimitReachedError: the instance owes too many answers.
         """
         command = self._command(session, kind=kind, cpu=cpu, word=word, count=count, action=action)
-        session.ask(Asked(command, lambda reply: self._later(lambda: on_reply(reply))))
+        asked = Asked(session, command, on_reply)
+        session.ask(asked)
+        return asked
 
     def write_icr(
         self, session: Session, *, cpu: int, word: int, count: int, on_done: OnDone
@@ -52,7 +62,7 @@ class Commands:
             session, kind=CommandKind.WRITE_ICR, cpu=cpu, word=word, count=count, action=""
         )
         tally = Tally()
-        asked = Asked(command, lambda _: None, tally=tally)
+        asked = Asked(session, command, _ignore, tally=tally)
 
         def on_reply(reply: Reply) -> None:
             if reply.error:
@@ -64,36 +74,43 @@ class Commands:
         asked.on_reply = on_reply
         asked.on_resolved = lambda: self._finish_if_complete(asked, on_done)
         session.ask(asked)
+        self._writing[tally] = asked
         return tally
 
-    @staticmethod
-    def answer(session: Session, reply: Reply) -> None:
+    def abandon(self, request: Asked | Tally) -> None:
+        """See :meth:`mkrpc.interconnect.apic_bus.ApicBus.abandon`."""
+        asked = self._writing.pop(request, None) if isinstance(request, Tally) else request
+        if asked is not None:
+            asked.on_reply = _ignore
+            asked.session.withdraw(asked)
+
+    def answer(self, session: Session, reply: Reply) -> None:
         """A reply has come.
 
-        :raises ProtocolError: the command is not open, or the reply miscounts its writes.
+        :raises ProtocolError: the command is not open, or the reply is not what was asked for.
+            The command stays open then, and fails with its instance.
         """
         asked = session.asked_for(reply.command)
-        if asked.tally is not None and not reply.error and reply.written != asked.tally.written:
-            raise ProtocolError(
-                f"command {reply.command} is said to have made {reply.written} writes, "
-                f"{asked.tally.written} came"
-            )
+        if not reply.error:
+            _check_reply(asked, reply)
         del session.asked[reply.command]
-        asked.on_reply(reply)
+        self._pass_on(asked, reply)
 
-    @staticmethod
-    def fail_all(session: Session, reason: str) -> None:
+    def fail_all(self, session: Session, reason: str) -> None:
         """The instance has gone: every open command is answered with an error."""
         for number in list(session.asked):
-            asked = session.asked.pop(number)
-            asked.on_reply(
+            self._pass_on(
+                session.asked.pop(number),
                 Reply(
                     command=number,
                     error=f"instance {session.instance_id} went away: {reason}",
                     reason=UnavailableError.reason,
                     advice="the command may or may not have been carried out",
-                )
+                ),
             )
+
+    def _pass_on(self, asked: Asked, reply: Reply) -> None:
+        self._later(lambda: asked.on_reply(reply))
 
     def _command(
         self,
@@ -123,4 +140,56 @@ class Commands:
         assert tally is not None
         if asked.replied and not tally.done and tally.resolved == tally.written:
             tally.done = True
-            self._later(lambda: on_done(tally))
+            self._later(lambda: self._tell(tally, on_done))
+
+    def _tell(self, tally: Tally, on_done: OnDone) -> None:
+        if self._writing.pop(tally, None) is not None:
+            on_done(tally)
+
+
+def _check_reply(asked: Asked, reply: Reply) -> None:
+    """Whether a reply has what its command asked for, and nothing else."""
+    command = asked.command
+    if asked.tally is not None and reply.written != asked.tally.written:
+        raise ProtocolError(
+            f"command {command.number} is said to have made {reply.written} writes, "
+            f"{asked.tally.written} came"
+        )
+    views = [view.account.cpu for view in reply.cpus]
+    wanted = _cpus_asked_for(asked.session, command)
+    if views != wanted:
+        raise ProtocolError(
+            f"command {command.number}, {command.kind.name}, is answered with the CPUs {views}, "
+            f"{wanted} were asked for"
+        )
+    if command.kind is CommandKind.READ_LOG:
+        _check_records(reply.records, first=command.count)
+    elif reply.records:
+        raise ProtocolError(f"command {command.number} did not ask for a log")
+
+
+def _cpus_asked_for(session: Session, command: Command) -> list[int]:
+    match command.kind:
+        case CommandKind.READ_CPU | CommandKind.SET_CPU:
+            return [command.cpu]
+        case CommandKind.READ_ACCOUNT:
+            cpus = len(session.addresses)
+            last = min(command.cpu + command.count, cpus) if command.count else cpus
+            return list(range(command.cpu, last))
+        case _:
+            return []
+
+
+def _check_records(records: Sequence[LogRecord], *, first: int) -> None:
+    """Numbers from ``first`` on, ascending, and levels that the kernel has."""
+    last = max(first, 1) - 1
+    for record in records:
+        if record.number <= last or record.level not in _LOG_LEVELS:
+            raise ProtocolError(
+                f"a log record {record.number} of level {record.level} behind record {last}"
+            )
+        last = record.number
+
+
+def _ignore(reply: Reply) -> None:
+    """Nobody waits for this answer any more."""

@@ -5,7 +5,6 @@ status with google.rpc.ErrorInfo.
 """
 
 import asyncio
-import json
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable
@@ -13,11 +12,12 @@ from typing import Any, TypeAlias
 
 import grpc
 
-from mkrpc.codec import cpu_account_to_pb, cpu_view_to_pb
+from mkrpc.codec import cpu_account_to_pb, cpu_view_to_pb, log_record_to_pb
 from mkrpc.errors import (
     DeadlineExceededError,
     InvalidArgumentError,
-    MkrpcError,
+    NotFoundError,
+    UnavailableError,
     error_for_reason,
 )
 from mkrpc.frame_codec import IDENTITY_BYTES
@@ -27,7 +27,7 @@ from mkrpc.interconnect.hosts import HostRegistry
 from mkrpc.interconnect.requests import checked_count, cpu_action, icr_from_request, known_instance
 from mkrpc.interconnect.tally import Tally
 from mkrpc.interconnect.watch import EventHub
-from mkrpc.link.frames import CommandKind, Reply
+from mkrpc.link.frames import MAX_REPLY_VIEWS, CommandKind, Reply
 from mkrpc.v1 import control_pb2 as pb
 from mkrpc.v1 import control_pb2_grpc
 
@@ -35,9 +35,6 @@ __all__ = ["ControlService"]
 
 MAX_QUIESCE_ROUNDS = 10_000
 """Rounds of fences before a machine that rings itself for ever is reported as never quiet."""
-
-VIEWS_PER_REPLY = 64
-"""CPUs whose accounts fit one frame together."""
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -84,7 +81,7 @@ class ControlService(control_pb2_grpc.ControlServicer):
                 f"a client id of {len(client_id)} bytes with sequence number {first_seq}",
                 advice=f"a client id has {IDENTITY_BYTES} bytes and numbers start at 1",
             )
-        waiter = _Waiter()
+        waiter = _Waiter(self._bus)
         tally = self._bus.inject(
             client_id=client_id,
             first_seq=first_seq,
@@ -109,7 +106,7 @@ class ControlService(control_pb2_grpc.ControlServicer):
     async def WriteIcr(self, request: pb.WriteIcrRequest, context: Context) -> pb.WriteIcrResponse:  # noqa: N802
         """Ask a CPU to write its ICR."""
         word = icr_from_request(request, self._first_cpu)
-        waiter = _Waiter()
+        waiter = _Waiter(self._bus)
         tally = self._bus.write_icr(
             apic_id=request.apic_id,
             word=word,
@@ -136,16 +133,19 @@ class ControlService(control_pb2_grpc.ControlServicer):
     async def GetAccounts(  # noqa: N802
         self, request: pb.GetAccountsRequest, context: Context
     ) -> pb.GetAccountsResponse:
-        """The mirror, and on request what the instance says of itself at the same moment."""
+        """The mirror, and on request what the instance says of itself.
+
+        The two are of one moment if the machine is at rest, or if one reply holds all CPUs.
+        """
         response = pb.GetAccountsResponse()
         if request.from_instance:
             cpus = len(self._bus.apic_ids(request.instance_id))
-            for first in range(0, cpus, VIEWS_PER_REPLY):
+            for first in range(0, cpus, MAX_REPLY_VIEWS):
                 reply = await self._ask(
                     request.instance_id,
                     CommandKind.READ_ACCOUNT,
                     cpu=first,
-                    count=min(VIEWS_PER_REPLY, cpus - first),
+                    count=min(MAX_REPLY_VIEWS, cpus - first),
                 )
                 response.instance.extend(cpu_account_to_pb(view.account) for view in reply.cpus)
         incarnation, accounts = self._bus.mirrored(request.instance_id)
@@ -155,18 +155,18 @@ class ControlService(control_pb2_grpc.ControlServicer):
 
     async def GetLedger(  # noqa: N802
         self, request: pb.GetLedgerRequest, context: Context
-    ) -> pb.GetLedgerResponse:
-        """The books."""
-        return ledger_to_pb(self._bus, totals_only=request.totals_only)
+    ) -> AsyncIterator[pb.GetLedgerResponse]:
+        """The books as they are now; they may move on while the rows are on their way."""
+        for message in ledger_to_pb(self._bus, totals_only=request.totals_only):
+            yield message
 
     async def GetLog(self, request: pb.GetLogRequest, context: Context) -> pb.GetLogResponse:  # noqa: N802
         """The printk ring from a record on, as much of it as fits a frame."""
         reply = await self._ask(request.instance_id, CommandKind.READ_LOG, count=request.since)
-        part = json.loads(reply.text)
-        response = pb.GetLogResponse(dropped=part["dropped"])
-        for number, level, time_us, cpu, text in part["records"]:
-            response.records.add(number=number, level=level, time_us=time_us, cpu=cpu, text=text)
-        return response
+        return pb.GetLogResponse(
+            records=[log_record_to_pb(record) for record in reply.records],
+            dropped=reply.records_dropped,
+        )
 
     async def GetProc(self, request: pb.GetProcRequest, context: Context) -> pb.GetProcResponse:  # noqa: N802
         """A file of /proc."""
@@ -190,22 +190,21 @@ class ControlService(control_pb2_grpc.ControlServicer):
 
     async def Quiesce(self, request: pb.QuiesceRequest, context: Context) -> pb.QuiesceResponse:  # noqa: N802
         """Fence every instance until nothing was written between two rounds."""
-        rounds = 0
-        while rounds < MAX_QUIESCE_ROUNDS:
-            before = self._bus.written()
-            rounds += 1
+        for rounds in range(1, MAX_QUIESCE_ROUNDS + 1):
+            before, was_quiet = self._bus.written(), self._bus.quiet()
             fences = [
                 self._ask(instance_id, CommandKind.FENCE)
                 for instance_id in self._bus.attached_ids()
             ]
             for answer in await asyncio.gather(*fences, return_exceptions=True):
                 # An instance that went away meanwhile has nothing more to report.
-                if isinstance(answer, BaseException) and not isinstance(answer, MkrpcError):
+                gone = isinstance(answer, UnavailableError | NotFoundError)
+                if isinstance(answer, BaseException) and not gone:
                     raise answer
-            if self._bus.in_flight() == 0 and self._bus.written() == before:
+            if was_quiet and self._bus.quiet() and self._bus.written() == before:
                 return pb.QuiesceResponse(rounds=rounds)
         raise DeadlineExceededError(
-            f"interrupts were still being written after {rounds} rounds",
+            f"interrupts were still being written after {MAX_QUIESCE_ROUNDS} rounds",
             advice="a program or handler keeps ringing: end it, or read the ledger as it is",
         )
 
@@ -244,7 +243,7 @@ class ControlService(control_pb2_grpc.ControlServicer):
     ) -> Reply:
         """One command and its reply; a reply that is an error is raised."""
         answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._bus.command(
+        asked = self._bus.command(
             instance_id,
             kind=kind,
             cpu=cpu,
@@ -253,7 +252,12 @@ class ControlService(control_pb2_grpc.ControlServicer):
             on_reply=lambda reply: None if answer.done() else answer.set_result(reply),
         )
         self._drain()
-        reply = await answer
+        try:
+            reply = await answer
+        except asyncio.CancelledError:
+            # The client has gone: what it asked for must not stay open on its behalf.
+            self._bus.abandon(asked)
+            raise
         if reply.error:
             raise error_for_reason(reply.reason)(reply.error, advice=reply.advice)
         return reply
@@ -262,16 +266,23 @@ class ControlService(control_pb2_grpc.ControlServicer):
 class _Waiter:
     """Awaits a tally, whose call-back may come at once or much later."""
 
-    def __init__(self) -> None:
+    def __init__(self, bus: ApicBus) -> None:
+        self._bus = bus
         self._future: asyncio.Future[Tally] = asyncio.get_running_loop().create_future()
 
     def done(self, tally: Tally) -> None:
+        """The call-back that the bus makes, once; perhaps just after the client has gone."""
         if not self._future.done():
             self._future.set_result(tally)
 
     async def wait(self, tally: Tally) -> Tally:
+        """The tally when it is done; withdrawn if the client goes away before."""
         if not tally.done:
-            tally = await self._future
+            try:
+                tally = await self._future
+            except asyncio.CancelledError:
+                self._bus.abandon(tally)
+                raise
         if tally.error is not None:
             raise tally.error
         return tally

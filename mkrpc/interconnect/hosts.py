@@ -7,17 +7,44 @@ from dataclasses import dataclass
 import structlog
 from google.protobuf.message import DecodeError
 
-from mkrpc.errors import ClusterStateError, MkrpcError, NotFoundError, ProtocolError, StartUpError
+from mkrpc.errors import (
+    AlreadyExistsError,
+    ClusterStateError,
+    InvalidArgumentError,
+    LimitReachedError,
+    MkrpcError,
+    NotFoundError,
+    ProtocolError,
+    StartUpError,
+    UnavailableError,
+    error_for_reason,
+)
+from mkrpc.interconnect.registry import MAX_NAME
 from mkrpc.link.endpoint import check_wire_version
+from mkrpc.link.frames import MAX_CPUS, MAX_INSTANCE_ID, NOBODY
 from mkrpc.transport.stream import Connection
 from mkrpc.v1 import interconnect_pb2 as pb
 
-__all__ = ["ATTACH_HOST", "MAX_HOSTS", "HostLink", "HostRegistry", "HostedProcess"]
+__all__ = [
+    "ATTACH_HOST",
+    "MAX_HOSTS",
+    "MAX_HOST_NAME",
+    "MAX_ORDERS",
+    "HostLink",
+    "HostRegistry",
+    "HostedProcess",
+]
 
 ATTACH_HOST = "/mkrpc.v1.Interconnect/AttachHost"
 
 MAX_HOSTS = 64
-"""Host agents at a time; the next one is refused."""
+"""Host agents at a time; the next one is refused with LimitReachedError."""
+
+MAX_HOST_NAME = 255
+"""Characters in a host's name: _POSIX_HOST_NAME_MAX (limits.h)."""
+
+MAX_ORDERS = 1024
+"""Orders that a host agent has not answered; the next one is refused with LimitReachedError."""
 
 _log = structlog.get_logger("mkrpc.interconnect")
 
@@ -36,6 +63,15 @@ class HostedProcess:
     exit_code: int = 0
 
 
+@dataclass(slots=True)
+class _Order:
+    """What a host agent was told to do; ``answer`` is awaited by whoever asked for it."""
+
+    host: "HostLink"
+    instance_id: int
+    answer: "asyncio.Future[pb.HostReport]"
+
+
 class HostRegistry:
     """All attached host agents. ``epoch``: that of the bus, for the welcome."""
 
@@ -43,18 +79,50 @@ class HostRegistry:
         self.epoch = epoch
         self.processes: dict[int, HostedProcess] = {}
         self.hosts: list[HostLink] = []
-        self._orders: dict[int, asyncio.Future[pb.HostReport]] = {}
+        self._orders: dict[int, _Order] = {}
         self._next_order = 1
 
     def open(self, connection: Connection) -> "HostLink":
         """A host agent has connected."""
-        host = HostLink(self, connection)
+        return HostLink(self, connection)
+
+    def admit(self, host: "HostLink", hello: pb.HostHello) -> None:
+        """A host agent said what it can start.
+
+        Raises :class:`ProtocolError` (another wire version, a second hello),
+        :class:`InvalidArgumentError` (an id, name, APIC id or process that cannot be),
+        :class:`LimitReachedError` and :class:`AlreadyExistsError`; nothing has changed then.
+        """
+        if host in self.hosts:
+            raise ProtocolError("a second hello on one stream")
+        check_wire_version(hello.wire_version)
+        _check_shape(hello)
         if len(self.hosts) >= MAX_HOSTS:
-            connection.close(ClusterStateError(f"{MAX_HOSTS} host agents are attached already"))
-        return host
+            raise LimitReachedError(
+                f"{MAX_HOSTS} host agents are attached already",
+                advice="end one, or put more instances on each host",
+            )
+        for instance in hello.instances:
+            if instance.instance_id in self.processes:
+                raise AlreadyExistsError(
+                    f"instance {instance.instance_id} has a host agent already",
+                    advice="give every instance of the machine to one host",
+                )
+        self.hosts.append(host)
+        for instance in hello.instances:
+            self.processes[instance.instance_id] = HostedProcess(
+                instance.instance_id,
+                instance.name,
+                tuple(instance.apic_ids),
+                host,
+                pid=instance.pid,
+                running=instance.running,
+                exit_code=instance.exit_code,
+            )
 
     async def start(self, instance_id: int) -> pb.HostReport:
-        """Start an instance's process; :class:`StartUpError` with the host agent's words."""
+        """Start an instance's process; raises the host agent's own error if it did not start, and
+        :class:`UnavailableError` if the host agent goes away meanwhile."""
         process = self._process(instance_id)
         if process.running:
             raise ClusterStateError(
@@ -66,7 +134,7 @@ class HostRegistry:
         )
 
     async def kill(self, instance_id: int, *, force: bool) -> pb.HostReport:
-        """End an instance's process; answered once it has ended."""
+        """End an instance's process; answered once it has ended. Raises as :meth:`start` does."""
         process = self._process(instance_id)
         if not process.running:
             raise ClusterStateError(
@@ -88,54 +156,115 @@ class HostRegistry:
             host.send(order)
 
     def reported(self, host: "HostLink", report: pb.HostReport) -> None:
-        """A host agent said how a process is."""
+        """A host agent said how a process is.
+
+        :class:`ProtocolError` if the process is not its own, or the order that it answers was given
+        to another host, for another instance, or not at all.
+        """
         process = self.processes.get(report.instance_id)
         if process is None or process.host is not host:
             raise ProtocolError(f"a report on instance {report.instance_id}, which is not its own")
+        if report.running and not report.pid:
+            raise ProtocolError(f"instance {report.instance_id} runs as no process")
+        order = self._orders.get(report.order)
+        if report.order and (
+            order is None or order.host is not host or order.instance_id != report.instance_id
+        ):
+            raise ProtocolError(f"an answer to order {report.order}, which it was not given")
         process.pid, process.running = report.pid, report.running
         process.exit_code = report.exit_code
-        waiting = self._orders.pop(report.order, None)
-        if waiting is None or waiting.done():
+        if order is None:
             return
+        del self._orders[report.order]
+        if order.answer.done():
+            return  # Whoever asked has stopped waiting.
         if report.error:
-            waiting.set_exception(StartUpError(report.error, advice="see the log of the instance"))
+            kind = error_for_reason(report.reason) if report.reason else StartUpError
+            order.answer.set_exception(kind(report.error, advice=report.advice))
         else:
-            waiting.set_result(report)
+            order.answer.set_result(report)
 
     def forget(self, host: "HostLink") -> None:
-        """A host agent has gone."""
+        """A host agent has gone: nobody will answer what it was told to do."""
         if host in self.hosts:
             self.hosts.remove(host)
         for instance_id, process in list(self.processes.items()):
             if process.host is host:
                 del self.processes[instance_id]
-        if not self.hosts:
-            for waiting in self._orders.values():
-                if not waiting.done():
-                    waiting.set_exception(StartUpError("the host agent went away"))
-            self._orders.clear()
+        for number, order in list(self._orders.items()):
+            if order.host is not host:
+                continue
+            del self._orders[number]
+            if not order.answer.done():
+                order.answer.set_exception(
+                    UnavailableError(
+                        f"the host agent of instance {order.instance_id} went away",
+                        advice="what it was told to do may still have happened: see mkrpc show",
+                    )
+                )
 
     def _process(self, instance_id: int) -> HostedProcess:
         process = self.processes.get(instance_id)
-        if process is None:
-            known = ", ".join(map(str, sorted(self.processes))) or "none"
-            raise NotFoundError(
-                f"no host agent can start instance {instance_id}",
-                advice=f"instances of the host agents: {known}",
+        if process is not None:
+            return process
+        if not self.hosts:
+            raise ClusterStateError(
+                "no host agent is attached: no process can be started or ended here",
+                advice="if it has died, clear the cluster away with mkrpc down and start it again",
             )
-        return process
+        known = ", ".join(map(str, sorted(self.processes))) or "none"
+        raise NotFoundError(
+            f"no host agent can start instance {instance_id}",
+            advice=f"instances of the host agents: {known}",
+        )
 
     async def _order(
         self, process: HostedProcess, fill: Callable[[pb.AttachHostResponse], None]
     ) -> pb.HostReport:
+        if sum(order.host is process.host for order in self._orders.values()) >= MAX_ORDERS:
+            raise LimitReachedError(
+                f"{MAX_ORDERS} orders wait for the host agent of instance {process.instance_id}",
+                advice="it may be stopped or hung: look at its log, or take the cluster down",
+            )
         number = self._next_order
         self._next_order += 1
-        order = pb.AttachHostResponse(order=number)
-        fill(order)
+        message = pb.AttachHostResponse(order=number)
+        fill(message)
         answer: asyncio.Future[pb.HostReport] = asyncio.get_running_loop().create_future()
-        self._orders[number] = answer
-        process.host.send(order)
+        self._orders[number] = _Order(process.host, process.instance_id, answer)
+        process.host.send(message)
         return await answer
+
+
+def _check_shape(hello: pb.HostHello) -> None:
+    """:class:`InvalidArgumentError` for what no host agent can be or have."""
+    if len(hello.host_name) > MAX_HOST_NAME or not hello.host_name.isprintable():
+        raise _cannot_be(f"a host name of {len(hello.host_name)} characters")
+    if len(hello.instances) > MAX_INSTANCE_ID + 1:
+        raise _cannot_be(f"a host agent of {len(hello.instances)} instances")
+    if len({instance.instance_id for instance in hello.instances}) != len(hello.instances):
+        raise _cannot_be("an instance id that is given twice")
+    for instance in hello.instances:
+        if instance.instance_id > MAX_INSTANCE_ID:
+            raise _cannot_be(f"instance id {instance.instance_id}")
+        who = f"instance {instance.instance_id}"
+        if not 1 <= len(instance.name) <= MAX_NAME or not instance.name.isprintable():
+            raise _cannot_be(f"{who} with the name {instance.name[: MAX_NAME + 1]!r}")
+        apic_ids = instance.apic_ids
+        if not 1 <= len(apic_ids) <= MAX_CPUS or len(set(apic_ids)) != len(apic_ids):
+            raise _cannot_be(f"{who} of {len(apic_ids)} CPUs, {len(set(apic_ids))} APIC ids")
+        if NOBODY in apic_ids:
+            raise _cannot_be(f"{who} with APIC id {NOBODY:#x}, the broadcast (R25)")
+        if instance.running and (not instance.pid or instance.exit_code):
+            raise _cannot_be(f"{who}, which runs, with no process or with an exit code")
+
+
+def _cannot_be(what: str) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        f"a host agent announced {what}",
+        advice=f"ids are 0 to {MAX_INSTANCE_ID}, names have 1 to {MAX_NAME} printable characters, "
+        f"instances 1 to {MAX_CPUS} CPUs",
+    )
 
 
 class HostLink:
@@ -177,20 +306,7 @@ class HostLink:
         self._registry.forget(self)
 
     def _hello(self, hello: pb.HostHello) -> None:
-        check_wire_version(hello.wire_version)
-        for instance in hello.instances:
-            if instance.instance_id in self._registry.processes:
-                raise ClusterStateError(f"instance {instance.instance_id} has a host agent already")
-        for instance in hello.instances:
-            self._registry.processes[instance.instance_id] = HostedProcess(
-                instance.instance_id,
-                instance.name,
-                tuple(instance.apic_ids),
-                self,
-                pid=instance.pid,
-                running=instance.pid != 0,
-            )
-        self._registry.hosts.append(self)
+        self._registry.admit(self, hello)
         self.send(pb.AttachHostResponse(welcome=pb.HostWelcome(epoch=self._registry.epoch)))
 
     def _pump(self) -> None:

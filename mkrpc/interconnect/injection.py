@@ -1,25 +1,25 @@
 """External agents: sources without an APIC, whose calls happen once (design 3.3, rule 6)."""
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 
 from mkrpc.errors import InvalidArgumentError, LimitReachedError
-from mkrpc.interconnect.ledger import Ledger, Party
-from mkrpc.interconnect.policy import SourceKind
+from mkrpc.interconnect.clients import Call, Client
+from mkrpc.interconnect.ledger import Ledger
 from mkrpc.interconnect.registry import IDENTITY_BYTES, Registry
 from mkrpc.interconnect.routing import Router, Write
 from mkrpc.interconnect.tally import Tally
 from mkrpc.link.frames import ResolvedRun
-from mkrpc.link.runs import RunSet
 from mkrpc.trace import ClientInjected, Sink
 from mkrpc.x86.icr import Shorthand, decode, reserved_bits_x2apic
 
 __all__ = [
     "INJECTION_WINDOW",
-    "KEPT_LEGS",
     "MAX_CALLS_PER_CLIENT",
     "MAX_CLIENTS",
     "MAX_COUNT",
+    "MAX_WAITERS",
     "Injections",
     "OnDone",
 ]
@@ -41,60 +41,13 @@ MAX_CALLS_PER_CLIENT = 1024
 _REFILL = INJECTION_WINDOW // 4
 """Room in the window from which on it is refilled, so that refills stay few."""
 
-KEPT_LEGS = 16_384
-"""Newest outcomes of one call that each destination keeps until the client says ``resolved_below``.
-
-Destinations remember a bounded number of outcomes, and one call can have more. A named departure
-from exactly-once, for a call with at least twice as many legs to one instance: repeated to another
-interconnect, its older writes would happen again. Calls of fewer writes avoid it.
-"""
+MAX_WAITERS = 64
+"""Repetitions of one call that wait for its answer; one more is a :class:`LimitReachedError`."""
 
 _MAX_SEQ = 1 << 63
 
 OnDone = Callable[[Tally], None]
 Later = Callable[[Callable[[], None]], None]
-
-
-class _Call:
-    """One injection: its words, how many have been made, and who waits for the answer."""
-
-    def __init__(self, client: "_Client", *, first_seq: int, word: int, count: int) -> None:
-        self.client = client
-        self.first_seq = first_seq
-        self.word = word
-        self.count = count
-        self.tally = Tally()
-        self.waiters: list[tuple[Tally, OnDone]] = []
-        self.refill_due = False
-        self.settled = RunSet()
-        """Which of the call's writes, counted from 1, have all their outcomes."""
-        self.let_go = 0
-        """How many of them destinations may forget already."""
-
-    @property
-    def last_seq(self) -> int:
-        return self.first_seq + self.count - 1
-
-    @property
-    def unsettled(self) -> int:
-        return self.tally.written - self.tally.resolved
-
-
-class _Client:
-    """One external agent."""
-
-    def __init__(self, identity: bytes) -> None:
-        self.party = Party(SourceKind.CLIENT, None, "client", identity)
-        self.calls: dict[int, _Call] = {}
-        self.used = RunSet()
-        self.floor = 1
-        """All numbers below are resolved and their answers forgotten."""
-        self.published = RunSet()
-        """What destinations may forget."""
-
-    @property
-    def idle(self) -> bool:
-        return all(call.tally.done for call in self.calls.values())
 
 
 class Injections:
@@ -112,9 +65,10 @@ class Injections:
         self._registry = registry
         self._router = router
         self._ledger = ledger
-        self._sink = sink
+        self.sink = sink
         self._later = later
-        self._clients: OrderedDict[bytes, _Client] = OrderedDict()
+        self._clients: OrderedDict[bytes, Client] = OrderedDict()
+        self._waiting: dict[Tally, tuple[Call, OnDone]] = {}
 
     def knows(self, identity: bytes) -> bool:
         """Whether a client bears this identity."""
@@ -144,18 +98,18 @@ class Injections:
         last_seq = first_seq + count - 1
         if client is None:
             self._make_room()
-            client = _Client(client_id)
+            client = Client(client_id)
         self._forget(client, resolved_below)
         self._check_fresh(client, first_seq, last_seq)
         client.used.add_run(first_seq, last_seq)
         self._clients[client_id] = client
         self._clients.move_to_end(client_id)
         self._ledger.resume(client.party)
-        if self._sink is not None:
-            self._sink(ClientInjected(client=client_id, seq=first_seq, count=count, word=word))
-        call = _Call(client, first_seq=first_seq, word=word, count=count)
+        if self.sink is not None:
+            self.sink(ClientInjected(client=client_id, seq=first_seq, count=count, word=word))
+        call = Call(client, first_seq=first_seq, word=word, count=count)
         client.calls[first_seq] = call
-        call.waiters.append((call.tally, on_done))
+        self._wait(call, call.tally, on_done)
         self._refill(call)
         return call.tally
 
@@ -192,7 +146,7 @@ class Injections:
             )
 
     @staticmethod
-    def _check_fresh(client: _Client, first_seq: int, last_seq: int) -> None:
+    def _check_fresh(client: Client, first_seq: int, last_seq: int) -> None:
         if client.used.missing(first_seq, last_seq) != [ResolvedRun(first_seq, last_seq)]:
             raise InvalidArgumentError(
                 f"writes {first_seq} to {last_seq}: some of these numbers were used by another "
@@ -205,7 +159,7 @@ class Injections:
                 advice="say resolved_below, so that answered calls can be forgotten",
             )
 
-    def _repeat(self, call: _Call, *, word: int, count: int, on_done: OnDone) -> Tally:
+    def _repeat(self, call: Call, *, word: int, count: int, on_done: OnDone) -> Tally:
         """Answer a call that was made before: the same outcomes, nothing written."""
         if (word, count) != (call.word, call.count):
             raise InvalidArgumentError(
@@ -213,12 +167,27 @@ class Injections:
                 f"now {count} times {word:#018x}",
                 advice="repeat a call exactly, or use new numbers",
             )
+        if len(call.waiters) >= MAX_WAITERS:
+            raise LimitReachedError(
+                f"{MAX_WAITERS} wait for the answer to this call already",
+                advice="repeat a call when its connection broke, not while it waits",
+            )
         self._clients.move_to_end(call.client.party.identity)
         tally = Tally(repeated=True)
-        call.waiters.append((tally, on_done))
+        self._wait(call, tally, on_done)
         if call.tally.done:
             self._answer(call)
         return tally
+
+    def _wait(self, call: Call, tally: Tally, on_done: OnDone) -> None:
+        call.waiters.append(tally)
+        self._waiting[tally] = (call, on_done)
+
+    def abandon(self, tally: Tally) -> None:
+        """See :meth:`mkrpc.interconnect.apic_bus.ApicBus.abandon`."""
+        call, _ = self._waiting.pop(tally, (None, None))
+        if call is not None and tally in call.waiters:
+            call.waiters.remove(tally)
 
     def _make_room(self) -> None:
         if len(self._clients) < MAX_CLIENTS:
@@ -232,7 +201,7 @@ class Injections:
             advice="try again when some are answered",
         )
 
-    def _forget(self, client: _Client, resolved_below: int) -> None:
+    def _forget(self, client: Client, resolved_below: int) -> None:
         """Drop answers that the client has, and let the destinations forget them too.
 
         What it calls resolved and is not, stays: the client may not know that it is unanswered.
@@ -246,7 +215,8 @@ class Injections:
         for first_seq, call in list(client.calls.items()):
             if call.last_seq < floor:
                 del client.calls[first_seq]
-        self._publish(client, 1, floor - 1)
+        client.acknowledge(floor)
+        self._publish(client)
 
     def forget_client(self, client_id: bytes) -> None:
         """Nobody will repeat this client's calls: forget it here and at the destinations.
@@ -256,32 +226,17 @@ class Injections:
         client = self._clients.get(client_id)
         if client is not None and client.idle:
             del self._clients[client_id]
-            self._publish(client, 1, client.used.highest)
+            client.acknowledge(client.used.highest + 1)
+            self._publish(client)
 
-    def _publish(self, client: _Client, first: int, last: int) -> None:
-        client.published.add_run(first, last)
+    def _publish(self, client: Client) -> None:
+        runs = client.publication()
         for session in self._registry.sessions():
-            session.publish(client.party.identity, client.published.runs())
+            session.publish(client.party.identity, runs)
 
-    def _let_go(self, call: _Call) -> None:
-        """Let destinations forget a large call's oldest outcomes: see :data:`KEPT_LEGS`."""
-        legs: Counter[int] = Counter()
-        for (_, instance_id, _), count in call.tally.legs.items():
-            if instance_id is not None:
-                legs[instance_id] += count
-        most = max(legs.values(), default=0)
-        if most < 2 * KEPT_LEGS:
-            return
-        legs_per_write = max(1, most // max(1, call.tally.resolved))
-        settled = call.settled.floor - max(1, KEPT_LEGS // legs_per_write)
-        if (settled - call.let_go) * legs_per_write >= KEPT_LEGS // 4:
-            call.let_go = settled
-            self._publish(call.client, call.first_seq, call.first_seq + settled - 1)
-
-    def _refill(self, call: _Call) -> None:
+    def _refill(self, call: Call) -> None:
         """Make more of the call's writes, as far as its window goes; answer it when all ended."""
         call.refill_due = False
-        self._let_go(call)
         tally = call.tally
         while tally.written < call.count:
             left = call.count - tally.written
@@ -307,17 +262,23 @@ class Injections:
             if call.client.idle:
                 self._ledger.finish(call.client.party)
 
-    def _resolved(self, call: _Call, first: int, last: int) -> None:
+    def _resolved(self, call: Call, first: int, last: int) -> None:
         call.tally.resolved += last - first + 1
-        call.settled.add_run(first - call.first_seq + 1, last - call.first_seq + 1)
+        if call.client.settle(first, last):
+            self._publish(call.client)
         if not call.refill_due:
             # Not at once: legs are being settled, and a refill would queue new ones under way.
             call.refill_due = True
             self._later(lambda: self._refill(call))
 
-    def _answer(self, call: _Call) -> None:
+    def _answer(self, call: Call) -> None:
         waiters, call.waiters = call.waiters, []
-        for tally, on_done in waiters:
+        for tally in waiters:
             if tally is not call.tally:
                 tally.take_over(call.tally)
-            self._later(lambda tally=tally, on_done=on_done: on_done(tally))  # type: ignore[misc]
+            self._later(partial(self._tell, tally))
+
+    def _tell(self, tally: Tally) -> None:
+        _, on_done = self._waiting.pop(tally, (None, None))
+        if on_done is not None:
+            on_done(tally)

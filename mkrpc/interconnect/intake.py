@@ -153,9 +153,10 @@ class Intake:
 
 
 def _check_size(frame: UpFrame) -> None:
-    words = sum(len(event.words) for event in frame.events if isinstance(event, Writes))
+    """Every event counts, as at the sender: a change of address costs as much as a write."""
+    words = sum(len(event.words) if isinstance(event, Writes) else 1 for event in frame.events)
     if words > MAX_FRAME_WORDS:
-        raise ProtocolError(f"a frame of {words} ICR words, {MAX_FRAME_WORDS} are allowed")
+        raise ProtocolError(f"a frame of {words} events, {MAX_FRAME_WORDS} are allowed")
 
 
 def _equal_words(words: list[int]) -> Iterator[tuple[int, int]]:

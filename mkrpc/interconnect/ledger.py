@@ -18,6 +18,7 @@ __all__ = [
     "MAX_FINISHED_CLIENTS",
     "MAX_FINISHED_INCARNATIONS",
     "MAX_ROWS",
+    "MAX_ROWS_PER_SOURCE",
     "OVERFLOW",
     "Ledger",
     "Party",
@@ -27,8 +28,13 @@ __all__ = [
 ]
 
 MAX_ROWS = 131_072
-"""Open rows at most. At the limit the rows of all who are finished are folded; if that frees none,
-legs that need a new row are ``rejected(backpressure)`` in the row of :data:`OVERFLOW`."""
+"""Open rows at most, not counting those of :data:`OVERFLOW` and of instances to themselves. At the
+limit the rows of all who are finished are folded; if that frees none, legs that need a new row are
+``rejected(backpressure)`` in their source's row to :data:`OVERFLOW`."""
+
+MAX_ROWS_PER_SOURCE = 16_384
+"""Of these the rows of one source, so that one that sweeps over all CPUs and vectors takes none
+from the others; beyond, the same."""
 
 MAX_FINISHED_CLIENTS = 256
 """Finished clients with rows of their own; the oldest beyond are folded into one party."""
@@ -60,7 +66,8 @@ class Party:
 
 
 EARLIER_CLIENTS = Party(SourceKind.CLIENT, None, "earlier clients", b"")
-OVERFLOW = Party(SourceKind.CLIENT, None, "beyond the row limit", b"")
+OVERFLOW = Party(SourceKind.INSTANCE, None, "beyond the row limit", b"")
+"""The destination, in the books, of legs that found no room for a row of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +75,7 @@ class RowKey:
     """The legs of one source to one destination CPU with one mode and vector.
 
     ``destination`` is None for legs to nobody, ``apic_id`` then :data:`~mkrpc.link.frames.NOBODY`.
-    ``vector`` is 0 in modes that ignore it.
+    ``vector`` is 0 in modes that ignore it. To :data:`OVERFLOW` it is 0 too, and the mode fixed.
     """
 
     source: Party
@@ -76,6 +83,15 @@ class RowKey:
     apic_id: int
     mode: DeliveryMode
     vector: int
+
+    @property
+    def counts(self) -> bool:
+        """Whether its row counts towards the limits.
+
+        One of an instance to itself does not, since self IPIs have happened already, and there are
+        at most its CPUs times 256 of them; nor does the row for all that is beyond the limits.
+        """
+        return self.destination not in (self.source, OVERFLOW)
 
     def folded(self, party: Party) -> "RowKey":
         """The key with ``party`` replaced by the one that it is folded into."""
@@ -100,7 +116,7 @@ class Row:
     @property
     def is_overflow(self) -> bool:
         """Whether this is the row for legs that found no room for one of their own."""
-        return self.key.source is OVERFLOW
+        return self.key.destination is OVERFLOW
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +161,8 @@ class Ledger:
     def __init__(self) -> None:
         self._rows: dict[RowKey, Row] = {}
         self._keys_of: dict[Party, dict[RowKey, None]] = {}
+        self._counted = 0
+        self._counted_by: Counter[Party] = Counter()
         self._finished: dict[SourceKind, dict[Party, None]] = {kind: {} for kind in SourceKind}
 
     def __iter__(self) -> Iterator[Row]:
@@ -154,26 +172,27 @@ class Ledger:
         return len(self._rows)
 
     def row(self, key: RowKey) -> Row | None:
-        """The row of a key, opened if need be; None if :data:`MAX_ROWS` are open.
+        """The row of a key, opened if need be; None if :data:`MAX_ROWS` are open, or
+        :data:`MAX_ROWS_PER_SOURCE` of this source.
 
-        A row of an instance to itself is opened in any case: self IPIs have happened already, and
-        there are at most its CPUs times 256 of them. The key's vector must be 0 in modes that
-        ignore it: see :meth:`vector_of`.
+        The key's vector must be 0 in modes that ignore it: see :meth:`vector_of`.
         """
         row = self._rows.get(key)
         if row is not None:
             return row
-        is_self = key.source == key.destination
-        if len(self._rows) >= MAX_ROWS and not is_self:
-            for finished in self._finished.values():
-                self._fold_down_to(finished, 0)
-            if len(self._rows) >= MAX_ROWS:
+        if key.counts:
+            if self._counted_by[key.source] >= MAX_ROWS_PER_SOURCE:
                 return None
+            if self._counted >= MAX_ROWS:
+                for finished in self._finished.values():
+                    self._fold_down_to(finished, 0)
+                if self._counted >= MAX_ROWS:
+                    return None
         return self._open(key)
 
-    def overflow_row(self) -> Row:
-        """The one row for legs that found no room for a row of their own."""
-        key = RowKey(OVERFLOW, None, NOBODY, DeliveryMode.FIXED, 0)
+    def overflow_row(self, source: Party) -> Row:
+        """The one row for this source's legs that found no room for a row of their own."""
+        key = RowKey(source, OVERFLOW, NOBODY, DeliveryMode.FIXED, 0)
         return self._rows.get(key) or self._open(key)
 
     @staticmethod
@@ -218,6 +237,9 @@ class Ledger:
 
     def _open(self, key: RowKey) -> Row:
         row = self._rows[key] = Row(key)
+        if key.counts:
+            self._counted += 1
+            self._counted_by[key.source] += 1
         self._keys_of.setdefault(key.source, {})[key] = None
         if key.destination is not None:
             self._keys_of.setdefault(key.destination, {})[key] = None
@@ -241,6 +263,11 @@ class Ledger:
                 row.outcomes[outcome] = row.outcomes.get(outcome, 0) + count
 
     def _forget_key(self, key: RowKey) -> None:
+        if key.counts:
+            self._counted -= 1
+            self._counted_by[key.source] -= 1
+            if not self._counted_by[key.source]:
+                del self._counted_by[key.source]
         for party in {key.source, key.destination}:
             if party is None:
                 continue

@@ -5,6 +5,7 @@ has them answered, in order, so one number per lane says how far it is, and a wr
 every lane has passed it.
 """
 
+import heapq
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -25,6 +26,7 @@ class Batch:
     __slots__ = (
         "_on_resolved",
         "_progress",
+        "_slowest",
         "count",
         "first_seq",
         "resolved",
@@ -53,6 +55,9 @@ class Batch:
         self.tally = tally
         self.resolved = 0
         self._progress = [0] * lanes
+        # A heap of (progress, lane), one entry a lane, that may lag behind: the least progress is
+        # found without looking at every lane, of which a broadcast has thousands.
+        self._slowest = [(0, lane) for lane in range(lanes)] if lanes > 1 else []
         self._on_resolved = on_resolved
 
     def advance(self, lane: int, count: int) -> None:
@@ -62,7 +67,10 @@ class Batch:
         assert before + count <= self.count
         if before != self.resolved:
             return
-        passed = min(self._progress)
+        passed = before + count
+        slowest = self._slowest
+        while slowest and (passed := self._progress[slowest[0][1]]) != slowest[0][0]:
+            heapq.heapreplace(slowest, (passed, slowest[0][1]))
         if passed > before:
             first = self.first_seq + before
             self.resolved = passed

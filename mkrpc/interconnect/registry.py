@@ -45,13 +45,13 @@ class InstanceRecord:
 
 
 class Registry:
-    """Live sessions by instance id and by APIC id, and the map that routes between them."""
+    """Live sessions by instance id and by APIC id; ``map``: the destinations that they publish."""
 
     def __init__(self) -> None:
         self.records: dict[int, InstanceRecord] = {}
         self._owners: dict[int, tuple[Session, int]] = {}
         self._incarnations: dict[bytes, None] = {}
-        self._map: DestinationMap | None = None
+        self.map = DestinationMap()
 
     def sessions(self) -> list[Session]:
         """All that live."""
@@ -83,17 +83,6 @@ class Registry:
         if owner is None:
             raise NotFoundError(f"no CPU has APIC id {apic_id}", advice="'mkrpc show' lists them")
         return owner
-
-    @property
-    def map(self) -> DestinationMap:
-        """The destinations as published by all that live; made anew after a change."""
-        if self._map is None:
-            self._map = DestinationMap(
-                _apic_address(address)
-                for session in self.sessions()
-                for address in session.addresses
-            )
-        return self._map
 
     def knows_incarnation(self, identity: bytes) -> bool:
         """Whether an instance bears or bore this identity."""
@@ -146,10 +135,10 @@ class Registry:
         )
         for address in session.addresses:
             self._owners[address.apic_id] = (session, address.cpu)
+            self.map.put(_apic_address(address))
         self._incarnations[hello.incarnation] = None
         if len(self._incarnations) > MAX_INCARNATIONS:
             del self._incarnations[next(iter(self._incarnations))]
-        self._map = None
 
     def remove(self, session: Session, reason: str) -> None:
         """The session has ended; its CPUs leave the map."""
@@ -159,7 +148,7 @@ class Registry:
         record.reason = reason
         for address in session.addresses:
             del self._owners[address.apic_id]
-        self._map = None
+            self.map.discard(address.apic_id)
 
     def change_address(self, session: Session, address: CpuAddress) -> None:
         """A CPU has written a register that routing goes by.
@@ -179,7 +168,7 @@ class Registry:
             raise ProtocolError(problem)
         if known != address:
             session.addresses[address.cpu] = address
-            self._map = None
+            self.map.put(_apic_address(address))
 
 
 def _apic_address(address: CpuAddress) -> ApicAddress:
@@ -189,6 +178,7 @@ def _apic_address(address: CpuAddress) -> ApicAddress:
         xapic_id=address.xapic_id,
         ldr=address.ldr,
         dfr=address.dfr,
+        software_enabled=address.software_enabled,
     )
 
 

@@ -66,7 +66,10 @@ _NOBODY = (_Target(None, 0, NOBODY, Outcome.REJECTED_NO_SUCH_APIC),)
 
 
 class Router:
-    """Turns writes into legs and books them; the one place where a leg begins and ends."""
+    """Turns writes into legs and books them; the one place where a leg begins and ends.
+
+    ``sink`` takes the trace events; None, at any time, for nobody.
+    """
 
     def __init__(
         self, *, registry: Registry, policy: Policy, ledger: Ledger, sink: Sink | None
@@ -74,12 +77,12 @@ class Router:
         self._registry = registry
         self._policy = policy
         self._ledger = ledger
-        self._sink = sink
+        self.sink = sink
         self._last_arbitrated = -1
 
     def route(self, write: Write) -> None:
         """Send each write to every CPU that its destination names."""
-        if self._sink is not None:
+        if self.sink is not None:
             self._trace_write(write)
         icr = decode(write.word)
         targets = self._targets(write, icr)
@@ -110,7 +113,7 @@ class Router:
     def settle_at_source(self, write: Write, session: Session, outcome: Outcome) -> None:
         """Book a write that never left its APIC: a self IPI, or one that it refused to send."""
         assert write.apic_id is not None
-        if self._sink is not None:
+        if self.sink is not None:
             self._trace_write(write)
         icr = decode(write.word)
         target = _NOBODY[0]
@@ -126,9 +129,9 @@ class Router:
         batch = run.batch
         if batch.tally is not None:
             batch.tally.add((run.apic_id, run.instance_id, outcome), run.count)
-        if self._sink is not None:
+        if self.sink is not None:
             icr = decode(batch.word)
-            self._sink(
+            self.sink(
                 LegEnded(
                     source=batch.source.identity,
                     seq=run.first_seq,
@@ -157,13 +160,15 @@ class Router:
         return targets
 
     def _lowest_priority(self, targets: Sequence[_Target]) -> Sequence[_Target]:
-        """Those who win the arbitration: permitted, if any is, and of the lowest PPR (R32)."""
+        """Those who win the arbitration: permitted, if any is; of these software-enabled, if any
+        is (R37); of these those with the lowest PPR (R32)."""
         permitted = [target for target in targets if target.refusal is None] or targets
-        priorities = [_priority(target) for target in permitted]
+        enabled = [target for target in permitted if _software_enabled(target)] or permitted
+        priorities = [_priority(target) for target in enabled]
         lowest = min(priorities)
         return [
             target
-            for target, priority in zip(permitted, priorities, strict=True)
+            for target, priority in zip(enabled, priorities, strict=True)
             if priority == lowest
         ]
 
@@ -243,11 +248,11 @@ class Router:
             icr.delivery_mode,
             self._ledger.vector_of(icr.delivery_mode, icr.vector),
         )
-        return self._ledger.row(key) or self._ledger.overflow_row()
+        return self._ledger.row(key) or self._ledger.overflow_row(source)
 
     def _trace_write(self, write: Write) -> None:
-        assert self._sink is not None
-        self._sink(
+        assert self.sink is not None
+        self.sink(
             IcrWritten(
                 source=write.source.identity,
                 apic_id=NOBODY if write.apic_id is None else write.apic_id,
@@ -256,6 +261,11 @@ class Router:
                 word=write.word,
             )
         )
+
+
+def _software_enabled(target: _Target) -> bool:
+    assert target.session is not None
+    return target.session.addresses[target.cpu].software_enabled
 
 
 def _priority(target: _Target) -> int:

@@ -56,8 +56,8 @@ def serve(
 async def _serve(
     where: Address, insecure: bool, policy: Policy, on_listening: Callable[[str], None]
 ) -> int:
-    events = EventHub()
-    bus = ApicBus(epoch=secrets.randbits(64), policy=policy, sink=events)
+    bus = ApicBus(epoch=secrets.randbits(64), policy=policy)
+    events = EventHub(bus.watch)
     pump = Pump(bus)
     hosts = HostRegistry(bus.epoch)
     healthiness = health.aio.HealthServicer()

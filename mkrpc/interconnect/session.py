@@ -27,7 +27,7 @@ from mkrpc.link.frames import (
 from mkrpc.link.memory import MAX_SOURCES
 from mkrpc.link.runs import RunSet
 from mkrpc.link.source import HARD_WRITE_WINDOW, PUBLISH_EVERY, WRITE_WINDOW
-from mkrpc.outcome import Outcome, OutcomeKind
+from mkrpc.outcome import Outcome
 
 __all__ = [
     "LEG_WINDOW",
@@ -35,12 +35,17 @@ __all__ = [
     "MAX_FRAME_RUNS",
     "MAX_PENDING_COMMANDS",
     "QUEUE_LIMIT",
+    "QUEUE_PER_CPU",
     "Asked",
     "Session",
 ]
 
 QUEUE_LIMIT = 65_536
 """Legs that may wait for one instance; a write that finds no room is rejected(backpressure)."""
+
+QUEUE_PER_CPU = 2 * WRITE_WINDOW
+"""The same for each CPU of an instance with many, where that is more: broadcasts have a leg to each
+of them, and what a sender that waits for its window may have outstanding must find room."""
 
 LEG_WINDOW = 8192
 """Legs handed to an instance and not yet answered; what is over waits in the queue."""
@@ -62,6 +67,26 @@ _NEARLY_STALLED = WRITE_WINDOW - _TELL_AT_ONCE
 """Unresolved writes, as the source sees it, from which on every resolved one is told at once: a
 hung destination must not keep what others have answered from reopening the source's window."""
 
+_A_DESTINATIONS = frozenset(
+    {
+        Outcome.DELIVERED,
+        Outcome.COALESCED,
+        Outcome.REJECTED_APIC_DISABLED,
+        Outcome.REJECTED_SOFTWARE_DISABLED,
+        Outcome.REJECTED_ILLEGAL_VECTOR,
+        Outcome.REJECTED_RESERVED_MODE,
+        Outcome.REJECTED_NOT_WAITING_FOR_SIPI,
+        Outcome.REJECTED_INIT_DEASSERT,
+        Outcome.REJECTED_BLOCKED,
+        # Not its APIC's, but its kernel's: a CPU that it lacks or a number that it has forgotten,
+        # and no room to remember the outcome.
+        Outcome.REJECTED_MALFORMED,
+        Outcome.REJECTED_BACKPRESSURE,
+    }
+)
+"""What a destination can say to a leg. The rest is for the sender's APIC, the
+interconnect and the dead."""
+
 
 @dataclass(slots=True, eq=False)
 class Asked:
@@ -71,6 +96,7 @@ class Asked:
     ``on_resolved`` is called as they are resolved. ``replied``: the answer has come.
     """
 
+    session: "Session"
     command: Command
     on_reply: Callable[[Reply], None]
     tally: Tally | None = None
@@ -104,6 +130,7 @@ class Session:
             SourceKind.INSTANCE, hello.instance_id, hello.name or "instance", hello.incarnation
         )
         self.addresses: list[CpuAddress] = sorted(hello.cpus, key=lambda address: address.cpu)
+        self._queue_limit = max(QUEUE_LIMIT, QUEUE_PER_CPU * len(self.addresses))
         self.generation = 1
         self.alive = True
         self.buried = False
@@ -182,7 +209,7 @@ class Session:
 
     def room_for(self, lanes: int) -> int:
         """How many writes with this many legs here still fit into the queue."""
-        return (QUEUE_LIMIT - self.legs.waiting) // lanes
+        return (self._queue_limit - self.legs.waiting) // lanes
 
     def publish(self, source: bytes, runs: tuple[ResolvedRun, ...]) -> None:
         """A source has published what is resolved.
@@ -219,7 +246,7 @@ class Session:
                 f"outcomes of {run.count} legs from {run.first} on, "
                 f"where {self.legs.answered + 1} to {applied} are answered"
             )
-        if run.outcome.kind is OutcomeKind.LOST:
+        if run.outcome not in _A_DESTINATIONS:
             raise ProtocolError(f"an instance that lives calls a leg {run.outcome.text}")
 
     # --- commands -------------------------------------------------------------------------------
@@ -237,6 +264,17 @@ class Session:
         self.asked[asked.command.number] = asked
         self._commands.append(asked.command)
         self.wake()
+
+    def withdraw(self, asked: Asked) -> None:
+        """Take a command back, if it has not been sent yet; else its answer is still owed."""
+        number = asked.command.number
+        if number not in self.asked:
+            return
+        for index, command in enumerate(self._commands):
+            if command.number == number:
+                del self._commands[index]
+                del self.asked[number]
+                return
 
     def asked_for(self, number: int) -> Asked:
         """The open command of this number.

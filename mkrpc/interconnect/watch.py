@@ -2,9 +2,10 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 from mkrpc.errors import LimitReachedError
-from mkrpc.trace import TraceEvent, event_fields, kind
+from mkrpc.trace import Sink, TraceEvent, event_fields, kind
 from mkrpc.v1 import control_pb2 as pb
 
 __all__ = ["MAX_QUEUED_EVENTS", "MAX_WATCHERS", "EventHub", "Watcher"]
@@ -47,9 +48,14 @@ class Watcher:
 
 
 class EventHub:
-    """Hands each event of the bus to every watcher."""
+    """Hands each event of the bus to every watcher.
 
-    def __init__(self) -> None:
+    ``listen``: told this hub when the first watcher comes and None when the last one goes, so that
+    a bus that nobody watches makes no events.
+    """
+
+    def __init__(self, listen: Callable[[Sink | None], None]) -> None:
+        self._listen = listen
         self._watchers: list[Watcher] = []
         self._number = 0
 
@@ -67,8 +73,11 @@ class EventHub:
             )
         watcher = Watcher()
         self._watchers.append(watcher)
+        self._listen(self)
         return watcher
 
     def remove(self, watcher: Watcher) -> None:
         """The watcher has gone."""
         self._watchers.remove(watcher)
+        if not self._watchers:
+            self._listen(None)

@@ -8,6 +8,7 @@ and in the modules beside this one.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import NamedTuple
 
 from mkrpc.outcome import Outcome
 
@@ -15,6 +16,7 @@ __all__ = [
     "MAX_CPUS",
     "MAX_FRAME_WORDS",
     "MAX_INSTANCE_ID",
+    "MAX_REPLY_VIEWS",
     "NOBODY",
     "WIRE_VERSION",
     "Command",
@@ -26,6 +28,7 @@ __all__ = [
     "Goodbye",
     "Hello",
     "Legs",
+    "LogRecord",
     "OutcomeRun",
     "Reply",
     "ResolvedRun",
@@ -49,6 +52,10 @@ MAX_INSTANCE_ID = 511
 MAX_FRAME_WORDS = 4096
 """ICR words or legs in one frame at most; what is over waits for the next frame."""
 
+MAX_REPLY_VIEWS = 32
+"""CPUs in one reply at most: whoever asks for more asks several times. With every vector in use one
+view is about 15 KiB, so that a reply fits a frame beside all else that the frame may hold."""
+
 NOBODY = 0xFFFF_FFFF
 """The APIC id of a leg to nobody; as a physical destination it is the broadcast, never an id."""
 
@@ -58,7 +65,8 @@ class CpuAddress:
     """What the interconnect must know of one CPU to route to it (rules R23 to R30).
 
     ``cpu`` is the number within its instance; ``mode`` is :class:`mkrpc.x86.lapic.ApicMode` as an
-    integer; ``ldr`` and ``dfr`` are the raw 32-bit registers.
+    integer; ``ldr`` and ``dfr`` are the raw 32-bit registers. ``software_enabled`` is SVR bit 8:
+    lowest priority is arbitrated among the CPUs that have it set (R32, R37).
     """
 
     cpu: int
@@ -67,6 +75,7 @@ class CpuAddress:
     xapic_id: int
     ldr: int
     dfr: int
+    software_enabled: bool
 
 
 @dataclass(slots=True)
@@ -119,8 +128,7 @@ class CpuAccount:
     """One CPU's accounting, cumulative: a repeated one changes nothing (design 3.4).
 
     ``vectors`` and ``stats`` (index into ``mkrpc.x86.irq_stat.FIELDS`` -> count) hold only what
-    changed since the last one sent. ``nmi_delivered`` counts NMIs latched, and so on for the other
-    modes that bypass the IRR. ``multikernel`` counts runs of ``sysvec_multikernel``.
+    changed since the last one sent. ``multikernel`` counts runs of ``sysvec_multikernel``.
     """
 
     cpu: int
@@ -161,13 +169,15 @@ class CommandKind(IntEnum):
     READ_CPU = 3
     """All registers of ``cpu``."""
     READ_ACCOUNT = 4
-    """The instance's own accounting of every CPU, whole."""
+    """The instance's own accounting, whole, of ``count`` CPUs from ``cpu`` on; 0: of all. At most
+    :data:`MAX_REPLY_VIEWS`."""
     READ_LOG = 5
     """The printk ring, from record number ``count`` on."""
     READ_PROC = 6
     """A file of /proc as text; ``action`` is its path, such as ``interrupts``."""
     FENCE = 7
-    """Answered once everything before it has been applied and reported."""
+    """Answered once everything that was done before it has been reported. What a WRITE_ICR before
+    it has still to write is not done: such a one has had no reply yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +202,20 @@ class CpuView:
     registers: dict[str, int]
 
 
+class LogRecord(NamedTuple):
+    """One line of a kernel's log.
+
+    ``number`` counts from 1 and is never reused; ``level`` 0 (emergency) to 7 (debug);
+    ``time_us`` on the kernel's clock; ``cpu`` is the number within the kernel.
+    """
+
+    number: int
+    level: int
+    time_us: int
+    cpu: int
+    text: str
+
+
 @dataclass(slots=True)
 class Reply:
     """The answer to a command. ``error`` is empty on success; ``reason`` is its registry entry."""
@@ -203,6 +227,8 @@ class Reply:
     text: str = ""
     written: int = 0
     cpus: list[CpuView] = field(default_factory=list)
+    records: list[LogRecord] = field(default_factory=list)
+    records_dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,9 +254,10 @@ class Welcome:
 
 @dataclass(frozen=True, slots=True)
 class Goodbye:
-    """The last message of either side before a clean end."""
+    """The last message of either side before the end. ``failed``: nobody had asked for it."""
 
     reason: str
+    failed: bool = False
 
 
 @dataclass(slots=True)

@@ -4,25 +4,31 @@ import heapq
 from collections.abc import Iterable
 
 from mkrpc.errors import ProtocolError
-from mkrpc.link.frames import ResolvedRun
+from mkrpc.link.frames import MAX_CPUS, ResolvedRun
 from mkrpc.link.runs import RunSet
 
 __all__ = [
     "HARD_WRITE_WINDOW",
     "MAX_PUBLISHED_RUNS",
     "PUBLISH_EVERY",
+    "RESERVED_WRITES",
     "WRITE_WINDOW",
     "SourceWindow",
 ]
 
 WRITE_WINDOW = 4096
-"""Unresolved ICR writes at which a CPU that can wait waits (ICR delivery status busy, R20)."""
+"""Outstanding ICR writes at which a CPU that can wait waits (ICR delivery status busy, R20), as
+long as it is the only one of its instance that has many; see :class:`SourceWindow`."""
 
-HARD_WRITE_WINDOW = 4 * WRITE_WINDOW
-"""Unresolved ICR writes at which one that cannot wait is ``rejected(backpressure)``.
+HARD_WRITE_WINDOW = 8 * WRITE_WINDOW
+"""Outstanding ICR writes that travel, of all CPUs of an instance together: never more."""
 
-A handler that is a plain function is one instruction and cannot stall in the middle.
-"""
+RESERVED_WRITES = 16
+"""Places in the window that each CPU has for itself, whatever the others hold."""
+
+_WAITING_SHARE = 6
+_SHARED_WRITES = _WAITING_SHARE * (WRITE_WINDOW - RESERVED_WRITES)
+assert _SHARED_WRITES + MAX_CPUS * RESERVED_WRITES <= HARD_WRITE_WINDOW
 
 PUBLISH_EVERY = 1024
 """Newly resolved writes after which the source publishes, so that destinations may forget."""
@@ -35,15 +41,28 @@ the few numbers between stuck ones. Keeps a frame far below the limit of its siz
 class SourceWindow:
     """Sequence numbers of one source incarnation, from 1 without a gap (design 3.3).
 
-    A write is resolved when every one of its legs has an outcome.
+    A write is resolved when every one of its legs has an outcome. It is outstanding until then, or,
+    if it was settled inside its APIC, until that has been reported.
+
+    A destination that hangs must not stop those CPUs of an instance that ring others. So each CPU
+    has :data:`RESERVED_WRITES` places for itself, and of the rest, which all share, its part
+    depends on what is free: a CPU that can wait may hold a fifth of what it leaves free, one that
+    cannot as much as it leaves. A CPU alone then waits at :data:`WRITE_WINDOW`, and is refused at
+    about three times as many.
     """
 
-    __slots__ = ("_published", "_resolved", "_written")
+    __slots__ = ("_held", "_published", "_resolved", "_shared", "_writers", "_written")
 
     def __init__(self) -> None:
         self._written = 0
         self._resolved = RunSet()
         self._published = 0
+        self._writers: dict[int, int] = {}
+        """Who made which outstanding write."""
+        self._held = [0] * MAX_CPUS
+        """How many of them each CPU made."""
+        self._shared = 0
+        """How many of them are beyond the places that their CPUs have for themselves."""
 
     @property
     def written(self) -> int:
@@ -51,47 +70,69 @@ class SourceWindow:
         return self._written
 
     @property
-    def unresolved(self) -> int:
-        """How many writes have no final outcome yet."""
-        return self._written - len(self._resolved)
+    def outstanding(self) -> int:
+        """How many writes hold a place in the window."""
+        return len(self._writers)
 
-    @property
-    def may_write(self) -> bool:
-        """Whether one that can wait may write now."""
-        return self.unresolved < WRITE_WINDOW
+    def held(self, cpu: int) -> int:
+        """How many of them are this CPU's."""
+        return self._held[cpu]
 
-    @property
-    def room(self) -> int:
-        """How many writes are left until :attr:`may_write` turns false; 0 if it is."""
-        return max(0, WRITE_WINDOW - self.unresolved)
+    def may_write(self, cpu: int) -> bool:
+        """Whether a CPU that can wait may write now."""
+        beyond = self._held[cpu] - RESERVED_WRITES
+        return beyond < 0 or (_WAITING_SHARE - 1) * beyond + self._shared < _SHARED_WRITES
 
-    @property
-    def may_write_without_waiting(self) -> bool:
-        """Whether one that cannot wait may write now."""
-        return self.unresolved < HARD_WRITE_WINDOW
+    def may_write_without_waiting(self, cpu: int) -> bool:
+        """Whether a CPU that cannot wait may write now: a handler that is a plain function is one
+        instruction and cannot stall in the middle. If not, ``rejected(backpressure)``."""
+        beyond = self._held[cpu] - RESERVED_WRITES
+        return beyond < 0 or beyond + self._shared < _SHARED_WRITES
 
-    def next_seq(self) -> int:
-        """The number of the next write.
+    def next_seq(self, cpu: int) -> int:
+        """The number of the next write, which this CPU makes.
 
         It does not look at the window: a refused write has a number too, and a leg in the books.
         """
-        self._written += 1
-        return self._written
+        self._written = seq = self._written + 1
+        self._writers[seq] = cpu
+        held = self._held[cpu]
+        self._held[cpu] = held + 1
+        if held >= RESERVED_WRITES:
+            self._shared += 1
+        return seq
+
+    def reported(self, seq: int) -> None:
+        """A write that was settled inside its APIC is on its way to the books: nothing can come
+        back of it that its CPU would have to wait for."""
+        self._release((seq,))
 
     def resolve(self, runs: Iterable[ResolvedRun]) -> int:
         """Take note of resolved writes; repeated ones change nothing. Returns how many are new.
 
         :raises ProtocolError: the peer resolves what was never written.
         """
-        new = 0
+        resolved = 0
         for run in runs:
             if not 1 <= run.first <= run.last <= self._written:
                 raise ProtocolError(
                     f"writes {run.first} to {run.last} are called resolved, "
                     f"{self._written} were made"
                 )
-            new += self._resolved.add_run(run.first, run.last)
-        return new
+            for new in self._resolved.missing(run.first, run.last):
+                self._release(range(new.first, new.last + 1))
+            resolved += self._resolved.add_run(run.first, run.last)
+        return resolved
+
+    def _release(self, seqs: Iterable[int]) -> None:
+        writers, held = self._writers, self._held
+        for seq in seqs:
+            cpu = writers.pop(seq, None)
+            if cpu is None:
+                continue
+            left = held[cpu] = held[cpu] - 1
+            if left >= RESERVED_WRITES:
+                self._shared -= 1
 
     def take_publication(self) -> tuple[ResolvedRun, ...]:
         """What to publish now: everything resolved, if enough of it is new; else nothing.

@@ -51,7 +51,6 @@ class Machine:
         self.kernels: dict[int, Kernel] = {}
         self._attachments: dict[int, Attachment] = {}
         self._sessions: dict[int, Session] = {}
-        self._configs: dict[int, KernelConfig] = {}
         self._incarnations = 0
         self._client_seq = 1
         for config in configs:
@@ -72,7 +71,6 @@ class Machine:
         self.kernels[config.instance_id] = kernel
         self._attachments[config.instance_id] = attachment
         self._sessions[config.instance_id] = session
-        self._configs[config.instance_id] = config
         return kernel
 
     def crash(self, instance_id: int) -> None:

@@ -286,16 +286,22 @@ class OutcomeCount(_message.Message):
     def __init__(self, outcome: _Optional[_Union[_types_pb2.Outcome, str]] = ..., count: _Optional[int] = ...) -> None: ...
 
 class GetLedgerResponse(_message.Message):
-    __slots__ = ("balanced", "totals", "rows", "discrepancies")
+    __slots__ = ("summary", "rows")
+    SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    summary: LedgerSummary
+    rows: _containers.RepeatedCompositeFieldContainer[LedgerRow]
+    def __init__(self, summary: _Optional[_Union[LedgerSummary, _Mapping]] = ..., rows: _Optional[_Iterable[_Union[LedgerRow, _Mapping]]] = ...) -> None: ...
+
+class LedgerSummary(_message.Message):
+    __slots__ = ("balanced", "totals", "discrepancies")
     BALANCED_FIELD_NUMBER: _ClassVar[int]
     TOTALS_FIELD_NUMBER: _ClassVar[int]
-    ROWS_FIELD_NUMBER: _ClassVar[int]
     DISCREPANCIES_FIELD_NUMBER: _ClassVar[int]
     balanced: bool
     totals: LedgerTotals
-    rows: _containers.RepeatedCompositeFieldContainer[LedgerRow]
     discrepancies: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, balanced: _Optional[bool] = ..., totals: _Optional[_Union[LedgerTotals, _Mapping]] = ..., rows: _Optional[_Iterable[_Union[LedgerRow, _Mapping]]] = ..., discrepancies: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, balanced: _Optional[bool] = ..., totals: _Optional[_Union[LedgerTotals, _Mapping]] = ..., discrepancies: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GetLogRequest(_message.Message):
     __slots__ = ("instance_id", "since")
@@ -309,23 +315,9 @@ class GetLogResponse(_message.Message):
     __slots__ = ("records", "dropped")
     RECORDS_FIELD_NUMBER: _ClassVar[int]
     DROPPED_FIELD_NUMBER: _ClassVar[int]
-    records: _containers.RepeatedCompositeFieldContainer[LogRecord]
+    records: _containers.RepeatedCompositeFieldContainer[_types_pb2.LogRecord]
     dropped: int
-    def __init__(self, records: _Optional[_Iterable[_Union[LogRecord, _Mapping]]] = ..., dropped: _Optional[int] = ...) -> None: ...
-
-class LogRecord(_message.Message):
-    __slots__ = ("number", "level", "time_us", "cpu", "text")
-    NUMBER_FIELD_NUMBER: _ClassVar[int]
-    LEVEL_FIELD_NUMBER: _ClassVar[int]
-    TIME_US_FIELD_NUMBER: _ClassVar[int]
-    CPU_FIELD_NUMBER: _ClassVar[int]
-    TEXT_FIELD_NUMBER: _ClassVar[int]
-    number: int
-    level: int
-    time_us: int
-    cpu: int
-    text: str
-    def __init__(self, number: _Optional[int] = ..., level: _Optional[int] = ..., time_us: _Optional[int] = ..., cpu: _Optional[int] = ..., text: _Optional[str] = ...) -> None: ...
+    def __init__(self, records: _Optional[_Iterable[_Union[_types_pb2.LogRecord, _Mapping]]] = ..., dropped: _Optional[int] = ...) -> None: ...
 
 class GetProcRequest(_message.Message):
     __slots__ = ("instance_id", "path")

@@ -65,7 +65,7 @@ class ControlStub:
                 request_serializer=mkrpc_dot_v1_dot_control__pb2.GetAccountsRequest.SerializeToString,
                 response_deserializer=mkrpc_dot_v1_dot_control__pb2.GetAccountsResponse.FromString,
                 _registered_method=True)
-        self.GetLedger = channel.unary_unary(
+        self.GetLedger = channel.unary_stream(
                 '/mkrpc.v1.Control/GetLedger',
                 request_serializer=mkrpc_dot_v1_dot_control__pb2.GetLedgerRequest.SerializeToString,
                 response_deserializer=mkrpc_dot_v1_dot_control__pb2.GetLedgerResponse.FromString,
@@ -156,7 +156,7 @@ class ControlServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetLedger(self, request, context):
-        """The books of legs and outcomes.
+        """The books of legs and outcomes at one moment: the verdict and the totals first, then the rows.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -244,7 +244,7 @@ def add_ControlServicer_to_server(servicer, server):
                     request_deserializer=mkrpc_dot_v1_dot_control__pb2.GetAccountsRequest.FromString,
                     response_serializer=mkrpc_dot_v1_dot_control__pb2.GetAccountsResponse.SerializeToString,
             ),
-            'GetLedger': grpc.unary_unary_rpc_method_handler(
+            'GetLedger': grpc.unary_stream_rpc_method_handler(
                     servicer.GetLedger,
                     request_deserializer=mkrpc_dot_v1_dot_control__pb2.GetLedgerRequest.FromString,
                     response_serializer=mkrpc_dot_v1_dot_control__pb2.GetLedgerResponse.SerializeToString,
@@ -469,7 +469,7 @@ class Control:
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.unary_unary(
+        return grpc.experimental.unary_stream(
             request,
             target,
             '/mkrpc.v1.Control/GetLedger',

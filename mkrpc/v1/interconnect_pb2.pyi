@@ -54,10 +54,12 @@ class Welcome(_message.Message):
     def __init__(self, wire_version: _Optional[int] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ...) -> None: ...
 
 class Goodbye(_message.Message):
-    __slots__ = ("reason",)
+    __slots__ = ("reason", "failed")
     REASON_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
     reason: str
-    def __init__(self, reason: _Optional[str] = ...) -> None: ...
+    failed: bool
+    def __init__(self, reason: _Optional[str] = ..., failed: _Optional[bool] = ...) -> None: ...
 
 class UpFrame(_message.Message):
     __slots__ = ("frame", "ack", "events", "applied", "outcomes", "accounts", "resolved", "replies", "more")
@@ -188,7 +190,7 @@ class Command(_message.Message):
     def __init__(self, number: _Optional[int] = ..., kind: _Optional[_Union[_types_pb2.CommandKind, str]] = ..., cpu: _Optional[int] = ..., word: _Optional[int] = ..., count: _Optional[int] = ..., action: _Optional[str] = ...) -> None: ...
 
 class Reply(_message.Message):
-    __slots__ = ("command", "error", "reason", "advice", "text", "written", "cpus")
+    __slots__ = ("command", "error", "reason", "advice", "text", "written", "cpus", "records", "records_dropped")
     COMMAND_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
@@ -196,6 +198,8 @@ class Reply(_message.Message):
     TEXT_FIELD_NUMBER: _ClassVar[int]
     WRITTEN_FIELD_NUMBER: _ClassVar[int]
     CPUS_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_DROPPED_FIELD_NUMBER: _ClassVar[int]
     command: int
     error: str
     reason: str
@@ -203,7 +207,9 @@ class Reply(_message.Message):
     text: str
     written: int
     cpus: _containers.RepeatedCompositeFieldContainer[_types_pb2.CpuView]
-    def __init__(self, command: _Optional[int] = ..., error: _Optional[str] = ..., reason: _Optional[str] = ..., advice: _Optional[str] = ..., text: _Optional[str] = ..., written: _Optional[int] = ..., cpus: _Optional[_Iterable[_Union[_types_pb2.CpuView, _Mapping]]] = ...) -> None: ...
+    records: _containers.RepeatedCompositeFieldContainer[_types_pb2.LogRecord]
+    records_dropped: int
+    def __init__(self, command: _Optional[int] = ..., error: _Optional[str] = ..., reason: _Optional[str] = ..., advice: _Optional[str] = ..., text: _Optional[str] = ..., written: _Optional[int] = ..., cpus: _Optional[_Iterable[_Union[_types_pb2.CpuView, _Mapping]]] = ..., records: _Optional[_Iterable[_Union[_types_pb2.LogRecord, _Mapping]]] = ..., records_dropped: _Optional[int] = ...) -> None: ...
 
 class AttachHostRequest(_message.Message):
     __slots__ = ("hello", "report")
@@ -226,32 +232,40 @@ class HostHello(_message.Message):
     def __init__(self, wire_version: _Optional[int] = ..., pid: _Optional[int] = ..., host_name: _Optional[str] = ..., instances: _Optional[_Iterable[_Union[HostedInstance, _Mapping]]] = ...) -> None: ...
 
 class HostedInstance(_message.Message):
-    __slots__ = ("instance_id", "name", "apic_ids", "pid")
+    __slots__ = ("instance_id", "name", "apic_ids", "pid", "running", "exit_code")
     INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     APIC_IDS_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
+    RUNNING_FIELD_NUMBER: _ClassVar[int]
+    EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
     instance_id: int
     name: str
     apic_ids: _containers.RepeatedScalarFieldContainer[int]
     pid: int
-    def __init__(self, instance_id: _Optional[int] = ..., name: _Optional[str] = ..., apic_ids: _Optional[_Iterable[int]] = ..., pid: _Optional[int] = ...) -> None: ...
+    running: bool
+    exit_code: int
+    def __init__(self, instance_id: _Optional[int] = ..., name: _Optional[str] = ..., apic_ids: _Optional[_Iterable[int]] = ..., pid: _Optional[int] = ..., running: _Optional[bool] = ..., exit_code: _Optional[int] = ...) -> None: ...
 
 class HostReport(_message.Message):
-    __slots__ = ("instance_id", "pid", "running", "exit_code", "order", "error")
+    __slots__ = ("instance_id", "pid", "running", "exit_code", "order", "error", "reason", "advice")
     INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
     RUNNING_FIELD_NUMBER: _ClassVar[int]
     EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
     ORDER_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    ADVICE_FIELD_NUMBER: _ClassVar[int]
     instance_id: int
     pid: int
     running: bool
     exit_code: int
     order: int
     error: str
-    def __init__(self, instance_id: _Optional[int] = ..., pid: _Optional[int] = ..., running: _Optional[bool] = ..., exit_code: _Optional[int] = ..., order: _Optional[int] = ..., error: _Optional[str] = ...) -> None: ...
+    reason: str
+    advice: str
+    def __init__(self, instance_id: _Optional[int] = ..., pid: _Optional[int] = ..., running: _Optional[bool] = ..., exit_code: _Optional[int] = ..., order: _Optional[int] = ..., error: _Optional[str] = ..., reason: _Optional[str] = ..., advice: _Optional[str] = ...) -> None: ...
 
 class AttachHostResponse(_message.Message):
     __slots__ = ("order", "welcome", "start", "kill", "stop")

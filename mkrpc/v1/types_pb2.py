@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14mkrpc/v1/types.proto\x12\x08mkrpc.v1\"x\n\nCpuAddress\x12\x0b\n\x03\x63pu\x18\x01 \x01(\r\x12\x0f\n\x07\x61pic_id\x18\x02 \x01(\r\x12 \n\x04mode\x18\x03 \x01(\x0e\x32\x12.mkrpc.v1.ApicMode\x12\x10\n\x08xapic_id\x18\x04 \x01(\r\x12\x0b\n\x03ldr\x18\x05 \x01(\r\x12\x0b\n\x03\x64\x66r\x18\x06 \x01(\r\"t\n\x0bVectorCount\x12\x0e\n\x06vector\x18\x01 \x01(\r\x12\x11\n\tdelivered\x18\x02 \x01(\x04\x12\x11\n\tcoalesced\x18\x03 \x01(\x04\x12\x0f\n\x07handled\x18\x04 \x01(\x04\x12\x0b\n\x03\x65oi\x18\x05 \x01(\x04\x12\x11\n\tdiscarded\x18\x06 \x01(\x04\",\n\x0cIrqStatCount\x12\r\n\x05\x66ield\x18\x01 \x01(\r\x12\r\n\x05\x63ount\x18\x02 \x01(\x04\"\xdf\x01\n\nCpuAccount\x12\x0b\n\x03\x63pu\x18\x01 \x01(\r\x12\x0b\n\x03irr\x18\x02 \x01(\x0c\x12\x0b\n\x03isr\x18\x03 \x01(\x0c\x12\x0b\n\x03tpr\x18\x04 \x01(\r\x12\x0b\n\x03ppr\x18\x05 \x01(\r\x12\x1a\n\x12interrupts_enabled\x18\x06 \x01(\x08\x12\x10\n\x08\x61\x63tivity\x18\x07 \x01(\t\x12\x13\n\x0bmultikernel\x18\x08 \x01(\x04\x12&\n\x07vectors\x18\t \x03(\x0b\x32\x15.mkrpc.v1.VectorCount\x12%\n\x05stats\x18\n \x03(\x0b\x32\x16.mkrpc.v1.IrqStatCount\"\xca\x01\n\x07\x43puView\x12%\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x14.mkrpc.v1.CpuAccount\x12\x0f\n\x07\x61pic_id\x18\x02 \x01(\r\x12 \n\x04mode\x18\x03 \x01(\x0e\x32\x12.mkrpc.v1.ApicMode\x12\x33\n\tregisters\x18\x04 \x03(\x0b\x32 .mkrpc.v1.CpuView.RegistersEntry\x1a\x30\n\x0eRegistersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01*\xbc\x06\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x15\n\x11OUTCOME_DELIVERED\x10\x01\x12\x15\n\x11OUTCOME_COALESCED\x10\x02\x12!\n\x1dOUTCOME_REJECTED_NO_SUCH_APIC\x10\x10\x12\"\n\x1eOUTCOME_REJECTED_APIC_DISABLED\x10\x11\x12&\n\"OUTCOME_REJECTED_SOFTWARE_DISABLED\x10\x12\x12#\n\x1fOUTCOME_REJECTED_ILLEGAL_VECTOR\x10\x13\x12\"\n\x1eOUTCOME_REJECTED_RESERVED_MODE\x10\x14\x12)\n%OUTCOME_REJECTED_NOT_WAITING_FOR_SIPI\x10\x15\x12\"\n\x1eOUTCOME_REJECTED_INIT_DEASSERT\x10\x16\x12%\n!OUTCOME_REJECTED_REDIRECTABLE_IPI\x10\x17\x12\x1c\n\x18OUTCOME_REJECTED_BLOCKED\x10\x18\x12\"\n\x1eOUTCOME_REJECTED_NOT_PERMITTED\x10 \x12!\n\x1dOUTCOME_REJECTED_RATE_LIMITED\x10!\x12!\n\x1dOUTCOME_REJECTED_BACKPRESSURE\x10\"\x12#\n\x1fOUTCOME_REJECTED_INJECTED_FAULT\x10#\x12\x1e\n\x1aOUTCOME_REJECTED_MALFORMED\x10$\x12\'\n#OUTCOME_REJECTED_NO_APIC_OF_ITS_OWN\x10%\x12\x1c\n\x18OUTCOME_LOST_TARGET_DEAD\x10@\x12,\n(OUTCOME_LOST_TARGET_DEAD_MAYBE_DELIVERED\x10\x41\x12\x1c\n\x18OUTCOME_LOST_SOURCE_DEAD\x10\x42\x12%\n!OUTCOME_LOST_INTERCONNECT_RESTART\x10\x43\x12\x35\n1OUTCOME_LOST_INTERCONNECT_RESTART_MAYBE_DELIVERED\x10\x44*h\n\x08\x41picMode\x12\x19\n\x15\x41PIC_MODE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41PIC_MODE_DISABLED\x10\x01\x12\x13\n\x0f\x41PIC_MODE_XAPIC\x10\x02\x12\x14\n\x10\x41PIC_MODE_X2APIC\x10\x03*\xea\x01\n\x0b\x43ommandKind\x12\x1c\n\x18\x43OMMAND_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x43OMMAND_KIND_WRITE_ICR\x10\x01\x12\x18\n\x14\x43OMMAND_KIND_SET_CPU\x10\x02\x12\x19\n\x15\x43OMMAND_KIND_READ_CPU\x10\x03\x12\x1d\n\x19\x43OMMAND_KIND_READ_ACCOUNT\x10\x04\x12\x19\n\x15\x43OMMAND_KIND_READ_LOG\x10\x05\x12\x1a\n\x16\x43OMMAND_KIND_READ_PROC\x10\x06\x12\x16\n\x12\x43OMMAND_KIND_FENCE\x10\x07\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14mkrpc/v1/types.proto\x12\x08mkrpc.v1\"\x92\x01\n\nCpuAddress\x12\x0b\n\x03\x63pu\x18\x01 \x01(\r\x12\x0f\n\x07\x61pic_id\x18\x02 \x01(\r\x12 \n\x04mode\x18\x03 \x01(\x0e\x32\x12.mkrpc.v1.ApicMode\x12\x10\n\x08xapic_id\x18\x04 \x01(\r\x12\x0b\n\x03ldr\x18\x05 \x01(\r\x12\x0b\n\x03\x64\x66r\x18\x06 \x01(\r\x12\x18\n\x10software_enabled\x18\x07 \x01(\x08\"t\n\x0bVectorCount\x12\x0e\n\x06vector\x18\x01 \x01(\r\x12\x11\n\tdelivered\x18\x02 \x01(\x04\x12\x11\n\tcoalesced\x18\x03 \x01(\x04\x12\x0f\n\x07handled\x18\x04 \x01(\x04\x12\x0b\n\x03\x65oi\x18\x05 \x01(\x04\x12\x11\n\tdiscarded\x18\x06 \x01(\x04\",\n\x0cIrqStatCount\x12\r\n\x05\x66ield\x18\x01 \x01(\r\x12\r\n\x05\x63ount\x18\x02 \x01(\x04\"\xdf\x01\n\nCpuAccount\x12\x0b\n\x03\x63pu\x18\x01 \x01(\r\x12\x0b\n\x03irr\x18\x02 \x01(\x0c\x12\x0b\n\x03isr\x18\x03 \x01(\x0c\x12\x0b\n\x03tpr\x18\x04 \x01(\r\x12\x0b\n\x03ppr\x18\x05 \x01(\r\x12\x1a\n\x12interrupts_enabled\x18\x06 \x01(\x08\x12\x10\n\x08\x61\x63tivity\x18\x07 \x01(\t\x12\x13\n\x0bmultikernel\x18\x08 \x01(\x04\x12&\n\x07vectors\x18\t \x03(\x0b\x32\x15.mkrpc.v1.VectorCount\x12%\n\x05stats\x18\n \x03(\x0b\x32\x16.mkrpc.v1.IrqStatCount\"\xca\x01\n\x07\x43puView\x12%\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x14.mkrpc.v1.CpuAccount\x12\x0f\n\x07\x61pic_id\x18\x02 \x01(\r\x12 \n\x04mode\x18\x03 \x01(\x0e\x32\x12.mkrpc.v1.ApicMode\x12\x33\n\tregisters\x18\x04 \x03(\x0b\x32 .mkrpc.v1.CpuView.RegistersEntry\x1a\x30\n\x0eRegistersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"V\n\tLogRecord\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\r\n\x05level\x18\x02 \x01(\r\x12\x0f\n\x07time_us\x18\x03 \x01(\x04\x12\x0b\n\x03\x63pu\x18\x04 \x01(\r\x12\x0c\n\x04text\x18\x05 \x01(\t*\xbc\x06\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x15\n\x11OUTCOME_DELIVERED\x10\x01\x12\x15\n\x11OUTCOME_COALESCED\x10\x02\x12!\n\x1dOUTCOME_REJECTED_NO_SUCH_APIC\x10\x10\x12\"\n\x1eOUTCOME_REJECTED_APIC_DISABLED\x10\x11\x12&\n\"OUTCOME_REJECTED_SOFTWARE_DISABLED\x10\x12\x12#\n\x1fOUTCOME_REJECTED_ILLEGAL_VECTOR\x10\x13\x12\"\n\x1eOUTCOME_REJECTED_RESERVED_MODE\x10\x14\x12)\n%OUTCOME_REJECTED_NOT_WAITING_FOR_SIPI\x10\x15\x12\"\n\x1eOUTCOME_REJECTED_INIT_DEASSERT\x10\x16\x12%\n!OUTCOME_REJECTED_REDIRECTABLE_IPI\x10\x17\x12\x1c\n\x18OUTCOME_REJECTED_BLOCKED\x10\x18\x12\"\n\x1eOUTCOME_REJECTED_NOT_PERMITTED\x10 \x12!\n\x1dOUTCOME_REJECTED_RATE_LIMITED\x10!\x12!\n\x1dOUTCOME_REJECTED_BACKPRESSURE\x10\"\x12#\n\x1fOUTCOME_REJECTED_INJECTED_FAULT\x10#\x12\x1e\n\x1aOUTCOME_REJECTED_MALFORMED\x10$\x12\'\n#OUTCOME_REJECTED_NO_APIC_OF_ITS_OWN\x10%\x12\x1c\n\x18OUTCOME_LOST_TARGET_DEAD\x10@\x12,\n(OUTCOME_LOST_TARGET_DEAD_MAYBE_DELIVERED\x10\x41\x12\x1c\n\x18OUTCOME_LOST_SOURCE_DEAD\x10\x42\x12%\n!OUTCOME_LOST_INTERCONNECT_RESTART\x10\x43\x12\x35\n1OUTCOME_LOST_INTERCONNECT_RESTART_MAYBE_DELIVERED\x10\x44*h\n\x08\x41picMode\x12\x19\n\x15\x41PIC_MODE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41PIC_MODE_DISABLED\x10\x01\x12\x13\n\x0f\x41PIC_MODE_XAPIC\x10\x02\x12\x14\n\x10\x41PIC_MODE_X2APIC\x10\x03*\xea\x01\n\x0b\x43ommandKind\x12\x1c\n\x18\x43OMMAND_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x43OMMAND_KIND_WRITE_ICR\x10\x01\x12\x18\n\x14\x43OMMAND_KIND_SET_CPU\x10\x02\x12\x19\n\x15\x43OMMAND_KIND_READ_CPU\x10\x03\x12\x1d\n\x19\x43OMMAND_KIND_READ_ACCOUNT\x10\x04\x12\x19\n\x15\x43OMMAND_KIND_READ_LOG\x10\x05\x12\x1a\n\x16\x43OMMAND_KIND_READ_PROC\x10\x06\x12\x16\n\x12\x43OMMAND_KIND_FENCE\x10\x07\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,22 +33,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CPUVIEW_REGISTERSENTRY']._loaded_options = None
   _globals['_CPUVIEW_REGISTERSENTRY']._serialized_options = b'8\001'
-  _globals['_OUTCOME']._serialized_start=752
-  _globals['_OUTCOME']._serialized_end=1580
-  _globals['_APICMODE']._serialized_start=1582
-  _globals['_APICMODE']._serialized_end=1686
-  _globals['_COMMANDKIND']._serialized_start=1689
-  _globals['_COMMANDKIND']._serialized_end=1923
-  _globals['_CPUADDRESS']._serialized_start=34
-  _globals['_CPUADDRESS']._serialized_end=154
-  _globals['_VECTORCOUNT']._serialized_start=156
-  _globals['_VECTORCOUNT']._serialized_end=272
-  _globals['_IRQSTATCOUNT']._serialized_start=274
-  _globals['_IRQSTATCOUNT']._serialized_end=318
-  _globals['_CPUACCOUNT']._serialized_start=321
-  _globals['_CPUACCOUNT']._serialized_end=544
-  _globals['_CPUVIEW']._serialized_start=547
-  _globals['_CPUVIEW']._serialized_end=749
-  _globals['_CPUVIEW_REGISTERSENTRY']._serialized_start=701
-  _globals['_CPUVIEW_REGISTERSENTRY']._serialized_end=749
+  _globals['_OUTCOME']._serialized_start=867
+  _globals['_OUTCOME']._serialized_end=1695
+  _globals['_APICMODE']._serialized_start=1697
+  _globals['_APICMODE']._serialized_end=1801
+  _globals['_COMMANDKIND']._serialized_start=1804
+  _globals['_COMMANDKIND']._serialized_end=2038
+  _globals['_CPUADDRESS']._serialized_start=35
+  _globals['_CPUADDRESS']._serialized_end=181
+  _globals['_VECTORCOUNT']._serialized_start=183
+  _globals['_VECTORCOUNT']._serialized_end=299
+  _globals['_IRQSTATCOUNT']._serialized_start=301
+  _globals['_IRQSTATCOUNT']._serialized_end=345
+  _globals['_CPUACCOUNT']._serialized_start=348
+  _globals['_CPUACCOUNT']._serialized_end=571
+  _globals['_CPUVIEW']._serialized_start=574
+  _globals['_CPUVIEW']._serialized_end=776
+  _globals['_CPUVIEW_REGISTERSENTRY']._serialized_start=728
+  _globals['_CPUVIEW_REGISTERSENTRY']._serialized_end=776
+  _globals['_LOGRECORD']._serialized_start=778
+  _globals['_LOGRECORD']._serialized_end=864
 # @@protoc_insertion_point(module_scope)

@@ -87,20 +87,22 @@ COMMAND_KIND_READ_PROC: CommandKind
 COMMAND_KIND_FENCE: CommandKind
 
 class CpuAddress(_message.Message):
-    __slots__ = ("cpu", "apic_id", "mode", "xapic_id", "ldr", "dfr")
+    __slots__ = ("cpu", "apic_id", "mode", "xapic_id", "ldr", "dfr", "software_enabled")
     CPU_FIELD_NUMBER: _ClassVar[int]
     APIC_ID_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
     XAPIC_ID_FIELD_NUMBER: _ClassVar[int]
     LDR_FIELD_NUMBER: _ClassVar[int]
     DFR_FIELD_NUMBER: _ClassVar[int]
+    SOFTWARE_ENABLED_FIELD_NUMBER: _ClassVar[int]
     cpu: int
     apic_id: int
     mode: ApicMode
     xapic_id: int
     ldr: int
     dfr: int
-    def __init__(self, cpu: _Optional[int] = ..., apic_id: _Optional[int] = ..., mode: _Optional[_Union[ApicMode, str]] = ..., xapic_id: _Optional[int] = ..., ldr: _Optional[int] = ..., dfr: _Optional[int] = ...) -> None: ...
+    software_enabled: bool
+    def __init__(self, cpu: _Optional[int] = ..., apic_id: _Optional[int] = ..., mode: _Optional[_Union[ApicMode, str]] = ..., xapic_id: _Optional[int] = ..., ldr: _Optional[int] = ..., dfr: _Optional[int] = ..., software_enabled: _Optional[bool] = ...) -> None: ...
 
 class VectorCount(_message.Message):
     __slots__ = ("vector", "delivered", "coalesced", "handled", "eoi", "discarded")
@@ -168,3 +170,17 @@ class CpuView(_message.Message):
     mode: ApicMode
     registers: _containers.ScalarMap[str, int]
     def __init__(self, account: _Optional[_Union[CpuAccount, _Mapping]] = ..., apic_id: _Optional[int] = ..., mode: _Optional[_Union[ApicMode, str]] = ..., registers: _Optional[_Mapping[str, int]] = ...) -> None: ...
+
+class LogRecord(_message.Message):
+    __slots__ = ("number", "level", "time_us", "cpu", "text")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
+    TIME_US_FIELD_NUMBER: _ClassVar[int]
+    CPU_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    level: int
+    time_us: int
+    cpu: int
+    text: str
+    def __init__(self, number: _Optional[int] = ..., level: _Optional[int] = ..., time_us: _Optional[int] = ..., cpu: _Optional[int] = ..., text: _Optional[str] = ...) -> None: ...

@@ -1,6 +1,6 @@
 """Where real local APICs differ: one switch each, with its default.
 
-Source: section 3.6 of the design, and the rules of section 1 of the local APIC reference.
+Source: section 3.6 of the design, and the rules of docs/rules.md.
 """
 
 from dataclasses import dataclass

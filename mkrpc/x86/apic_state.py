@@ -1,6 +1,6 @@
 """The registers of a local APIC and all that changes them wholesale: RESET, INIT, modes, writes.
 
-``lapic.LocalApic`` adds what the APIC does. Rule numbers are those of the local APIC reference.
+``lapic.LocalApic`` adds what the APIC does. Rule numbers are those of docs/rules.md.
 """
 
 from mkrpc.x86.apic_base import (
@@ -76,8 +76,7 @@ class ApicState:
     and ``nmi_in_service`` from an NMI's entry to the next IRET.
 
     Cumulative, never reset, for the books: ``lvt_delivered`` (vector -> IRR bits that LVT ERROR
-    set), ``irr_discarded`` and ``isr_discarded`` (vector -> bits that INIT, RESET or a global
-    disable threw away while pending, or in service).
+    set).
     """
 
     __slots__ = (
@@ -94,9 +93,7 @@ class ApicState:
         "init_latched",
         "initial_id",
         "irr",
-        "irr_discarded",
         "isr",
-        "isr_discarded",
         "ldr",
         "lvt",
         "lvt_delivered",
@@ -122,8 +119,6 @@ class ApicState:
         self.address_generation = 0
         self.irr = 0
         self.isr = 0
-        self.irr_discarded: dict[int, int] = {}
-        self.isr_discarded: dict[int, int] = {}
         self.lvt_delivered: dict[int, int] = {}
         self.lvt: dict[str, int] = {}
         self.apic_base = APIC_BASE_BSP if bsp else 0
@@ -131,6 +126,7 @@ class ApicState:
         self.xapic_id = initial_id & 0xFF
         self.ldr = 0
         self.dfr = DFR_RESET
+        self.svr = SVR_RESET
         self._address = self._current_address()
         self.reset()
 
@@ -156,8 +152,8 @@ class ApicState:
 
     @property
     def address(self) -> ApicAddress:
-        """What destinations are matched against; equal to the last as long as
-        ``address_generation`` is."""
+        """What destinations are chosen by; equal to the last as long as ``address_generation``
+        is."""
         return self._address
 
     @property
@@ -221,8 +217,6 @@ class ApicState:
         self.init_latched = False
 
     def _reset_registers(self) -> None:
-        _count_bits(self.irr, self.irr_discarded)
-        _count_bits(self.isr, self.isr_discarded)
         self.irr = 0
         self.isr = 0
         self.tmr = 0
@@ -248,6 +242,9 @@ class ApicState:
         previous = self.mode
         mode = checked_transition(previous, value, x2apic_supported=self.policy.x2apic_supported)
         self.apic_base = value
+        if self.bsp:
+            # The flag may be set between an INIT and its taking: nobody waits for that SIPI then.
+            self.sipi_vector = None
         if mode is previous:
             return
         self.mode = mode
@@ -289,6 +286,7 @@ class ApicState:
             for name in LVT_NAMES:
                 self.lvt[name] |= LVT_MASKED
         self._enable_changed()
+        self._address_changed()
 
     def write_lvt(self, name: str, value: int) -> None:
         """One LVT entry; its mask bit cannot be cleared while software-disabled (R39)."""
@@ -306,6 +304,7 @@ class ApicState:
             xapic_id=self.xapic_id,
             ldr=self.ldr,
             dfr=self.dfr,
+            software_enabled=self.software_enabled,
         )
 
     def _address_changed(self) -> None:
@@ -331,6 +330,7 @@ class ApicState:
         assert 0 <= self.nmi_latched <= NMI_LATCH_LIMIT
         assert 0 <= self.smi_latched <= SMI_LATCH_LIMIT
         assert self.sipi_vector is None or self.wait_for_sipi or self.init_latched
+        assert self.sipi_vector is None or not self.bsp, "the BSP waits for no SIPI"
         assert not (self.icr & 1 << 12), "delivery status is always idle"
         assert self._address == self._current_address()
         if self.mode is ApicMode.X2APIC:
@@ -340,10 +340,3 @@ class ApicState:
         cached = self.ppr, self._deliverable_from, self._accepts_fixed
         self._enable_changed()
         assert cached == (self.ppr, self._deliverable_from, self._accepts_fixed)
-
-
-def _count_bits(register: int, counts: dict[int, int]) -> None:
-    while register:
-        vector = register.bit_length() - 1
-        register ^= VECTOR_BIT[vector]
-        counts[vector] = counts.get(vector, 0) + 1

@@ -3,15 +3,16 @@
 ``matches`` is the law, rules R23 to R30. ``DestinationMap`` answers the same for a whole machine
 without asking every APIC; a property test holds the two equal.
 
-Not decided here: whether a target is software-enabled (its own APIC decides at arrival), and
-lowest-priority arbitration: for that mode the answer is the set of candidates, from which the bus
-takes one (R32).
+Not decided here: whether a target that is software-disabled takes the command (its own APIC decides
+at arrival), and lowest-priority arbitration: for that mode the answer is the set of candidates,
+from which the bus takes one (R32).
 
 Mixed modes follow hardware, where matching happens in the target: an xAPIC looks at the low 8 bits
 of whatever destination the message carries (R29).
 Source: SDM vol. 3, 10.6.2, 10.12.9 and 10.12.10.
 """
 
+from bisect import bisect_left, insort
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -38,6 +39,7 @@ MEMO_LIMIT = 8192
 
 _DFR_FLAT = 0xF
 _DFR_CLUSTER = 0x0
+_FLAT = 0
 
 _SHORTHAND_BITS = 3 << 18
 _DESTINATION_BITS = BROADCAST << 32 | 1 << 11
@@ -49,7 +51,8 @@ class ApicAddress:
 
     ``initial_id`` is the 32-bit hardware id and the APIC's identity; ``xapic_id`` (8 bits) is the
     id register of xAPIC mode, which software may have rewritten; ``ldr`` and ``dfr`` are the raw
-    32-bit registers of the current mode.
+    32-bit registers of the current mode. ``software_enabled`` (SVR bit 8) decides no match: only an
+    arbitration of lowest priority goes by it (R32, R37).
     """
 
     initial_id: int
@@ -57,6 +60,7 @@ class ApicAddress:
     xapic_id: int
     ldr: int
     dfr: int
+    software_enabled: bool
 
 
 def x2apic_ldr(initial_id: int) -> int:
@@ -115,54 +119,78 @@ def _matches_logical(destination: int, target: ApicAddress) -> bool:
 
 
 class DestinationMap:
-    """An immutable picture of every APIC address in the machine, made for look-ups.
+    """The APIC addresses of a whole machine, made for look-ups.
 
-    A new picture is made when an address changes; nobody waits for a lock, and what was resolved
-    with the old one dies with it. Two addresses of one initial id are a bug of the caller.
+    A change costs a few insertions, not the whole machine: one CPU that rewrites its LDR for ever
+    holds nobody up.
     """
 
     __slots__ = (
+        "_addresses",
         "_all",
         "_cluster",
-        "_everyone",
         "_flat",
         "_memo",
         "_x2_cluster",
-        "_x2_physical",
         "_xapic",
         "_xapic_physical",
-        "addresses",
     )
 
-    def __init__(self, addresses: Iterable[ApicAddress]) -> None:
-        self.addresses = tuple(sorted(addresses, key=lambda address: address.initial_id))
-        enabled = [a for a in self.addresses if a.mode is not ApicMode.DISABLED]
-        self._everyone = frozenset(address.initial_id for address in enabled)
-        assert len({a.initial_id for a in self.addresses}) == len(self.addresses)
-        self._all = tuple(address.initial_id for address in enabled)
-        self._xapic = tuple(a.initial_id for a in enabled if a.mode is ApicMode.XAPIC)
-        self._xapic_physical: dict[int, tuple[int, ...]] = {}
-        self._x2_physical = frozenset(a.initial_id for a in enabled if a.mode is ApicMode.X2APIC)
-        self._flat: tuple[tuple[int, int], ...] = ()
-        self._cluster: dict[int, tuple[tuple[int, int], ...]] = {}
-        self._x2_cluster: dict[int, tuple[tuple[int, int], ...]] = {}
-        for address in enabled:
-            if address.mode is ApicMode.X2APIC:
-                cluster, mask = address.ldr >> 16, address.ldr & 0xFFFF
-                _append(self._x2_cluster, cluster, (mask, address.initial_id))
-            else:
-                self._add_xapic(address)
+    def __init__(self, addresses: Iterable[ApicAddress] = ()) -> None:
+        self._addresses: dict[int, ApicAddress] = {}
+        # Initial ids, ascending: of all APICs that are not globally disabled, of those in xAPIC
+        # mode, and of the latter by their id register.
+        self._all: list[int] = []
+        self._xapic: list[int] = []
+        self._xapic_physical: dict[int, list[int]] = {}
+        # Initial id -> logical bits, by cluster; the flat model has one.
+        self._flat: dict[int, dict[int, int]] = {}
+        self._cluster: dict[int, dict[int, int]] = {}
+        self._x2_cluster: dict[int, dict[int, int]] = {}
         self._memo: dict[int | tuple[int, int | None], tuple[int, ...]] = {}
+        for address in addresses:
+            assert address.initial_id not in self._addresses, "two APICs of one initial id"
+            self.put(address)
 
-    def _add_xapic(self, address: ApicAddress) -> None:
-        same_id = self._xapic_physical.get(address.xapic_id, ())
-        self._xapic_physical[address.xapic_id] = (*same_id, address.initial_id)
+    def put(self, address: ApicAddress) -> None:
+        """An APIC with a new initial id, or a new address of a known one."""
+        self.discard(address.initial_id)
+        self._addresses[address.initial_id] = address
+        self._memo.clear()
+        if address.mode is ApicMode.DISABLED:
+            return
+        insort(self._all, address.initial_id)
+        if address.mode is ApicMode.XAPIC:
+            insort(self._xapic, address.initial_id)
+            insort(self._xapic_physical.setdefault(address.xapic_id, []), address.initial_id)
+        table, cluster, mask = self._logical_place(address)
+        table.setdefault(cluster, {})[address.initial_id] = mask
+
+    def discard(self, initial_id: int) -> None:
+        """The APIC is no longer there; nothing happens if it never was."""
+        address = self._addresses.pop(initial_id, None)
+        if address is None or address.mode is ApicMode.DISABLED:
+            return
+        self._memo.clear()
+        _remove(self._all, initial_id)
+        if address.mode is ApicMode.XAPIC:
+            _remove(self._xapic, initial_id)
+            _remove(self._xapic_physical[address.xapic_id], initial_id)
+        table, cluster, _ = self._logical_place(address)
+        del table[cluster][initial_id]
+        if not table[cluster]:
+            del table[cluster]
+
+    def _logical_place(self, address: ApicAddress) -> tuple[dict[int, dict[int, int]], int, int]:
+        """The table in which a logical destination finds the APIC, its cluster and its bits."""
+        if address.mode is ApicMode.X2APIC:
+            return self._x2_cluster, address.ldr >> 16, address.ldr & 0xFFFF
         ldr = address.ldr >> 24
         model = address.dfr >> 28
-        if model == _DFR_FLAT:
-            self._flat = (*self._flat, (ldr, address.initial_id))
-        elif model == _DFR_CLUSTER:
-            _append(self._cluster, ldr >> 4, (ldr & 0xF, address.initial_id))
+        if model == _DFR_CLUSTER:
+            return self._cluster, ldr >> 4, ldr & 0xF
+        # No other model is defined, so no bit finds it.
+        return self._flat, _FLAT, ldr if model == _DFR_FLAT else 0
 
     def resolve(self, word: int, source: int | None) -> tuple[int, ...]:
         """Initial ids, ascending, of the APICs that a 64-bit word from ``source`` reaches.
@@ -185,40 +213,48 @@ class DestinationMap:
     def _look_up(self, icr: Icr, source: int | None) -> tuple[int, ...]:
         match icr.shorthand:
             case Shorthand.SELF:
-                return (source,) if source is not None and source in self._everyone else ()
+                return (source,) if source is not None and self._is_enabled(source) else ()
             case Shorthand.ALL_INCLUDING_SELF:
-                return self._all
+                return tuple(self._all)
             case Shorthand.ALL_EXCLUDING_SELF:
                 if source is None:
                     return ()
                 return tuple(each for each in self._all if each != source)
             case Shorthand.NONE:
                 if icr.destination == BROADCAST:
-                    return self._all
+                    return tuple(self._all)
                 if icr.destination_mode is DestinationMode.LOGICAL:
                     return self._logical(icr.destination)
                 return self._physical(icr.destination)
 
+    def _is_enabled(self, initial_id: int) -> bool:
+        address = self._addresses.get(initial_id)
+        return address is not None and address.mode is not ApicMode.DISABLED
+
     def _physical(self, destination: int) -> tuple[int, ...]:
         low = destination & 0xFF
         xapic = self._xapic if low == XAPIC_BROADCAST else self._xapic_physical.get(low, ())
-        if destination not in self._x2_physical:
-            return xapic
+        exact = self._addresses.get(destination)
+        if exact is None or exact.mode is not ApicMode.X2APIC:
+            return tuple(xapic)
         return tuple(sorted((*xapic, destination)))
 
     def _logical(self, destination: int) -> tuple[int, ...]:
-        members = self._x2_cluster.get(destination >> 16, ())
-        found = [each for mask, each in members if mask & destination]
+        found = _members(self._x2_cluster.get(destination >> 16), destination & 0xFFFF)
         low = destination & 0xFF
         if low == XAPIC_BROADCAST:
-            found.extend(self._xapic)
+            found += self._xapic
         else:
-            found.extend(each for mask, each in self._flat if mask & low)
-            found.extend(each for mask, each in self._cluster.get(low >> 4, ()) if mask & low)
+            found += _members(self._flat.get(_FLAT), low)
+            found += _members(self._cluster.get(low >> 4), low & 0xF)
         return tuple(sorted(found))
 
 
-def _append(
-    table: dict[int, tuple[tuple[int, int], ...]], cluster: int, member: tuple[int, int]
-) -> None:
-    table[cluster] = (*table.get(cluster, ()), member)
+def _members(table: dict[int, int] | None, bits: int) -> list[int]:
+    return [each for each, mask in table.items() if mask & bits] if table else []
+
+
+def _remove(ascending: list[int], member: int) -> None:
+    index = bisect_left(ascending, member)
+    assert ascending[index] == member
+    del ascending[index]

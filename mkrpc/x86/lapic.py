@@ -5,7 +5,7 @@ out, ``eoi`` ends. Register formats and faults of an access are in ``registers``
 is in ``destination``.
 
 Source: SDM vol. 3 chapter 10, June 2016 numbering (11, later 12, in newer editions); rules R1 to
-R54 of the local APIC reference.
+R54 of docs/rules.md.
 
 Departures from hardware:
 
@@ -194,8 +194,9 @@ class LocalApic(ApicState):
         return _DELIVERED
 
     def _accept_startup(self, vector: int) -> Outcome:
-        """R36. A latched INIT is taken first, so a SIPI behind it finds the CPU waiting."""
-        if not self.wait_for_sipi and not self.init_latched:
+        """R36. A latched INIT is taken first, so a SIPI behind it finds an AP waiting; the BSP
+        starts over at its reset vector and never waits for one (R10)."""
+        if not self.wait_for_sipi and (self.bsp or not self.init_latched):
             return Outcome.REJECTED_NOT_WAITING_FOR_SIPI
         if self.sipi_vector is not None:
             # The CPU would have started on the first one: the second finds nobody waiting, or

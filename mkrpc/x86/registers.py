@@ -17,6 +17,7 @@ __all__ = [
     "LVT_MASKS",
     "VERSION",
     "X2APIC_MSR_BASE",
+    "X2APIC_WRITABLE",
     "GeneralProtection",
     "Register",
     "mmio_read",
@@ -106,7 +107,7 @@ _XAPIC_DEFINED = frozenset(
     + [bank + 0x10 * i for bank in (Register.ISR, Register.TMR, Register.IRR) for i in range(8)]
 )
 
-_X2_WRITABLE = MappingProxyType(
+X2APIC_WRITABLE = MappingProxyType(
     {
         Register.TPR: _TPR_MASK,
         Register.EOI: 0,
@@ -175,9 +176,9 @@ def mmio_write(apic: LocalApic, offset: int, value: int, size: int = 4) -> IcrWr
             apic.icr = (value & 0xFF000000) << 32 | apic.icr & _ALL_ONES
         case Register.ICR:
             return _write_xapic_icr(apic, value)
-        case _ if offset in _X2_WRITABLE and offset != Register.SELF_IPI:
+        case _ if offset in X2APIC_WRITABLE and offset != Register.SELF_IPI:
             # An xAPIC ignores what an x2APIC faults on.
-            _write(apic, offset, value & _X2_WRITABLE[Register(offset)])
+            _write(apic, offset, value & X2APIC_WRITABLE[Register(offset)])
         case _ if offset not in _XAPIC_DEFINED:
             apic.report_error(ESR_ILLEGAL_REGISTER_ADDRESS)
     return None
@@ -222,9 +223,9 @@ def wrmsr(apic: LocalApic, msr: int, value: int) -> IcrWrite | None:
     register = _x2apic_register(apic, msr)
     if register == Register.ICR:
         return apic.write_icr(value)
-    if register not in _X2_WRITABLE:
+    if register not in X2APIC_WRITABLE:
         raise GeneralProtection(f"WRMSR {msr:#x}: not writable")
-    if value & ~_X2_WRITABLE[Register(register)]:
+    if value & ~X2APIC_WRITABLE[Register(register)]:
         raise GeneralProtection(f"WRMSR {msr:#x}: reserved bit in {value:#x}")
     if register == Register.SELF_IPI:
         return apic.write_self_ipi(value)

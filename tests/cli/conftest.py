@@ -1,65 +1,80 @@
-"""A scripted peer at the wire: a real gRPC server whose answers a test writes down beforehand."""
+"""What the tests of the command line share: a runner, its error lines, a scripted cluster.
 
-import tempfile
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+Whole clusters are tested end to end elsewhere; here the other side of the wire is scripted.
+"""
 
-import grpc
 import pytest
+from click.testing import CliRunner
 
-from mkrpc.errors import MkrpcError
-from mkrpc.transport.status import abort_arguments
+from mkrpc.cli import main
 from mkrpc.v1 import control_pb2 as pb
-from mkrpc.v1 import control_pb2_grpc
-
-
-class ScriptedControl(control_pb2_grpc.ControlServicer):
-    """Answers each method from its own queue; an error in the queue is raised as the wire has it.
-
-    The last answer of a queue stays, so that a repeated question gets it again.
-    """
-
-    def __init__(self) -> None:
-        self.address = ""
-        self.requests: list = []
-        self._script: dict[str, deque] = {}
-
-    def will(self, method: str, *answers: object) -> None:
-        self._script[method] = deque(answers)
-
-    def answer(self, method: str, request, context):
-        self.requests.append(request)
-        if method not in self._script:
-            context.abort(grpc.StatusCode.UNIMPLEMENTED, f"the test has no answer to {method}")
-        queue = self._script[method]
-        answer = queue.popleft() if len(queue) > 1 else queue[0]
-        if isinstance(answer, MkrpcError):
-            code, details, metadata = abort_arguments(answer)
-            context.set_trailing_metadata(metadata)
-            context.abort(code, details)
-        if isinstance(answer, grpc.StatusCode):
-            context.abort(answer, "said without ErrorInfo")
-        return answer
-
-
-def _method(name: str):
-    return lambda self, request, context: self.answer(name, request, context)
-
-
-for _name in pb.DESCRIPTOR.services_by_name["Control"].methods_by_name:
-    setattr(ScriptedControl, _name, _method(_name))
+from mkrpc.v1 import types_pb2
+from mkrpc.x86.irq_stat import FIELDS
 
 
 @pytest.fixture
-def peer() -> Iterator[ScriptedControl]:
-    servicer = ScriptedControl()
-    server = grpc.server(ThreadPoolExecutor(max_workers=2))
-    control_pb2_grpc.add_ControlServicer_to_server(servicer, server)
-    # A short path: pytest's own directories can exceed the 107 bytes of a socket address.
-    with tempfile.TemporaryDirectory() as directory:
-        servicer.address = f"unix:{directory}/s"
-        server.add_insecure_port(servicer.address)
-        server.start()
-        yield servicer
-        server.stop(None).wait()
+def run(tmp_path, monkeypatch):
+    """Runs a command where no cluster lives; gives click's result."""
+    monkeypatch.setenv("MKRPC_STATE_DIR", str(tmp_path))
+    monkeypatch.delenv("MKRPC_NAME", raising=False)
+    return lambda *args: CliRunner().invoke(main, [str(arg) for arg in args])
+
+
+@pytest.fixture
+def told():
+    """``told(result)``: the two lines of an error, what happened and what to do."""
+
+    def lines(result) -> tuple[str, str]:
+        assert "Traceback" not in result.output
+        what, advice = result.stderr.splitlines()
+        assert what.startswith("mkrpc: ")
+        assert advice.startswith("  → ")
+        return what, advice
+
+    return lines
+
+
+ACCOUNT = types_pb2.CpuAccount(
+    cpu=0,
+    irr=(1 << 0xEA | 1 << 0x31).to_bytes(32, "little"),
+    isr=b"",
+    interrupts_enabled=True,
+    activity="idle",
+    multikernel=5,
+    stats=[types_pb2.IrqStatCount(field=FIELDS.index("irq_call_count"), count=5)],
+)
+CLUSTER = pb.GetClusterResponse(
+    address="unix:/x",
+    epoch=0xABC,
+    interconnect_pid=11,
+    policy="bare-metal",
+    instances=[
+        pb.Instance(
+            id=1,
+            name="web",
+            state=pb.INSTANCE_STATE_ACTIVE,
+            incarnation=bytes(range(16)),
+            pid=77,
+            incarnations=1,
+            cpus=[
+                pb.Cpu(
+                    address=types_pb2.CpuAddress(apic_id=2, mode=types_pb2.APIC_MODE_X2APIC),
+                    account=ACCOUNT,
+                )
+            ],
+        ),
+        pb.Instance(id=2, name="db", state=pb.INSTANCE_STATE_FAILED, detail="killed by signal 9"),
+    ],
+)
+
+
+@pytest.fixture
+def account() -> types_pb2.CpuAccount:
+    """CPU 0 with CAL 5, and with 0x31 and 0xea pending."""
+    return ACCOUNT
+
+
+@pytest.fixture
+def two_instances() -> pb.GetClusterResponse:
+    """Instance 1, web, is active with one CPU (APIC id 2); instance 2, db, has failed."""
+    return CLUSTER

@@ -177,6 +177,16 @@ def test_every_verb_of_a_linux_script(tmp_path: Path, text: str, line: Line) -> 
         (linux_line(apic="apic=bigsmp"), "apic 'apic=bigsmp' is none of"),
         (linux_line(script=["shout 1"]), "verb 'shout' is none of"),
         (linux_line(script=["one"]), "0 operands, one takes 1"),
+        (linux_line(script=["one 1", ""]), "'': a line without a verb"),
+        (linux_line(script=["  "]), "a line without a verb"),
+        (
+            apic_line(mode="x2apic", initial={"0": STATE, "1": {**STATE, "svr": 0x11FF}}),
+            "initial[1]: no x2APIC can hold 'svr' 0x11ff",
+        ),
+        (
+            apic_line(mode="x2apic", initial={"0": {**STATE, "tpr": 0x100}, "1": STATE}),
+            "initial[0]: no x2APIC can hold 'tpr' 0x100",
+        ),
         (linux_line(script=["vec 1 fd 3"]), "3 operands, vec takes 2"),
         (linux_line(script=["one 2"]), "there is no CPU '2'"),
         (linux_line(script=["vec 1 100"]), "'vector' is 256"),

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from mkrpc.client import Client
 from mkrpc.cluster import Cluster
 
 COMMAND_TIMEOUT_S = 60
@@ -58,6 +59,21 @@ def cal(cluster: Cluster, instance_id: int) -> list[int]:
 def read_cal() -> Callable[[Cluster, int], list[int]]:
     """``read_cal(cluster, instance_id)``: irq_call_count per CPU, as a person reads it."""
     return cal
+
+
+@pytest.fixture
+def wait_for_state() -> Callable[[Client, int, str], None]:
+    """``wait_for_state(client, instance_id, state)``: asks until it is so, or the test times out.
+
+    By asking, not by watching: the end of a process is reported by its host agent, which is no
+    event of the machine.
+    """
+
+    def wait(client: Client, instance_id: int, state: str) -> None:
+        while client.find_instance(instance_id).state != state:
+            continue
+
+    return wait
 
 
 @pytest.fixture

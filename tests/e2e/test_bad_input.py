@@ -1,4 +1,4 @@
-"""Bad input gets a clear error and harms nothing (issue, figure 6)."""
+"""Bad input gets a clear error and harms nothing (design, sections 3.5 and 8)."""
 
 import os
 import subprocess

@@ -16,20 +16,11 @@ from mkrpc.state_dir import members
 pytestmark = pytest.mark.e2e
 
 
-def wait_for_state(client: Client, instance_id: int, state: str) -> None:
-    """Until the interconnect says so, by its own events: there is no clock here."""
-    events = client.watch()
-    while True:
-        found = next(i for i in client.cluster().instances if i.id == instance_id)
-        if found.state == state:
-            events.close()
-            return
-        next(events)
-
-
 @pytest.mark.mk_topology(instances=3, cpus=2)
-def test_an_instance_that_is_killed_costs_the_others_nothing(mk_cluster, read_cal, assert_mirrors):
-    """Issue, figure 4; design 3.3 rule 3: legs belong to incarnations."""
+def test_an_instance_that_is_killed_costs_the_others_nothing(
+    mk_cluster, read_cal, assert_mirrors, wait_for_state
+):
+    """Design 3.3, rule 3: legs belong to incarnations; 3.5: the others go on."""
     client = mk_cluster.client
     victim = client.cluster().instances[1]
     stop = threading.Event()
@@ -74,7 +65,7 @@ def test_an_instance_that_is_killed_costs_the_others_nothing(mk_cluster, read_ca
     assert_mirrors(mk_cluster)
 
 
-def test_an_instance_ended_on_request_is_loaded_and_runs_again(mk_cluster):
+def test_an_instance_ended_on_request_is_loaded_and_runs_again(mk_cluster, wait_for_state):
     client = mk_cluster.client
     assert client.kill_instance(1) == 0
     wait_for_state(client, 1, "loaded")
@@ -88,7 +79,7 @@ def test_an_instance_ended_on_request_is_loaded_and_runs_again(mk_cluster):
 
 @pytest.mark.parametrize("victim", ["host agent", "interconnect"])
 def test_down_after_a_crash_leaves_nothing_behind(mk_cluster, victim):
-    """Issue, the command line: no process, no socket, no shared memory."""
+    """Design, section 7: no process, no socket, no shared memory."""
     view = mk_cluster.client.cluster()
     pid = mk_cluster.host_pid if victim == "host agent" else view.interconnect_pid
     descriptor = os.pidfd_open(pid)

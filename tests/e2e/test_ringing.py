@@ -52,7 +52,7 @@ def test_cal_moves_only_where_and_as_much_as_the_model_says(
 def test_a_burst_merges_in_the_irr_while_interrupts_are_disabled(
     mk_cluster_factory, read_cal, assert_mirrors, mode
 ):
-    """Issue, figure 3; rules R42 and R56: one pending per vector."""
+    """Rules R42 and R56: one pending per vector; design 3.6: an idle CPU takes every one."""
     cluster = mk_cluster_factory(mode=mode)
     client = cluster.client
     client.set_cpu(3, interrupts_enabled=False)
@@ -99,7 +99,7 @@ def test_every_kind_of_leg_has_its_outcome(mk_cluster, assert_mirrors, to, outco
 
 
 def test_the_command_line_says_what_the_client_says(mk_cluster, shell):
-    """Issue, the command line: the keys that scripts rely on."""
+    """The keys that scripts rely on (design, section 7)."""
     mkrpc = shell(mk_cluster)
     done = mkrpc.run("ipi", "--to", "2")
     assert (done.returncode, done.stdout.strip()) == (0, "apic 2 of instance 1: delivered")

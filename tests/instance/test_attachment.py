@@ -9,6 +9,7 @@ from mkrpc.instance import instructions as ins
 from mkrpc.instance.accounting import assert_books, whole_account
 from mkrpc.instance.attachment import Attachment
 from mkrpc.instance.kernel import Kernel, KernelConfig
+from mkrpc.link import memory
 from mkrpc.link.frames import (
     MAX_FRAME_WORDS,
     WIRE_VERSION,
@@ -107,11 +108,32 @@ def test_the_same_number_of_another_source_or_to_another_cpu_is_another_leg(kern
     assert [cpu.multikernel_count for cpu in kernel.cpus] == [1, 2]
 
 
-def test_what_a_source_has_published_is_forgotten(kernel, peer):
+def test_what_a_source_has_published_is_forgotten_and_not_applied_again(kernel, peer):
     peer.send_legs((1, RING, 1), (2, RING, 1))
     peer.send(floors=[SourceFloor(SOURCE, (ResolvedRun(1, 1),))])
+    assert kernel.outcomes.remembered(SOURCE) == 1
     peer.send_legs((1, RING, 1), (2, RING, 1))
-    assert kernel.cpus[1].multikernel_count == 3
+    peer.drain()
+    assert peer.outcomes == {3: Outcome.REJECTED_MALFORMED}
+    assert kernel.cpus[1].multikernel_count == 2
+    assert kernel.outcomes.remembered(SOURCE) == 1
+
+
+def test_outcomes_outlive_the_link(kernel, peer, new_peer):
+    """A write repeated over another link is answered from memory (design 3.3, rule 2)."""
+    peer.send_legs((1, RING, 1), (2, fixed(1, 5), 1))
+    later = new_peer(kernel)
+    later.send_legs((1, RING, 1), (2, fixed(1, 5), 1), (3, RING, 1))
+    later.drain()
+    assert later.outcomes == {2: Outcome.REJECTED_ILLEGAL_VECTOR}
+    assert kernel.cpus[1].multikernel_count == 2
+
+
+def test_a_leg_to_a_cpu_that_is_not_there_leaves_nothing_behind(kernel, peer):
+    peer.send_legs(*((1, RING, cpu) for cpu in (2, 512, 1 << 31)))
+    peer.drain()
+    assert set(peer.outcomes.values()) == {Outcome.REJECTED_MALFORMED}
+    assert (peer.applied, kernel.outcomes.remembered(SOURCE)) == (3, 0)
 
 
 def test_a_source_that_never_publishes_is_refused_in_the_end(kernel, peer):
@@ -122,6 +144,15 @@ def test_a_source_that_never_publishes_is_refused_in_the_end(kernel, peer):
     peer.drain()
     assert peer.outcomes == {MAX_REMEMBERED_PER_SOURCE + 1: Outcome.REJECTED_BACKPRESSURE}
     assert kernel.cpus[0].multikernel_count == MAX_REMEMBERED_PER_SOURCE + 1
+
+
+def test_a_broadcast_is_refused_to_all_cpus_or_to_none(kernel, peer, monkeypatch):
+    """The limit counts writes: the second leg of one that is remembered always fits."""
+    monkeypatch.setattr(memory, "MAX_REMEMBERED_PER_SOURCE", 1)
+    peer.send_legs((1, RING, 0), (1, RING, 1), (2, RING, 0), (2, RING, 1))
+    peer.drain()
+    refused = Outcome.REJECTED_BACKPRESSURE
+    assert peer.all_outcomes() == [Outcome.DELIVERED] * 2 + [refused] * 2
 
 
 def test_a_repeated_frame_changes_nothing(kernel, peer):

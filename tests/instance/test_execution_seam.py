@@ -42,7 +42,7 @@ class ByteMachine:
 
     @property
     def runnable(self):
-        return self.running and (self.code[self.ip] != SEND or self.cpu.kernel.source.may_write)
+        return self.running and (self.code[self.ip] != SEND or self.cpu.may_write)
 
     def run(self):
         opcode = self.code[self.ip]

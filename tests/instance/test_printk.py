@@ -56,9 +56,30 @@ def test_one_record_a_line_cut_to_its_limit(clock):
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [("hello\n", ["hello"]), ("\n", [""]), ("a\n\n", ["a", ""]), ("a\nb\n", ["a", "b"])],
+)
+def test_the_newline_that_ends_a_text_is_no_line(clock, text, lines):
+    log = Printk(now_us=clock)
+    log.emit(6, text, 0)
+    assert [record.text for record in log.since(1)] == lines
+
+
 def test_a_ring_has_room_for_a_record(clock):
     with pytest.raises(InvalidArgumentError):
         Printk(records=0, now_us=clock)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [("Glocke é \U0001f514", "Glocke é \U0001f514"), ("half \udc80 a pair", r"half \udc80 a pair")],
+)
+def test_every_text_can_be_sent_whatever_a_handler_prints(clock, text, kept):
+    log = Printk(now_us=clock)
+    log.emit(6, text, 0)
+    assert [record.text for record in log.since(1)] == [kept]
+    kept.encode()
 
 
 def test_a_level_out_of_range_is_refused(kernel):

@@ -1,5 +1,6 @@
 """Programs and handlers in Python: instructions, faults, oopses, panics, the write window (R20)."""
 
+import contextlib
 import functools
 
 import pytest
@@ -78,6 +79,15 @@ def test_the_value_of_the_yield_is_the_instruction_s_result(make_kernel, mode, i
         (ins.WriteIcr(1 << 64), InvalidArgumentError),
         (ins.SelfIpi(256), InvalidArgumentError),
         ("hlt", TypeError),
+        (ins.Nop, TypeError),
+        (ins.WriteTpr("x"), TypeError),
+        (ins.WriteTpr(1.5), TypeError),
+        (ins.WriteIcr(None), TypeError),
+        (ins.Rdmsr("a"), TypeError),
+        (ins.Wrmsr(0x808, True), TypeError),
+        (ins.MmioWrite(Register.TPR, 0.5), TypeError),
+        (ins.MmioRead(Register.TPR, size=-1), ValueError),
+        (ins.Instruction(), NotImplementedError),
     ],
 )
 def test_a_fault_is_raised_at_the_yield_and_may_be_caught(kernel, instruction, fault):
@@ -96,6 +106,22 @@ def test_a_fault_is_raised_at_the_yield_and_may_be_caught(kernel, instruction, f
     assert caught == [fault, "goes on"]
     assert kernel.oops_count == 0
     assert kernel.events == []
+
+
+def test_a_failed_assertion_is_not_the_program_s_to_catch(kernel):
+    """It is a bug of the machine, whatever runs on it."""
+
+    class Broken(ins.Instruction):
+        def execute(self, cpu):
+            raise AssertionError("a bug")
+
+    def program(cpu):
+        with contextlib.suppress(Exception):
+            yield Broken()
+
+    kernel.start_program(0, program)
+    with pytest.raises(AssertionError, match="a bug"):
+        kernel.advance(10)
 
 
 def test_programs_share_memory(make_kernel):
@@ -173,9 +199,19 @@ def test_when_a_program_returns_its_cpu_idles_with_interrupts_enabled(kernel):
     run(kernel, program)  # and another may be started
 
 
+async def asynchronous(cpu):
+    """What somebody writes who expects an event loop."""
+
+
+async def asynchronous_generator(cpu):
+    yield ins.Nop()
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
+        pytest.param(asynchronous, id="async function"),
+        pytest.param(asynchronous_generator, id="async generator function"),
         pytest.param(lambda cpu: None, id="function"),
         pytest.param((never for never in ()), id="generator object"),
         pytest.param(lambda: None, id="no argument"),
@@ -261,8 +297,14 @@ def test_registering_is_checked(kernel):
     def handler(cpu):
         """Nothing."""
 
-    with pytest.raises(InvalidArgumentError):
-        kernel.register_handler(x for x in ())
+    for wrong in (
+        (x for x in ()),
+        asynchronous,
+        asynchronous_generator,
+        functools.partial(asynchronous),
+    ):
+        with pytest.raises(InvalidArgumentError):
+            kernel.register_handler(wrong)
     kernel.register_handler(handler)
     with pytest.raises(AlreadyExistsError):
         kernel.register_handler(handler)

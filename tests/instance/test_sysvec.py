@@ -1,6 +1,6 @@
 """The entries behind the gates: order of EOI and counter, and texts.
 
-Source: multikernel-linux.md 4.2 to 4.5.
+Source: the multikernel patch and Linux 6.17, arch/x86/kernel/{smp,irq}.c, apic/apic.c.
 """
 
 import pytest

@@ -186,7 +186,9 @@ class Wire:
             "incarnation": self._born.to_bytes(16, "big"),
             "pid": 1000 + self._born,
             "cpus": tuple(
-                CpuAddress(cpu, apic_id, ApicMode.X2APIC, apic_id & 0xFF, x2apic_ldr(apic_id), 0)
+                CpuAddress(
+                    cpu, apic_id, ApicMode.X2APIC, apic_id & 0xFF, x2apic_ldr(apic_id), 0, True
+                )
                 for cpu, apic_id in enumerate(apic_ids)
             ),
         }

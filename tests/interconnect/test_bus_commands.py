@@ -30,11 +30,11 @@ def test_a_command_gets_its_one_answer(machine: Any) -> None:
     wire = machine(
         (0, 1),
     )
-    replies = ask(wire, 0, CommandKind.SET_CPU, cpu=1, action="if=0")
+    replies = ask(wire, 0, CommandKind.READ_PROC, cpu=1, action="interrupts")
     peer = wire.peers[0]
     peer.pull()
     (command,) = peer.commands
-    assert (command.kind, command.cpu, command.action) == (CommandKind.SET_CPU, 1, "if=0")
+    assert (command.kind, command.cpu, command.action) == (CommandKind.READ_PROC, 1, "interrupts")
     peer.send(replies=[Reply(command=command.number, text="done")])
     assert [reply.text for reply in replies] == ["done"]
     with pytest.raises(ProtocolError):
@@ -193,3 +193,82 @@ def test_a_write_icr_has_a_limit(machine: Any, count: int) -> None:
         wire.bus.write_icr(apic_id=0, word=RING, count=count, on_done=lambda _: None)
     with pytest.raises(NotFoundError):
         wire.bus.write_icr(apic_id=3, word=RING, count=1, on_done=lambda _: None)
+
+
+def test_a_command_that_is_abandoned_before_it_is_sent_is_never_sent(machine: Any) -> None:
+    replies: list[Reply] = []
+    wire = machine((0,))
+    ask(wire, 0, CommandKind.FENCE)
+    token = wire.bus.command(0, kind=CommandKind.READ_PROC, on_reply=replies.append)
+    ask(wire, 0, CommandKind.FENCE)
+    wire.bus.abandon(token)
+    wire.bus.abandon(token)
+    wire.peers[0].pull()
+    assert [c.kind for c in wire.peers[0].commands] == [CommandKind.FENCE] * 2
+    assert len(wire.peers[0].session.asked) == 2
+    wire.peers[0].die()
+    assert replies == []
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_the_answer_to_an_abandoned_command_is_ignored_when_it_comes(
+    machine: Any, dies: bool
+) -> None:
+    replies: list[Reply] = []
+    wire = machine((0,))
+    token = wire.bus.command(0, kind=CommandKind.READ_PROC, on_reply=replies.append)
+    peer = wire.peers[0]
+    peer.pull()
+    wire.bus.abandon(token)
+    if dies:
+        peer.die()
+    else:
+        peer.send(replies=[Reply(command=peer.commands[0].number, text="CAL")])
+        assert peer.session.asked == {}, "it owes nothing any more"
+    wire.bus.abandon(token)
+    assert replies == []
+
+
+def test_a_command_is_abandoned_without_harm_after_its_instance_has_gone(machine: Any) -> None:
+    wire = machine((0,))
+    token = wire.bus.command(0, kind=CommandKind.FENCE, on_reply=lambda _: None)
+    wire.peers[0].die()
+    wire.bus.abandon(token)
+
+
+def test_a_write_icr_that_is_abandoned_unsent_writes_nothing(machine: Any) -> None:
+    done: list[Any] = []
+    wire = machine((0,), (1,))
+    tally = wire.bus.write_icr(apic_id=0, word=RING, count=3, on_done=done.append)
+    wire.bus.abandon(tally)
+    assert not wire.peers[0].pull()
+    assert done == []
+
+
+def test_the_writes_of_an_abandoned_write_icr_are_booked_all_the_same(machine: Any) -> None:
+    done: list[Any] = []
+    wire = machine((0,), (1,))
+    alice = wire.peers[0]
+    tally = wire.bus.write_icr(apic_id=0, word=RING, count=3, on_done=done.append)
+    alice.pull()
+    wire.bus.abandon(tally)
+    number = alice.commands[0].number
+    alice.write(RING, count=3, command=number)
+    alice.replies.append(Reply(command=number, written=3))
+    wire.settle()
+    assert done == []
+    assert wire.bus.totals().delivered == 3
+    assert wire.bus.balance() == []
+
+
+def test_a_callback_may_abandon_what_is_answered_with_it(machine: Any) -> None:
+    """Both are answered in one frame; the first one's waiter gives up the second's."""
+    wire = machine((0,))
+    late: list[Reply] = []
+    tokens: list[Any] = []
+    wire.bus.command(0, kind=CommandKind.FENCE, on_reply=lambda _: wire.bus.abandon(tokens[0]))
+    tokens.append(wire.bus.command(0, kind=CommandKind.FENCE, on_reply=late.append))
+    peer = wire.peers[0]
+    peer.pull()
+    peer.send(replies=[Reply(command=command.number) for command in peer.commands])
+    assert late == []

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from mkrpc.errors import InvalidArgumentError, LimitReachedError, ProtocolError
 from mkrpc.interconnect import injection
-from mkrpc.interconnect.injection import INJECTION_WINDOW, MAX_COUNT
+from mkrpc.interconnect.clients import KEPT_WRITES
+from mkrpc.interconnect.injection import INJECTION_WINDOW, MAX_COUNT, MAX_WAITERS
 from mkrpc.link.frames import ResolvedRun
+from mkrpc.link.memory import OutcomeMemory
 from mkrpc.outcome import Outcome
 from mkrpc.trace import ClientInjected
 from mkrpc.x86.icr import Shorthand, fixed, shorthand_word
@@ -134,6 +136,82 @@ def test_a_large_call_is_admitted_as_its_legs_settle(machine: Any) -> None:
     assert [leg[1] for leg in peer.legs] == list(range(1, 3 * INJECTION_WINDOW + 1))
 
 
+@pytest.mark.parametrize(
+    ("word", "count"),
+    [(RING, 100_000), (shorthand_word(Shorthand.ALL_INCLUDING_SELF, 0xEA), 40_000)],
+)
+def test_a_large_call_never_overfills_the_memory_of_its_destinations(
+    machine: Any, word: int, count: int
+) -> None:
+    wire = machine((0,), (1, 2, 3))
+    memory, peer = OutcomeMemory(), wire.peers[1]
+    tally = wire.inject(word, count=count)
+    while not tally.done:
+        wire.peers[0].pull()
+        wire.peers[0].answer()
+        wire.peers[0].push()
+        peer.pull()
+        for source, runs in peer.floors.items():
+            memory.forget(source, runs)
+        for source, seq, _, cpu in peer.inbox:
+            assert memory.may_record(source)
+            memory.record(source, seq, cpu, Outcome.DELIVERED)
+        peer.answer()
+        peer.push()
+    assert memory.remembered(b"client----------") >= KEPT_WRITES, "the newest are still known"
+
+
+def test_many_calls_together_never_overfill_the_memory_of_their_destination(machine: Any) -> None:
+    """None of them is large; the client says of none that it has the answer."""
+    wire = machine((0,), (1,))
+    memory, peer = OutcomeMemory(), wire.peers[1]
+    for call in range(10):
+        wire.inject(RING, count=10_000, seq=1 + 10_000 * call)
+        while not memory_keeps_up(wire, peer, memory):
+            kept = memory.remembered(b"client----------")
+            assert kept <= 2 * KEPT_WRITES + INJECTION_WINDOW
+    assert memory.remembered(b"client----------") >= KEPT_WRITES, "the newest are still known"
+    assert wire.bus.totals().delivered == 100_000
+    wire.inject(RING, seq=100_001, resolved_below=100_001)
+    memory_keeps_up(wire, peer, memory)
+    assert memory.remembered(b"client----------") == 1, "all but the new one have their answers"
+
+
+def memory_keeps_up(wire: Any, peer: Any, memory: OutcomeMemory) -> bool:
+    """One exchange of frames, the outcomes remembered; whether there was nothing left to do."""
+    moved = peer.pull()
+    for source, runs in peer.floors.items():
+        memory.forget(source, runs)
+    for source, seq, _, cpu in peer.inbox:
+        assert memory.may_record(source)
+        memory.record(source, seq, cpu, Outcome.DELIVERED)
+    peer.answer()
+    peer.push()
+    return not moved
+
+
+def test_a_call_of_moderate_size_is_remembered_whole(machine: Any) -> None:
+    wire = machine((0,), (1,))
+    wire.inject(RING, count=KEPT_WRITES)
+    wire.settle()
+    wire.inject(RING, seq=KEPT_WRITES + 1)
+    wire.settle()
+    assert wire.peers[1].floors == {}
+
+
+def test_a_client_that_nobody_will_repeat_is_forgotten_on_request(machine: Any) -> None:
+    wire = machine((0,), (1,))
+    wire.inject(RING, count=3)
+    wire.bus.forget_client(b"client----------")
+    assert wire.inject(RING, count=3).repeated, "not while it waits for an answer"
+    wire.settle()
+    wire.bus.forget_client(b"client----------")
+    wire.inject(RING, client_id=b"another---------")
+    wire.settle()
+    assert wire.peers[1].floors == {b"client----------": (ResolvedRun(1, 3),)}
+    wire.bus.forget_client(b"unknown")
+
+
 def test_a_large_call_to_nobody_is_done_at_once(machine: Any) -> None:
     wire = machine((0,))
     done: list[Any] = []
@@ -189,6 +267,54 @@ def test_a_callback_may_call_the_bus(machine: Any) -> None:
     wire.settle()
     assert len(done) == 1
     assert wire.bus.totals().delivered == 2
+
+
+def test_a_call_has_a_limit_of_repetitions_that_wait(machine: Any) -> None:
+    done: list[Any] = []
+    wire = machine((0,), (1,))
+    tallies = [wire.inject(RING, on_done=done.append) for _ in range(MAX_WAITERS)]
+    with pytest.raises(LimitReachedError, match="wait for the answer to this call"):
+        wire.inject(RING, on_done=done.append)
+    wire.bus.abandon(tallies[5])
+    tallies[5] = wire.inject(RING, on_done=done.append)
+    wire.settle()
+    assert len(done) == MAX_WAITERS
+    assert set(done) == set(tallies)
+    assert wire.inject(RING).done, "an answer that is there is given to any number"
+
+
+@pytest.mark.parametrize("given_up", [0, 1])
+def test_who_abandons_a_call_is_not_called_and_the_call_goes_on(
+    machine: Any, given_up: int
+) -> None:
+    done: list[Any] = []
+    wire = machine((0,), (1,))
+    tallies = [wire.inject(RING, count=3, on_done=done.append) for _ in range(2)]
+    wire.bus.abandon(tallies[given_up])
+    wire.bus.abandon(tallies[given_up])
+    wire.settle()
+    assert done == [tallies[1 - given_up]]
+    assert done[0].legs == {(1, 1, Outcome.DELIVERED): 3}
+    assert wire.inject(RING, count=3).legs == done[0].legs, "a repetition gets the answer"
+    wire.bus.abandon(tallies[1 - given_up])
+    assert wire.bus._injections._waiting == {}
+
+
+def test_watching_begins_and_ends_while_the_bus_runs(machine: Any) -> None:
+    events: list[Any] = []
+    wire = machine((0,), (1,))
+    wire.inject(RING)
+    wire.bus.watch(events.append)
+    wire.inject(RING, seq=2)
+    wire.settle()
+    wire.peers.append(wire.attach(2, (2,)))
+    kinds = [type(event).__name__ for event in events]
+    assert kinds == ["ClientInjected", "IcrWritten", "LegEnded", "LegEnded", "InstanceAttached"]
+    wire.bus.watch(None)
+    wire.inject(RING, seq=3)
+    wire.settle()
+    wire.peers[2].die()
+    assert len(events) == 5
 
 
 def test_an_injection_is_traced(machine: Any) -> None:

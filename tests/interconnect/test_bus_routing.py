@@ -120,6 +120,36 @@ def test_lowest_priority_goes_to_the_lowest_reported_ppr(machine: Any) -> None:
     assert tally.legs == {(2, 1, Outcome.DELIVERED): 5}
 
 
+@pytest.mark.rule("R32", "R37")
+def test_lowest_priority_passes_over_software_disabled_cpus(machine: Any) -> None:
+    """In order with the writes: SVR bit 8 counts as it was when the write was made."""
+    wire = machine((0, 1), (2, 3))
+    off = [replace(address, software_enabled=False) for address in wire.peers[0].hello.cpus]
+    wire.peers[0].events += off
+    wire.peers[0].write(LOWEST, count=4)
+    wire.settle()
+    assert Counter(cpus_hit(wire)) == {(1, 0): 2, (1, 1): 2}
+    wire.peers[0].events += [wire.peers[0].hello.cpus[1]]
+    wire.peers[0].write(LOWEST, count=3)
+    wire.settle()
+    assert Counter(cpus_hit(wire)) == {(0, 1): 1, (1, 0): 3, (1, 1): 3}
+
+
+@pytest.mark.rule("R37")
+def test_lowest_priority_among_software_disabled_cpus_alone_reaches_one_of_them(
+    machine: Any,
+) -> None:
+    """Its APIC then says what it does with it."""
+    wire = machine((0,), (1,))
+    for peer in wire.peers:
+        peer.events.append(replace(peer.hello.cpus[0], software_enabled=False))
+    wire.settle()
+    tally = wire.inject(LOWEST)
+    wire.settle()
+    assert sum(tally.legs.values()) == 1
+    assert len(cpus_hit(wire)) == 1
+
+
 def test_the_policy_decides_per_leg(machine: Any) -> None:
     """All-but-self leaks into other kernels on bare metal; filtered, those legs are refused."""
     wire = machine((0, 1), (2,), policy=Policy.filtered())

@@ -12,6 +12,7 @@ from mkrpc.link import endpoint, source
 from mkrpc.link.frames import (
     MAX_FRAME_WORDS,
     CpuAccount,
+    CpuAddress,
     OutcomeRun,
     Reply,
     ResolvedRun,
@@ -20,6 +21,8 @@ from mkrpc.link.frames import (
     Writes,
 )
 from mkrpc.outcome import Outcome
+from mkrpc.x86.apic_base import ApicMode
+from mkrpc.x86.destination import x2apic_ldr
 from mkrpc.x86.icr import Shorthand, fixed, shorthand_word
 
 RING = fixed(1, 0xEA)
@@ -42,41 +45,6 @@ def test_a_frame_holds_a_bounded_number_of_legs_and_a_window_bounds_all(machine:
     wire.settle()
     assert [leg[1] for leg in peer.legs] == list(range(1, 5 * 4096 + 1))
     assert wire.bus.totals().delivered == 5 * 4096
-    assert wire.bus.balance() == []
-
-
-def test_a_full_queue_refuses_by_name_and_others_are_not_affected(
-    machine: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(session_module, "QUEUE_LIMIT", 10)
-    wire = machine((0,), (1,), (2,))
-    tally = wire.inject(shorthand_word(Shorthand.ALL_INCLUDING_SELF, 0xEA), count=10)
-    for peer in (wire.peers[0], wire.peers[2]):
-        peer.pull()
-    more = wire.inject(shorthand_word(Shorthand.ALL_INCLUDING_SELF, 0xEA), count=4, seq=11)
-    assert more.legs == {(1, 1, Outcome.REJECTED_BACKPRESSURE): 4}
-    assert wire.bus.balance() == []
-    wire.settle()
-    assert tally.legs == {(n, n, Outcome.DELIVERED): 10 for n in range(3)}
-    assert more.legs == {
-        (0, 0, Outcome.DELIVERED): 4,
-        (1, 1, Outcome.REJECTED_BACKPRESSURE): 4,
-        (2, 2, Outcome.DELIVERED): 4,
-    }
-
-
-def test_a_burst_fills_what_room_there_is_and_the_rest_is_refused(
-    machine: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(session_module, "QUEUE_LIMIT", 10)
-    wire = machine((0, 1), (2,))
-    wire.peers[1].write(shorthand_word(Shorthand.ALL_EXCLUDING_SELF, 0xEA), count=8)
-    wire.peers[1].push()
-    wire.settle()
-    outcomes = {row.key.apic_id: row.outcomes for row in wire.bus.ledger}
-    each = {Outcome.DELIVERED: 5, Outcome.REJECTED_BACKPRESSURE: 3}
-    assert outcomes == {0: each, 1: each}, "two CPUs share a queue of ten"
-    assert wire.peers[1].session.unsettled == 0
     assert wire.bus.balance() == []
 
 
@@ -193,6 +161,9 @@ def test_a_dead_source_is_forgotten_by_all_once_its_last_write_is_resolved(machi
     assert bob.floors == {alice.incarnation: (ResolvedRun(1, 3),)}
 
 
+SELF = shorthand_word(Shorthand.SELF, 0x41)
+ADDRESS = CpuAddress(0, 1, int(ApicMode.X2APIC), 1, x2apic_ldr(1), 0, True)
+
 WRONG_FRAMES = {
     "answers what was never handed over": {"applied": 4},
     "answers fewer than before": {"applied": 1},
@@ -209,16 +180,18 @@ WRONG_FRAMES = {
         "outcomes": [OutcomeRun(3, 1, Outcome.COALESCED), OutcomeRun(3, 1, Outcome.COALESCED)],
     },
     "an empty outcome run": {"applied": 3, "outcomes": [OutcomeRun(3, 0, Outcome.COALESCED)]},
-    "an outcome that is not its to give": {
-        "applied": 3,
-        "outcomes": [OutcomeRun(3, 1, Outcome.LOST_TARGET_DEAD)],
-    },
     "a gap in its sequence numbers": {"events": [Writes(0, 8, [RING])]},
     "a sequence number again": {"events": [Writes(0, 5, [RING])]},
     "a CPU that it does not have": {"events": [Writes(1, 6, [RING])]},
     "no words": {"events": [Writes(0, 6, [])]},
     "a word of 65 bits": {"events": [Writes(0, 6, [RING, 1 << 64])]},
     "more words than a frame holds": {"events": [Writes(0, 6, [RING] * (MAX_FRAME_WORDS + 1))]},
+    "more settled writes than a frame holds": {
+        "events": [
+            SettledWrite(0, 6 + n, SELF, Outcome.COALESCED) for n in range(MAX_FRAME_WORDS + 1)
+        ]
+    },
+    "more changes of address than a frame holds": {"events": [ADDRESS] * (MAX_FRAME_WORDS + 1)},
     "a command that is not open": {"events": [Writes(0, 6, [RING], 99)]},
     "a delivery within its APIC that is no self IPI": {
         "events": [SettledWrite(0, 6, RING, Outcome.DELIVERED)]
@@ -256,6 +229,40 @@ def test_a_peer_that_says_what_cannot_be_is_refused_and_the_books_stay_sound(
     assert sum(tally.legs.values()) == 3
 
 
+GIVEN_BY_A_DESTINATION = {
+    Outcome.DELIVERED,
+    Outcome.COALESCED,
+    Outcome.REJECTED_APIC_DISABLED,
+    Outcome.REJECTED_SOFTWARE_DISABLED,
+    Outcome.REJECTED_ILLEGAL_VECTOR,
+    Outcome.REJECTED_RESERVED_MODE,
+    Outcome.REJECTED_NOT_WAITING_FOR_SIPI,
+    Outcome.REJECTED_INIT_DEASSERT,
+    Outcome.REJECTED_BLOCKED,
+    Outcome.REJECTED_BACKPRESSURE,
+    Outcome.REJECTED_MALFORMED,
+}
+
+
+@pytest.mark.parametrize("outcome", Outcome, ids=lambda outcome: outcome.text)
+def test_a_destination_gives_only_outcomes_that_are_its_to_give(
+    machine: Any, outcome: Outcome
+) -> None:
+    wire = machine((0,), (1,))
+    tally = wire.inject(RING)
+    bob = wire.peers[1]
+    bob.pull()
+    answer = {"applied": 1, "outcomes": [OutcomeRun(1, 1, outcome)]}
+    if outcome in GIVEN_BY_A_DESTINATION:
+        bob.send(**answer)
+        assert tally.legs == {(1, 1, outcome): 1}
+        return
+    with pytest.raises(ProtocolError, match="calls a leg"):
+        bob.send(**answer)
+    bob.die("protocol error")
+    assert tally.legs == {(1, 1, Outcome.LOST_TARGET_DEAD_MAYBE_DELIVERED): 1}
+
+
 @pytest.mark.parametrize(
     "change", [{"apic_id": 9}, {"cpu": 1}, {"mode": 7}, {"xapic_id": 300}], ids=str
 )
@@ -285,17 +292,3 @@ def test_a_repeated_frame_is_applied_once(machine: Any) -> None:
     wire.bus.receive(alice.session, frame)
     wire.bus.receive(alice.session, frame)
     assert wire.bus.totals().written == 3
-
-
-def test_the_ledgers_overflow_row_refuses_by_name(
-    machine: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("mkrpc.interconnect.ledger.MAX_ROWS", 2)
-    wire = machine((0,), (1,))
-    for vector in range(0x41, 0x45):
-        wire.peers[0].write(fixed(1, vector))
-    wire.settle()
-    overflow = wire.bus.ledger.overflow_row()
-    assert (overflow.written, overflow.outcomes) == (2, {Outcome.REJECTED_BACKPRESSURE: 2})
-    assert wire.bus.balance() == []
-    assert wire.peers[0].session.unsettled == 0

@@ -135,11 +135,69 @@ def test_at_the_limit_of_rows_finished_parties_go_first_then_rows_are_refused(
     opened(ledger, client(3), None)
     assert {row.key.source for row in ledger} == {EARLIER_CLIENTS, client(2), client(3)}
     assert ledger.row(RowKey(client(4), None, NOBODY, FIXED, 0xEA)) is None
-    overflow = ledger.overflow_row()
+    overflow = ledger.overflow_row(client(4))
     assert overflow.is_overflow
-    assert ledger.overflow_row() is overflow
+    assert overflow.key.source == client(4)
+    assert ledger.overflow_row(client(4)) is overflow
+    assert ledger.overflow_row(client(5)) is not overflow
     itself = incarnation(1, 1)
     assert ledger.row(RowKey(itself, itself, 4, FIXED, 0xEA)), "a self IPI has happened already"
+
+
+def test_one_source_has_its_share_of_the_rows_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_module, "MAX_ROWS_PER_SOURCE", 2)
+    ledger = Ledger()
+    target, life = incarnation(1, 1), incarnation(2, 1)
+    for vector in (0x41, 0x42):
+        opened(ledger, life, target, vector)
+    third = RowKey(life, target, 4, FIXED, 0x43)
+    assert ledger.row(third) is None
+    assert ledger.row(RowKey(life, life, 4, FIXED, 0x43)), "its rows to itself do not count"
+    assert opened(ledger, client(1), target)
+    ledger.overflow_row(life)
+    ledger._fold(target)
+    assert ledger.row(third) is None, "folded rows are still its rows"
+
+
+def test_rows_that_melt_into_one_leave_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_module, "MAX_ROWS_PER_SOURCE", 2)
+    ledger = Ledger()
+    host = incarnation(0, 1)
+    for life in (1, 2):
+        opened(ledger, host, incarnation(1, life))
+        ledger._fold(incarnation(1, life))
+    opened(ledger, host, incarnation(1, 3))
+    assert ledger.row(RowKey(host, incarnation(1, 4), 4, FIXED, 0xEA)) is None
+
+
+def test_rows_that_do_not_count_leave_room_for_those_that_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An instance that rings itself on all vectors takes no rows from others."""
+    monkeypatch.setattr(ledger_module, "MAX_ROWS", 2)
+    ledger = Ledger()
+    itself = incarnation(1, 1)
+    for vector in range(16, 256):
+        opened(ledger, itself, itself, vector)
+    opened(ledger, client(1), itself)
+    ledger.overflow_row(client(1))
+    opened(ledger, client(2), itself)
+    assert ledger.row(RowKey(client(3), itself, 4, FIXED, 0xEA)) is None
+    ledger._fold(client(1))
+    ledger._fold(client(2))
+    opened(ledger, client(3), itself)
+
+
+def test_the_row_beyond_the_limits_folds_with_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_module, "MAX_FINISHED_CLIENTS", 0)
+    ledger = Ledger()
+    for number in (1, 2):
+        row = ledger.overflow_row(client(number))
+        ledger.book(row, 3)
+        ledger.settle(row, Outcome.REJECTED_BACKPRESSURE, 3)
+        ledger.finish(client(number))
+    (row,) = ledger
+    assert (row.key.source, row.is_overflow, row.written) == (EARLIER_CLIENTS, True, 6)
 
 
 @given(

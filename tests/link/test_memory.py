@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mkrpc.link import memory as memory_module
-from mkrpc.link.frames import ResolvedRun
+from mkrpc.link.frames import MAX_CPUS, ResolvedRun
 from mkrpc.link.memory import OutcomeMemory
 from mkrpc.link.source import SourceWindow
 from mkrpc.outcome import Outcome
@@ -58,10 +58,10 @@ def resend_after_a_million(memory: OutcomeMemory | HighWaterMark, *, many: int) 
     The source publishes as it goes; then it resends write 1. What does this destination say?
     """
     source = SourceWindow()
-    stuck = source.next_seq()
+    stuck = source.next_seq(0)
     memory.record(A, stuck, 0, Outcome.COALESCED)
     for _ in range(many):
-        seq = source.next_seq()
+        seq = source.next_seq(0)
         memory.record(A, seq, 0, Outcome.DELIVERED)
         source.resolve([ResolvedRun(seq, seq)])
         published = source.take_publication()
@@ -116,11 +116,20 @@ def test_it_is_a_dictionary_from_which_published_runs_are_removed(
             memory.forget(source, [ResolvedRun(first, first + more)])
         gone = range(first, first + more + 1)
         plain = {leg: o for leg, o in plain.items() if leg[0] != source or leg[1] not in gone}
-    assert len(memory) == len(plain)
+    assert len(memory) == len({(source, seq) for source, seq, _ in plain})
+    recorded = {source for source, _, _ in legs}
+    gone_of = {
+        (source, seq)
+        for source, first, more in publications
+        for seq in range(first, first + more + 1)
+        if source in recorded
+    }
     for source in (A, B):
+        assert memory.remembered(source) == sum(leg[0] == source for leg in plain)
         for seq in range(1, 13):
             for cpu in range(3):
-                assert memory.recall(source, seq, cpu) is plain.get((source, seq, cpu))
+                unknown = Outcome.REJECTED_MALFORMED if (source, seq) in gone_of else None
+                assert memory.recall(source, seq, cpu) is plain.get((source, seq, cpu), unknown)
 
 
 def test_a_source_that_never_publishes_is_refused_at_the_limit(
@@ -146,3 +155,52 @@ def test_the_source_silent_for_longest_is_forgotten_first(monkeypatch: pytest.Mo
     memory.record(b"C" * 16, 1, 0, Outcome.DELIVERED)
     assert memory.recall(A, 1, 0) is Outcome.DELIVERED
     assert memory.recall(B, 1, 0) is None
+
+
+def test_a_broadcast_is_one_write_however_many_cpus_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Publications come by writes, so a limit in legs would be reached between two of them."""
+    monkeypatch.setattr(memory_module, "MAX_REMEMBERED_PER_SOURCE", 2)
+    memory = OutcomeMemory()
+    outcomes = (Outcome.DELIVERED, Outcome.COALESCED, Outcome.REJECTED_SOFTWARE_DISABLED)
+    for seq in (1, 2):
+        for cpu in range(MAX_CPUS):
+            assert memory.may_record(A, seq)
+            memory.record(A, seq, cpu, outcomes[cpu % 3])
+    assert (len(memory), memory.remembered(A)) == (2, 2 * MAX_CPUS)
+    for cpu in range(MAX_CPUS):
+        assert memory.recall(A, 2, cpu) is outcomes[cpu % 3]
+    assert not memory.may_record(A, 3)
+    memory.forget(A, [ResolvedRun(2, 2)])
+    assert (len(memory), memory.remembered(A)) == (1, MAX_CPUS)
+    assert memory.may_record(A, 3)
+
+
+def test_a_write_that_was_published_as_resolved_is_never_applied_again() -> None:
+    """Neither one that was here nor one that was not; and nothing of it is kept."""
+    memory = OutcomeMemory()
+    memory.record(A, 1, 0, Outcome.DELIVERED)
+    memory.forget(A, [ResolvedRun(1, 10)])
+    for seq in (1, 7, 10):
+        assert memory.recall(A, seq, 0) is Outcome.REJECTED_MALFORMED
+    with pytest.raises(AssertionError):
+        memory.record(A, 1, 0, Outcome.DELIVERED)
+    assert memory.recall(A, 11, 0) is None
+    assert (len(memory), memory.remembered(A)) == (0, 0)
+
+
+def test_all_sources_together_have_a_limit_and_the_silent_go_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(memory_module, "MAX_REMEMBERED", 5)
+    memory = OutcomeMemory()
+    for source, seqs in ((A, (1, 2, 3)), (B, (1, 2)), (A, (4,))):
+        for seq in seqs:
+            memory.record(source, seq, 0, Outcome.COALESCED)
+    assert memory.recall(B, 1, 0) is None, "A wrote last, so B goes, though A has more"
+    assert memory.recall(A, 1, 0) is Outcome.COALESCED
+    assert len(memory) == 4
+    memory.record(A, 5, 0, Outcome.COALESCED)
+    for number in range(6):
+        memory.record(b"%016d" % number, 1, 0, Outcome.DELIVERED)
+    assert memory.recall(A, 1, 0) is None
+    assert len(memory) == 5

@@ -5,11 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mkrpc.errors import ProtocolError
-from mkrpc.link.frames import ResolvedRun
+from mkrpc.link.frames import MAX_CPUS, ResolvedRun
 from mkrpc.link.source import (
     HARD_WRITE_WINDOW,
     MAX_PUBLISHED_RUNS,
     PUBLISH_EVERY,
+    RESERVED_WRITES,
     WRITE_WINDOW,
     SourceWindow,
 )
@@ -17,25 +18,66 @@ from mkrpc.link.source import (
 
 def written(count: int) -> SourceWindow:
     window = SourceWindow()
-    assert [window.next_seq() for _ in range(count)] == list(range(1, count + 1))
+    assert [window.next_seq(0) for _ in range(count)] == list(range(1, count + 1))
     return window
 
 
+def fill(window: SourceWindow, cpu: int, *, waiting: bool) -> int:
+    """Write until the window is closed to this CPU; how many writes that were."""
+    may = window.may_write if waiting else window.may_write_without_waiting
+    count = 0
+    while may(cpu):
+        window.next_seq(cpu)
+        count += 1
+    return count
+
+
+@pytest.mark.rule("R20")
 def test_the_window_closes_at_its_limit_and_opens_as_writes_are_resolved() -> None:
     window = written(WRITE_WINDOW - 1)
-    assert (window.may_write, window.room) == (True, 1)
-    window.next_seq()
-    assert (window.may_write, window.room) == (False, 0)
-    assert window.may_write_without_waiting
+    assert window.may_write(0)
+    window.next_seq(0)
+    assert not window.may_write(0)
+    assert window.may_write_without_waiting(0)
     window.resolve([ResolvedRun(5, 6)])
-    assert (window.may_write, window.room, window.unresolved) == (True, 2, WRITE_WINDOW - 2)
+    assert (window.outstanding, window.held(0)) == (WRITE_WINDOW - 2, WRITE_WINDOW - 2)
+    assert fill(window, 0, waiting=True) == 2
 
 
-def test_one_that_cannot_wait_is_refused_at_the_hard_limit() -> None:
-    window = written(HARD_WRITE_WINDOW)
-    assert not window.may_write_without_waiting
+def test_one_that_cannot_wait_may_hold_as_much_as_it_leaves() -> None:
+    window = SourceWindow()
+    count = fill(window, 0, waiting=False)
+    assert 2 * WRITE_WINDOW < count < HARD_WRITE_WINDOW // 2
     window.resolve([ResolvedRun(1, 1)])
-    assert window.may_write_without_waiting
+    assert window.may_write_without_waiting(0)
+
+
+@pytest.mark.parametrize("waiting", [True, False])
+def test_no_number_of_cpus_takes_the_places_of_another(waiting: bool) -> None:
+    """Each rings a destination that hangs, for as long as it may; the hard window still holds."""
+    window = SourceWindow()
+    counts = [fill(window, cpu, waiting=waiting) for cpu in range(MAX_CPUS)]
+    assert counts == sorted(counts, reverse=True)
+    assert min(counts) >= RESERVED_WRITES
+    assert window.outstanding == sum(counts) <= HARD_WRITE_WINDOW
+    window.resolve([ResolvedRun(1, window.written)])
+    assert window.outstanding == 0
+    assert fill(window, 7, waiting=True) == WRITE_WINDOW, "every place has come back"
+
+
+def test_one_hung_destination_leaves_the_other_cpus_most_of_their_window() -> None:
+    window = SourceWindow()
+    assert fill(window, 0, waiting=True) == WRITE_WINDOW
+    assert fill(window, 1, waiting=True) > WRITE_WINDOW * 3 // 4
+
+
+def test_a_write_settled_inside_its_apic_holds_a_place_until_it_is_reported() -> None:
+    window = written(WRITE_WINDOW)
+    window.reported(17)
+    assert window.may_write(0)
+    window.reported(17)
+    window.resolve([ResolvedRun(17, 17)])
+    assert window.outstanding == WRITE_WINDOW - 1, "a place comes back once"
 
 
 @pytest.mark.parametrize("run", [ResolvedRun(3, 11), ResolvedRun(11, 11), ResolvedRun(0, 1)])
@@ -76,5 +118,5 @@ def test_repeated_resolution_changes_nothing(runs: list[tuple[int, int]]) -> Non
         assert window.resolve([run]) == len(new)
         assert window.resolve([run]) == 0
         plain |= new
-    assert window.unresolved == 60 - len(plain)
+    assert window.outstanding == window.held(0) == 60 - len(plain)
     assert window.written == 60

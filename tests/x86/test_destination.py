@@ -23,6 +23,7 @@ def xapic(initial_id: int, *, ldr: int = 0, dfr: int = FLAT, xid: int | None = N
         xapic_id=initial_id & 0xFF if xid is None else xid,
         ldr=ldr << 24,
         dfr=dfr,
+        software_enabled=True,
     )
 
 
@@ -33,12 +34,18 @@ def x2apic(initial_id: int) -> ApicAddress:
         xapic_id=initial_id & 0xFF,
         ldr=x2apic_ldr(initial_id),
         dfr=FLAT,
+        software_enabled=True,
     )
 
 
 def disabled(initial_id: int) -> ApicAddress:
     return ApicAddress(
-        initial_id=initial_id, mode=ApicMode.DISABLED, xapic_id=initial_id & 0xFF, ldr=0, dfr=FLAT
+        initial_id=initial_id,
+        mode=ApicMode.DISABLED,
+        xapic_id=initial_id & 0xFF,
+        ldr=0,
+        dfr=FLAT,
+        software_enabled=False,
     )
 
 
@@ -265,3 +272,30 @@ def test_two_apics_of_one_identity_are_a_bug() -> None:
 @pytest.mark.rule("R41")
 def test_an_empty_machine_answers_nobody() -> None:
     assert DestinationMap([]).resolve(fixed(0xFFFFFFFF, 0xEA), None) == ()
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    changes=st.lists(st.one_of(_addresses(), _ids), min_size=1, max_size=12),
+    sends=st.lists(st.tuples(_destinations, st.integers(0, 0xFFFFF)), min_size=1, max_size=4),
+)
+def test_a_map_that_was_changed_equals_one_made_anew(
+    changes: list[ApicAddress | int], sends: list[tuple[int, int]]
+) -> None:
+    """A number takes the APIC of that initial id away. Look-ups in between fill the memo."""
+    machine, known = DestinationMap(), dict[int, ApicAddress]()
+    for change in changes:
+        if isinstance(change, int):
+            machine.discard(change)
+            known.pop(change, None)
+        else:
+            machine.put(change)
+            known[change.initial_id] = change
+        for destination, low in sends:
+            word = destination << 32 | low
+            assert machine.resolve(word, 0) == DestinationMap(known.values()).resolve(word, 0)
+    for initial_id in list(known):
+        machine.discard(initial_id)
+    assert not machine._flat
+    assert not machine._cluster
+    assert not machine._x2_cluster, "nothing is left of addresses that are gone"

@@ -6,7 +6,7 @@ The test plays the CPU: it takes what is latched and sets ``wait_for_sipi`` and 
 import pytest
 
 from mkrpc.outcome import Outcome
-from mkrpc.x86.apic_base import APIC_BASE_EXTD
+from mkrpc.x86.apic_base import APIC_BASE_BSP, APIC_BASE_EXTD
 from mkrpc.x86.icr import (
     DeliveryMode,
     Icr,
@@ -26,8 +26,10 @@ INIT = decode(init_assert(0))
 SIPI = decode(startup(0, 8))
 
 
-def enabled(*, mode: ApicMode = ApicMode.X2APIC, policy: ApicPolicy | None = None) -> LocalApic:
-    apic = LocalApic(0x13, mode=mode, policy=policy)
+def enabled(
+    *, bsp: bool = False, mode: ApicMode = ApicMode.X2APIC, policy: ApicPolicy | None = None
+) -> LocalApic:
+    apic = LocalApic(0x13, bsp=bsp, mode=mode, policy=policy)
     apic.write_svr(0x1FF)
     return apic
 
@@ -169,7 +171,6 @@ def test_init_keeps_id_mode_and_base_and_clears_the_rest(mode: ApicMode) -> None
     assert (apic.irr, apic.isr, apic.tpr, apic.ppr, apic.icr, apic.esr) == (0,) * 6
     assert (apic.dfr, apic.svr, apic.lvt["error"]) == (0xFFFFFFFF, 0xFF, 0x10000)
     assert (apic.nmi_latched, apic.init_latched, apic.core_event) == (0, False, False)
-    assert (apic.irr_discarded, apic.isr_discarded) == ({0xEA: 1}, {0x31: 1})
     apic.assert_invariants()
 
 
@@ -220,6 +221,27 @@ def test_sipi(
     apic = enabled()
     assert [apic.accept(icr) for icr in script] == outcomes, why
     assert apic.sipi_vector == sipi_vector
+    apic.assert_invariants()
+
+
+@pytest.mark.rule("R10", "R36")
+def test_the_bsp_never_waits_for_a_sipi_not_even_behind_an_init() -> None:
+    """It starts over at its reset vector, so that a SIPI kept for it would be kept for ever."""
+    apic = enabled(bsp=True)
+    assert apic.accept(INIT) is Outcome.DELIVERED
+    assert apic.accept(SIPI) is Outcome.REJECTED_NOT_WAITING_FOR_SIPI
+    apic.init()
+    assert apic.sipi_vector is None
+    apic.assert_invariants()
+
+
+@pytest.mark.rule("R10", "R36")
+def test_a_cpu_made_bsp_behind_its_init_waits_for_no_sipi() -> None:
+    apic = enabled()
+    apic.accept(INIT)
+    apic.accept(SIPI)
+    apic.set_apic_base(apic.apic_base | APIC_BASE_BSP)
+    assert apic.sipi_vector is None
     apic.assert_invariants()
 
 

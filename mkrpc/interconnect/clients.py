@@ -1,0 +1,114 @@
+"""External agents and their calls: what is remembered of them until they have their answers."""
+
+import heapq
+from collections import deque
+
+from mkrpc.errors import LimitReachedError
+from mkrpc.interconnect.ledger import Party
+from mkrpc.interconnect.policy import SourceKind
+from mkrpc.interconnect.tally import Tally
+from mkrpc.link.frames import ResolvedRun
+from mkrpc.link.runs import RunSet
+from mkrpc.link.source import MAX_PUBLISHED_RUNS
+
+__all__ = ["KEPT_WRITES", "Call", "Client"]
+
+KEPT_WRITES = 16_384
+"""Writes of one client, those settled last, that destinations keep the outcomes of until it says
+``resolved_below``, over all its calls.
+
+Destinations remember a bounded number of writes, and a client can make more. A named departure,
+for one that leaves at least twice as many unacknowledged: of its older writes no destination could
+tell the outcome to another interconnect. Clients that say ``resolved_below`` in time avoid it.
+"""
+
+
+class Call:
+    """One injection: its words, how many have been made, and who waits for the answer."""
+
+    def __init__(self, client: "Client", *, first_seq: int, word: int, count: int) -> None:
+        self.client = client
+        self.first_seq = first_seq
+        self.word = word
+        self.count = count
+        self.tally = Tally()
+        self.waiters: list[Tally] = []
+        self.refill_due = False
+
+    @property
+    def last_seq(self) -> int:
+        """The number of its last write."""
+        return self.first_seq + self.count - 1
+
+    @property
+    def unsettled(self) -> int:
+        """Writes that were made and have legs without an outcome."""
+        return self.tally.written - self.tally.resolved
+
+
+class Client:
+    """One external agent."""
+
+    def __init__(self, identity: bytes) -> None:
+        self.party = Party(SourceKind.CLIENT, None, "client", identity)
+        self.calls: dict[int, Call] = {}
+        self.used = RunSet()
+        self.floor = 1
+        """All numbers below are resolved and their answers forgotten."""
+        self.published = RunSet()
+        """What destinations may forget."""
+        self._settled: deque[ResolvedRun] = deque()
+        self._kept = 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether all its calls have their answers."""
+        return all(call.tally.done for call in self.calls.values())
+
+    def settle(self, first: int, last: int) -> bool:
+        """Some writes have all their outcomes; whether that lets older ones go.
+
+        See :data:`KEPT_WRITES`. Half of them go at once, so that publications stay few.
+        """
+        settled = self._settled
+        if settled and settled[-1].last + 1 == first:
+            settled[-1] = ResolvedRun(settled[-1].first, last)
+        else:
+            settled.append(ResolvedRun(first, last))
+        self._kept += last - first + 1
+        if self._kept < 2 * KEPT_WRITES:
+            return False
+        while self._kept > KEPT_WRITES:
+            run = settled.popleft()
+            excess = self._kept - KEPT_WRITES
+            if run.last - run.first >= excess:
+                settled.appendleft(ResolvedRun(run.first + excess, run.last))
+                run = ResolvedRun(run.first, run.first + excess - 1)
+            self._let_go(run)
+        return True
+
+    def acknowledge(self, floor: int) -> None:
+        """The client has the answers to all writes below ``floor``."""
+        self.published.add_run(1, floor - 1)
+        for _ in range(len(self._settled)):
+            run = self._settled.popleft()
+            if run.last >= floor:
+                self._settled.append(run)
+            else:
+                self._kept -= run.last - run.first + 1
+
+    def publication(self) -> tuple[ResolvedRun, ...]:
+        """What destinations may forget: the longest runs of it, should there be too many."""
+        runs = self.published.runs()
+        if len(runs) <= MAX_PUBLISHED_RUNS:
+            return runs
+        longest = heapq.nlargest(MAX_PUBLISHED_RUNS, runs, key=lambda run: run.last - run.first)
+        return tuple(sorted(longest, key=lambda run: run.first))
+
+    def _let_go(self, run: ResolvedRun) -> None:
+        self._kept -= run.last - run.first + 1
+        try:
+            self.published.add_run(run.first, run.last)
+        except LimitReachedError:
+            # Too scattered to be told. Destinations keep it, and refuse by name when they are full.
+            return

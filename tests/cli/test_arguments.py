@@ -1,0 +1,117 @@
+"""What a person types: arguments, exit codes, two lines for every error."""
+
+import subprocess
+import sys
+
+import pytest
+
+from mkrpc.cli import main
+
+USAGE_ERRORS = [
+    (["ipi"], "--to"),
+    (["ipi", "--to", "2", "--vector", "256"], "out of range: 0x0 to 0xff"),
+    (["ipi", "--to", "2", "--vector", "0x100"], "out of range"),
+    (["ipi", "--to", "2", "--vector", "5"], "not between 0x10 and 0xff"),
+    (["ipi", "--to", "2", "--vector", "ea"], "not a number"),
+    (["ipi", "--to", "2", "--count", "0"], "out of range: 1 to 1000000"),
+    (["ipi", "--to", "2", "--count", "1000001"], "out of range"),
+    (["ipi", "--to", "2", "--mode", "extint"], "extint"),
+    (["ipi", "--to", "2", "--mode", "sipi"], "needs a vector"),
+    (["ipi", "--to", "2", "--mode", "nmi", "--vector", "2"], "has no vector"),
+    (["ipi", "--to", "-1"], "does not fit 32 bits"),
+    (["ipi", "--to", "4294967296"], "does not fit 32 bits"),
+    (["ipi", "--to", "0xzz"], "not a number"),
+    (["ipi", "--to", "instance:512"], "does not fit 9 bits"),
+    (["ipi", "--to", "instance:"], "id or a name"),
+    (["ipi", "--to", "icr:0x10000000000000000"], "does not fit 64 bits"),
+    (["ipi", "--to", "icr:"], "not a number"),
+    (["ipi", "--to", "cpu:3"], "not a destination"),
+    (["ipi", "--to", ""], "not a destination"),
+    (["ipi", "--to", "icr:0xea", "--vector", "0xea"], "its own vector"),
+    (["ipi", "--to", "self"], "no APIC of its own"),
+    (["ipi", "--to", "others"], "no APIC of its own"),
+    (["ipi", "--to", "2", "--from", "0xffffffff"], "out of range"),
+    (["cpu", "x"], "not a number"),
+    (["cpu", "0", "--tpr", "256"], "out of range: 0x0 to 0xff"),
+    (["cpu", "0", "--if", "maybe"], "maybe"),
+    (["up", "--instances", "0"], "out of range: 1 to 512"),
+    (["up", "--cpus", "513"], "out of range: 1 to 512"),
+    (["up", "--instances", "2", "--topology", "x.toml"], "beside --topology"),
+    (["up", "--topology", "x.toml", "--policy", "filtered"], "beside --topology"),
+    (["up", "--instances", "256", "--cpus", "1", "--mode", "xapic"], "above 254"),
+    (["up", "--topology", "absent.toml"], "cannot be read"),
+    (["up", "--json"], "--detach"),
+    (["down", "--all", "--address", "unix:/x"], "exclude"),
+    (["show", "--address", "nonsense"], "not an address"),
+    (["conform"], "PATHS"),
+    (["rign"], "rign"),
+]
+
+
+@pytest.mark.parametrize(("args", "says"), USAGE_ERRORS, ids=[" ".join(a) for a, _ in USAGE_ERRORS])
+def test_a_command_that_cannot_be_exits_2_with_what_and_what_to_do(run, args, says, told):
+    result = run(*args)
+    assert result.exit_code == 2, result.output
+    assert says in told(result)[0]
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["show"],
+        ["ipi", "--to", "2"],
+        ["cpu", "0"],
+        ["interrupts"],
+        ["dmesg", "0"],
+        ["ledger"],
+        ["watch"],
+        ["exec", "1"],
+        ["kill", "1"],
+        ["down"],
+    ],
+    ids=lambda args: args[0],
+)
+def test_without_a_cluster_every_command_exits_3_and_names_it(run, args, told):
+    result = run(*args, "--name", "nowhere")
+    assert result.exit_code == 3, result.output
+    assert "nowhere" in told(result)[0]
+
+
+def test_the_name_may_come_from_the_environment(run, monkeypatch, told):
+    monkeypatch.setenv("MKRPC_NAME", "elsewhere")
+    assert "elsewhere" in told(run("show"))[0]
+
+
+def test_nobody_at_an_address_exits_3(run, tmp_path, told):
+    result = run("show", "--address", f"unix:{tmp_path}/s")
+    assert result.exit_code == 3
+    what, advice = told(result)
+    assert f"{tmp_path}/s" in what
+    assert "mkrpc up" in advice
+
+
+def test_down_all_with_nothing_running_is_no_error(run):
+    result = run("down", "--all")
+    assert (result.exit_code, result.stdout) == (0, "nothing is running\n")
+
+
+def test_a_bad_topology_file_is_told_by_line(run, tmp_path, told):
+    path = tmp_path / "bad.toml"
+    path.write_text("[[instances]]\nid = 0\ncpus = [0]\n[[instances]]\nid = 1\ncpus = [0]\n")
+    result = run("up", "--topology", path)
+    assert result.exit_code == 2
+    assert f"{path}: line 6: instances[1].cpus: APIC id 0" in told(result)[0]
+
+
+def test_every_command_explains_itself(run):
+    for name in main.commands:
+        result = run(name, "--help")
+        assert result.exit_code == 0
+        assert "Usage: " in result.stdout
+    assert run().exit_code == 2
+
+
+def test_the_command_line_loads_without_grpc():
+    """Help, completion and usage errors stay quick, and a fork server may be started first."""
+    code = "import sys, mkrpc.cli; sys.exit('grpc' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

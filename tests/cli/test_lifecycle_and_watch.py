@@ -1,0 +1,43 @@
+"""``mkrpc exec``, ``kill`` and ``watch``."""
+
+import json
+
+from mkrpc.errors import ClusterStateError, DeadlineExceededError
+from mkrpc.v1 import control_pb2 as pb
+
+
+def test_exec_and_kill_take_names_and_numbers(run, peer, two_instances):
+    peer.will("GetCluster", two_instances)
+    peer.will("ExecInstance", pb.ExecInstanceResponse(pid=78))
+    peer.will("KillInstance", pb.KillInstanceResponse(exit_code=-9))
+    assert "process 78" in run("exec", "db", "--address", peer.address).stdout
+    assert "exit code -9" in run("kill", "1", "--force", "--address", peer.address).stdout
+    assert peer.requests[1].instance_id == 2
+    assert (peer.requests[3].instance_id, peer.requests[3].force) == (1, True)
+
+
+def test_exec_of_what_runs_is_refused_by_its_state(run, peer, told, two_instances):
+    peer.will("GetCluster", two_instances)
+    peer.will("ExecInstance", ClusterStateError("web is active", advice="kill it first"))
+    result = run("exec", "web", "--address", peer.address)
+    assert result.exit_code == 3
+    assert told(result)[0] == "mkrpc: web is active"
+
+
+def test_a_kill_that_gets_no_answer_says_what_to_do(run, peer, told, two_instances):
+    peer.will("GetCluster", two_instances)
+    peer.will("KillInstance", DeadlineExceededError("no answer"))
+    for options, advice in (((), "mkrpc kill --force"), (("--force",), "mkrpc down")):
+        result = run("kill", "web", *options, "--address", peer.address)
+        assert result.exit_code == 3
+        assert advice in told(result)[1]
+
+
+def test_watch_prints_events_and_ends_with_the_stream(run, peer):
+    batch = pb.WatchResponse(missed=4, events=[pb.Event(kind="leg", number=5, fields={"to": "2"})])
+    peer.will("Watch", iter([batch]), iter([batch]))
+    result = run("watch", "--address", peer.address)
+    assert result.stdout == "5 leg to=2\n"
+    assert "missed 4 events" in result.stderr
+    line = json.loads(run("watch", "--json", "--address", peer.address).stdout)
+    assert line == {"number": 5, "kind": "leg", "fields": {"to": "2"}}

@@ -1,0 +1,141 @@
+"""``mkrpc show``, ``mkrpc ledger`` and the live view: the keys that scripts rely on."""
+
+import json
+
+import pytest
+
+from mkrpc.cli.live import Lines
+from mkrpc.cli.output import apic_ids_text
+from mkrpc.client.answers import ClusterView
+from mkrpc.client.books import Ledger, LedgerTotals
+from mkrpc.v1 import control_pb2 as pb
+from mkrpc.x86.irq_stat import FIELDS
+
+
+def test_show_json_has_the_promised_keys(run, peer, two_instances):
+    peer.will("GetCluster", two_instances)
+    shown = json.loads(run("show", "--address", peer.address, "--json").stdout)
+    assert (shown["address"], shown["epoch"]) == ("unix:/x", "0000000000000abc")
+    web, db = shown["instances"]
+    assert {key: web[key] for key in ("id", "name", "state", "incarnation", "pid")} == {
+        "id": 1,
+        "name": "web",
+        "state": "active",
+        "incarnation": "000102030405060708090a0b0c0d0e0f",
+        "pid": 77,
+    }
+    (cpu,) = web["cpus"]
+    assert {key: cpu[key] for key in ("apic_id", "mode", "irr", "isr")} == {
+        "apic_id": 2,
+        "mode": "x2apic",
+        "irr": [0x31, 0xEA],
+        "isr": [],
+    }
+    assert set(cpu["irq_stat"]) == set(FIELDS)
+    assert cpu["irq_stat"]["irq_call_count"] == 5
+    assert cpu["irq_stat"]["nmi_count"] == 0
+    assert (db["state"], db["incarnation"], db["cpus"]) == ("failed", "", [])
+
+
+def test_show_is_a_line_an_instance(run, peer, two_instances):
+    peer.will("GetCluster", two_instances)
+    lines = run("show", "--address", peer.address).stdout.splitlines()
+    assert lines[0] == "address unix:/x"
+    assert lines[-2].split() == ["1", "web", "active", "77", "00010203", "2", "x2apic", "5"]
+    assert lines[-1].split(maxsplit=5)[:3] == ["2", "db", "failed"]
+    assert lines[-1].rstrip().endswith("killed by signal 9")
+
+
+def ledger_answer(*, balanced: bool) -> list[pb.GetLedgerResponse]:
+    totals = pb.LedgerTotals(written=3, delivered=1, coalesced=1, rejected=1)
+    row = pb.LedgerRow(
+        source=pb.LedgerParty(name="client", identity=b"\x01" * 16),
+        destination=pb.LedgerParty(instance_id=1, name="web", identity=b"\x02" * 16, apic_id=2),
+        delivery_mode="fixed",
+        vector=0xEA,
+        totals=totals,
+        outcomes=[
+            pb.OutcomeCount(outcome=1, count=1),
+            pb.OutcomeCount(outcome=2, count=1),
+            pb.OutcomeCount(outcome=18, count=1),
+        ],
+    )
+    nobody = pb.LedgerRow(source=pb.LedgerParty(instance_id=0, name="host"), delivery_mode="nmi")
+    discrepancies = [] if balanced else ["web apic 2: delivered 1, mirrored 2"]
+    summary = pb.LedgerSummary(balanced=balanced, totals=totals, discrepancies=discrepancies)
+    return [
+        pb.GetLedgerResponse(summary=summary),
+        pb.GetLedgerResponse(rows=[row]),
+        pb.GetLedgerResponse(rows=[nobody]),
+    ]
+
+
+def test_ledger_json_has_the_promised_keys(run, peer):
+    peer.will("GetLedger", ledger_answer(balanced=True))
+    result = run("ledger", "--address", peer.address, "--json")
+    assert result.exit_code == 0
+    books = json.loads(result.stdout)
+    totals = {
+        "written": 3,
+        "delivered": 1,
+        "coalesced": 1,
+        "rejected": 1,
+        "lost": 0,
+        "in_flight": 0,
+    }
+    assert books["balanced"] is True
+    assert books["totals"] == totals
+    row, nobody = books["rows"]
+    assert totals.items() <= row.items()
+    assert row["source"]["name"] == "client"
+    assert row["source"]["instance_id"] is None
+    assert (row["destination"]["instance_id"], row["destination"]["apic_id"]) == (1, 2)
+    assert (row["delivery_mode"], row["vector"]) == ("fixed", 0xEA)
+    assert row["outcomes"] == {
+        "delivered": 1,
+        "coalesced": 1,
+        "rejected(software_disabled)": 1,
+    }
+    assert (nobody["source"]["instance_id"], nobody["destination"]) == (0, None)
+
+
+def test_books_that_do_not_balance_exit_1_and_say_where(run, peer):
+    peer.will("GetLedger", ledger_answer(balanced=False))
+    result = run("ledger", "--address", peer.address)
+    assert result.exit_code == 1
+    assert "web apic 2: delivered 1, mirrored 2" in result.stdout.splitlines()
+    assert "the books do NOT balance" in result.stdout
+
+
+def test_quiesce_comes_before_the_books(run, peer):
+    peer.will("Quiesce", pb.QuiesceResponse(rounds=1))
+    peer.will("GetLedger", ledger_answer(balanced=True))
+    assert run("ledger", "--address", peer.address, "--quiesce").exit_code == 0
+    assert [type(request) for request in peer.requests] == [pb.QuiesceRequest, pb.GetLedgerRequest]
+
+
+def test_without_a_terminal_the_view_prints_only_what_moved(capsys, two_instances):
+    idle, busy = (
+        Ledger(balanced=True, totals=LedgerTotals(n, n, 0, 0, 0, 0), rows=(), discrepancies=())
+        for n in (0, 7)
+    )
+    draw = Lines()
+    draw(ClusterView.of(two_instances), idle)
+    first = capsys.readouterr().out.splitlines()
+    assert first[:2] == [
+        "instance 1 (web): active pid 77",
+        "instance 2 (db): failed pid 0 (killed by signal 9)",
+    ]
+    assert first[2].startswith("written 0 = ")
+    draw(ClusterView.of(two_instances), idle)
+    assert capsys.readouterr().out == ""
+    draw(ClusterView.of(two_instances), busy)
+    assert capsys.readouterr().out.startswith("written 7 = delivered 7 + ")
+
+
+@pytest.mark.parametrize(
+    ("ids", "text"),
+    [([], ""), ([3], "3"), ([0, 1, 2, 3, 8], "0-3,8"), ([9, 4, 5], "4-5,9")],
+)
+def test_apic_ids_in_short(ids, text):
+    assert apic_ids_text(ids) == text

@@ -1,0 +1,133 @@
+"""The limits of the bus, their named outcomes, and that one instance cannot use up another's."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from mkrpc.interconnect import registry as registry_module
+from mkrpc.interconnect import session as session_module
+from mkrpc.link import source
+from mkrpc.link.frames import CpuAddress
+from mkrpc.outcome import Outcome
+from mkrpc.x86.apic_base import ApicMode
+from mkrpc.x86.icr import Shorthand, fixed, shorthand_word
+
+
+def test_a_full_queue_refuses_by_name_and_others_are_not_affected(
+    machine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "QUEUE_LIMIT", 10)
+    monkeypatch.setattr(session_module, "QUEUE_PER_CPU", 1)
+    wire = machine((0,), (1,), (2,))
+    tally = wire.inject(shorthand_word(Shorthand.ALL_INCLUDING_SELF, 0xEA), count=10)
+    for peer in (wire.peers[0], wire.peers[2]):
+        peer.pull()
+    more = wire.inject(shorthand_word(Shorthand.ALL_INCLUDING_SELF, 0xEA), count=4, seq=11)
+    assert more.legs == {(1, 1, Outcome.REJECTED_BACKPRESSURE): 4}
+    assert wire.bus.balance() == []
+    wire.settle()
+    assert tally.legs == {(n, n, Outcome.DELIVERED): 10 for n in range(3)}
+    assert more.legs == {
+        (0, 0, Outcome.DELIVERED): 4,
+        (1, 1, Outcome.REJECTED_BACKPRESSURE): 4,
+        (2, 2, Outcome.DELIVERED): 4,
+    }
+
+
+def test_a_burst_fills_what_room_there_is_and_the_rest_is_refused(
+    machine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "QUEUE_LIMIT", 10)
+    monkeypatch.setattr(session_module, "QUEUE_PER_CPU", 1)
+    wire = machine((0, 1), (2,))
+    wire.peers[1].write(shorthand_word(Shorthand.ALL_EXCLUDING_SELF, 0xEA), count=8)
+    wire.peers[1].push()
+    wire.settle()
+    outcomes = {row.key.apic_id: row.outcomes for row in wire.bus.ledger}
+    each = {Outcome.DELIVERED: 5, Outcome.REJECTED_BACKPRESSURE: 3}
+    assert outcomes == {0: each, 1: each}, "two CPUs share a queue of ten"
+    assert wire.peers[1].session.unsettled == 0
+    assert wire.bus.balance() == []
+
+
+@pytest.mark.parametrize("cpus", [1, 64, 128])
+def test_a_window_of_broadcasts_finds_room_however_many_cpus_it_goes_to(
+    machine: Any, cpus: int
+) -> None:
+    """The limit counts legs, and a write to an instance has one for each of its CPUs."""
+    wire = machine((0,), tuple(range(100, 100 + cpus)))
+    alice = wire.peers[0]
+    alice.write(shorthand_word(Shorthand.ALL_EXCLUDING_SELF, 0xEA), count=source.WRITE_WINDOW)
+    alice.push()
+    assert wire.peers[1].session.legs.waiting == cpus * source.WRITE_WINDOW
+    assert wire.bus.totals().rejected == 0
+
+
+def test_the_queue_of_an_instance_with_many_cpus_has_a_limit_too(machine: Any) -> None:
+    wire = machine((0,), tuple(range(100, 164)))
+    limit = session_module.QUEUE_PER_CPU
+    everybody = shorthand_word(Shorthand.ALL_INCLUDING_SELF, 0xEA)
+    for n in range(1 + limit // 4096):
+        wire.inject(everybody, count=4096, seq=1 + 4096 * n)
+    assert wire.peers[1].session.legs.waiting == 64 * limit
+    assert wire.bus.totals().rejected == 64 * 4096
+    assert wire.bus.balance() == []
+
+
+def test_the_ledgers_overflow_row_refuses_by_name(
+    machine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mkrpc.interconnect.ledger.MAX_ROWS", 2)
+    wire = machine((0,), (1,))
+    for vector in range(0x41, 0x45):
+        wire.peers[0].write(fixed(1, vector))
+    wire.settle()
+    overflow = wire.bus.ledger.overflow_row(wire.peers[0].session.party)
+    assert (overflow.written, overflow.outcomes) == (2, {Outcome.REJECTED_BACKPRESSURE: 2})
+    assert wire.bus.balance() == []
+    assert wire.peers[0].session.unsettled == 0
+
+
+def test_a_source_that_sweeps_takes_no_rows_from_others(
+    machine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that is its own is within its quota, or in its own row beyond it."""
+    monkeypatch.setattr("mkrpc.interconnect.ledger.MAX_ROWS", 20)
+    monkeypatch.setattr("mkrpc.interconnect.ledger.MAX_ROWS_PER_SOURCE", 10)
+    wire = machine((0,), (1,))
+    sweeper, other = wire.peers
+    for vector in range(16, 256):
+        sweeper.write(fixed(1, vector))
+    other.write(fixed(0, 0xEA))
+    wire.settle()
+    rows = wire.bus.ledger.rows_of(sweeper.session.party)
+    beyond = wire.bus.ledger.overflow_row(sweeper.session.party)
+    assert len(rows) == 10 + 1 + 1, "its quota, the row beyond it, and the other's to it"
+    assert (beyond.written, beyond.outcomes) == (230, {Outcome.REJECTED_BACKPRESSURE: 230})
+    assert wire.bus.totals().delivered == 10 + 1
+    assert wire.bus.balance() == []
+
+
+def test_an_address_that_changes_between_writes_is_all_that_is_looked_at_again(
+    machine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One CPU that rewrites its LDR for ever must not hold up the bus: not the whole map anew."""
+    wire = machine((0,), tuple(range(100, 200)))
+    alice = wire.peers[0]
+    for n in range(50):
+        mode, ldr = int(ApicMode.XAPIC), n % 8 << 24
+        alice.events.append(replace(alice.hello.cpus[0], mode=mode, ldr=ldr, dfr=0xFFFF_FFFF))
+        alice.write(fixed(1 << n % 8, 0xEA, logical=True))
+    looked_at = []
+    original = registry_module._apic_address
+
+    def counted(address: CpuAddress) -> Any:
+        looked_at.append(address.cpu)
+        return original(address)
+
+    monkeypatch.setattr(registry_module, "_apic_address", counted)
+    alice.push()
+    assert looked_at == [0] * 50
+    wire.settle()
+    assert wire.bus.balance() == []
