@@ -34,7 +34,10 @@ prepare_environment() {
         return 0
     fi
     echo "preparing a private environment in $venv (once)" >&2
-    if ! "$base" -m venv "$venv"; then
+    # An environment that works is kept, whichever interpreter made it: a second one on top of it
+    # would leave a mixture of both.
+    if ! "$PYTHON" -c 'import ensurepip, pip, ssl' 2>/dev/null &&
+        ! "$base" -m venv --clear "$venv"; then
         echo "mkrpc: cannot make a virtual environment in $venv" >&2
         echo "  → on Debian and Ubuntu: apt install python3-venv" >&2
         return 3

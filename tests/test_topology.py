@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mkrpc import topology
 from mkrpc.errors import NotFoundError, TopologyError
+from mkrpc.instance import kernel
 from mkrpc.link import frames
 from mkrpc.topology import MAX_CPUS, MAX_INSTANCES, RESERVED_NAMES, Topology
 
@@ -295,3 +297,10 @@ def test_there_are_examples():
         "mixed-modes",
         "filtered",
     }
+
+
+def test_a_topology_holds_as_many_handlers_and_cpus_as_a_kernel():
+    """The same limits twice, since a topology loads nothing of a kernel."""
+    assert topology.MAX_HANDLERS == kernel.MAX_HANDLERS
+    assert topology.MAX_CPUS == frames.MAX_CPUS
+    assert topology.MAX_INSTANCES == frames.MAX_INSTANCE_ID + 1

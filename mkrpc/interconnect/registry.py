@@ -204,10 +204,10 @@ def _check_shape(hello: Hello) -> None:
             f"an incarnation of {len(hello.incarnation)} bytes",
             advice=f"draw {IDENTITY_BYTES} random bytes at start",
         )
-    if len(hello.name) > MAX_NAME:
+    if len(hello.name) > MAX_NAME or not hello.name.isprintable():
         raise InvalidArgumentError(
-            f"an instance name of {len(hello.name)} characters",
-            advice=f"use {MAX_NAME} at most",
+            f"an instance name of {len(hello.name)} characters, or one that cannot be printed",
+            advice=f"use {MAX_NAME} printable characters at most",
         )
     if not 1 <= len(hello.cpus) <= MAX_CPUS:
         raise InvalidArgumentError(

@@ -183,7 +183,7 @@ class AddressLock:
     address needs no file: with ``grpc.so_reuseport=0`` the kernel itself refuses the second bind.
 
     A child forked without exec would inherit the lock (flock(2)): servers spawn, they do not fork.
-    The lock file stays behind on purpose: removing it could split its next two holders.
+    The lock file stays behind; only its holder may remove it, as `mkrpc down` does.
     """
 
     __slots__ = ("_address", "_descriptor")
@@ -264,19 +264,32 @@ def _open_private_directory(path: str) -> int:
 def _lock_file(address: Address, directory: int) -> int:
     name = os.path.basename(address.path) + ".lock"
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(name, flags, 0o600, dir_fd=directory)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+    while True:
+        descriptor = os.open(name, flags, 0o600, dir_fd=directory)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+            os.close(descriptor)
+            raise AddressInUseError(
+                f"{address} is served by process {holder or '(just starting)'}",
+                advice="use that one, stop it, or choose another address",
+            ) from None
+        # A holder may have removed the file between our open and flock: then this locks nothing
+        # that the next one would see.
+        if _is_named(descriptor, name, directory):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
+            return descriptor
         os.close(descriptor)
-        raise AddressInUseError(
-            f"{address} is served by process {holder or '(just starting)'}",
-            advice="use that one, stop it, or choose another address",
-        ) from None
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
-    return descriptor
+
+
+def _is_named(descriptor: int, name: str, directory: int) -> bool:
+    try:
+        named = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(os.fstat(descriptor), named)
 
 
 def _remove_stale_socket(address: Address, directory: int) -> None:

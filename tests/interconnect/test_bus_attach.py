@@ -49,6 +49,7 @@ def test_a_taken_apic_id_is_refused_and_its_owner_named(machine: Any) -> None:
         ({"incarnation": b"short"}, InvalidArgumentError, "incarnation of 5 bytes"),
         ({"cpus": ()}, InvalidArgumentError, "has 0 CPUs"),
         ({"name": "x" * 65}, InvalidArgumentError, "65 characters"),
+        ({"name": "web\x1b[31m"}, InvalidArgumentError, "cannot be printed"),
     ],
 )
 def test_a_hello_that_cannot_be_is_refused_by_name(

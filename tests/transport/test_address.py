@@ -1,5 +1,6 @@
 """Addresses, where one may listen, and the lock on an address (design section 7)."""
 
+import fcntl
 import os
 import shutil
 import signal
@@ -236,6 +237,26 @@ def test_the_lock_dies_with_its_holder_killed(directory: str) -> None:
         holder.wait(timeout=10)
     with AddressLock(address) as mine:
         assert mine.held
+
+
+def test_a_lock_file_removed_between_open_and_flock_locks_nothing(
+    directory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The holder of the lock may remove its file; whoever had just opened it must look again."""
+    address = Address(path=f"{directory}/s")
+    Path(directory).chmod(0o700)
+    flock = fcntl.flock
+    raced = []
+
+    def removed_first(descriptor: int, operation: int) -> None:
+        if not raced:
+            raced.append(Path(f"{address.path}.lock").unlink())
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", removed_first)
+    with AddressLock(address), pytest.raises(AddressInUseError):
+        AddressLock(address).acquire()
+    assert raced
 
 
 def test_tcp_needs_no_lock_file() -> None:
