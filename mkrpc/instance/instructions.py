@@ -55,7 +55,7 @@ class Instruction:
 
     def execute(self, cpu: "Cpu") -> object:
         """Do it; may raise GeneralProtection or PageFault, in which case nothing has changed."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} does not say what it does")
 
 
 @dataclass(frozen=True, slots=True)

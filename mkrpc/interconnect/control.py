@@ -24,7 +24,7 @@ from mkrpc.frame_codec import IDENTITY_BYTES
 from mkrpc.interconnect.answers import cluster_to_pb, ledger_to_pb, legs_to_pb
 from mkrpc.interconnect.apic_bus import ApicBus
 from mkrpc.interconnect.hosts import HostRegistry
-from mkrpc.interconnect.requests import checked_count, cpu_action, icr_from_request, known_instance
+from mkrpc.interconnect.requests import cpu_action, icr_from_request, known_instance
 from mkrpc.interconnect.tally import Tally
 from mkrpc.interconnect.watch import EventHub
 from mkrpc.link.frames import MAX_REPLY_VIEWS, CommandKind, Reply
@@ -71,7 +71,7 @@ class ControlService(control_pb2_grpc.ControlServicer):
     async def Inject(self, request: pb.InjectRequest, context: Context) -> pb.InjectResponse:  # noqa: N802
         """Inject as an external agent."""
         word = icr_from_request(request, self._first_cpu)
-        count = checked_count(request.count)
+        count = request.count or 1
         client_id, first_seq = request.client_id, request.first_seq
         at_least_once = not client_id
         if at_least_once:
@@ -110,7 +110,7 @@ class ControlService(control_pb2_grpc.ControlServicer):
         tally = self._bus.write_icr(
             apic_id=request.apic_id,
             word=word,
-            count=checked_count(request.count),
+            count=request.count or 1,
             on_done=waiter.done,
         )
         self._drain()

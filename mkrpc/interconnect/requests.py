@@ -6,7 +6,6 @@ A message that parses may be empty or nonsense; nothing reaches the bus that has
 from collections.abc import Callable
 
 from mkrpc.errors import InvalidArgumentError, NotFoundError
-from mkrpc.interconnect.injection import MAX_COUNT
 from mkrpc.v1 import control_pb2 as pb
 from mkrpc.x86.icr import (
     DeliveryMode,
@@ -17,7 +16,7 @@ from mkrpc.x86.icr import (
 )
 from mkrpc.x86.irq_vectors import MULTIKERNEL_VECTOR, NR_VECTORS
 
-__all__ = ["checked_count", "cpu_action", "icr_from_request"]
+__all__ = ["cpu_action", "icr_from_request"]
 
 _SHORTHANDS = {
     pb.SHORTHAND_SELF: Shorthand.SELF,
@@ -34,15 +33,6 @@ _MODES = {
     pb.DELIVERY_MODE_STARTUP: DeliveryMode.STARTUP,
 }
 _CARRY_A_VECTOR = (DeliveryMode.FIXED, DeliveryMode.LOWEST_PRIORITY)
-
-
-def checked_count(count: int) -> int:
-    """How many writes: 0 stands for 1."""
-    if count > MAX_COUNT:
-        raise InvalidArgumentError(
-            f"{count} writes in one call", advice=f"ask for at most {MAX_COUNT} at a time"
-        )
-    return count or 1
 
 
 def icr_from_request(

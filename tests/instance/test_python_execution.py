@@ -87,7 +87,7 @@ def test_the_value_of_the_yield_is_the_instruction_s_result(make_kernel, mode, i
         (ins.Wrmsr(0x808, True), TypeError),
         (ins.MmioWrite(Register.TPR, 0.5), TypeError),
         (ins.MmioRead(Register.TPR, size=-1), ValueError),
-        (ins.Instruction(), NotImplementedError),
+        (ins.Instruction(), TypeError),
     ],
 )
 def test_a_fault_is_raised_at_the_yield_and_may_be_caught(kernel, instruction, fault):

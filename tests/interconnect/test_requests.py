@@ -3,9 +3,7 @@
 import pytest
 
 from mkrpc.errors import InvalidArgumentError, NotFoundError
-from mkrpc.interconnect.injection import MAX_COUNT
 from mkrpc.interconnect.requests import (
-    checked_count,
     cpu_action,
     icr_from_request,
     known_instance,
@@ -147,16 +145,6 @@ def test_an_instance_that_is_not_there_is_refused_with_those_that_are(to, says):
 def test_with_nobody_attached_the_advice_says_so():
     assert known_instance(1, {}).advice == "no instance is attached"
     assert known_instance("x", {"b": 2, "a": 10}).advice == "attached: 2 (b), 10 (a)"
-
-
-@pytest.mark.parametrize(("asked", "made"), [(0, 1), (1, 1), (2, 2), (MAX_COUNT, MAX_COUNT)])
-def test_a_count_of_0_stands_for_1(asked, made):
-    assert checked_count(asked) == made
-
-
-def test_a_count_beyond_the_limit_is_refused():
-    with pytest.raises(InvalidArgumentError, match=f"{MAX_COUNT + 1} writes"):
-        checked_count(MAX_COUNT + 1)
 
 
 @pytest.mark.parametrize(

@@ -76,4 +76,4 @@ def test_a_counter_that_linux_lacks_cannot_be_written() -> None:
 
 def test_a_row_of_an_unknown_field_is_a_bug() -> None:
     with pytest.raises(AssertionError):
-        ArchRow(label="XXX", field="no_such_count", text="")
+        ArchRow(label="NIL", field="no_such_count", text="")
