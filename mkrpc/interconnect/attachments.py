@@ -1,20 +1,16 @@
 """The gRPC driver of the data plane: pumps frames between connections and the bus."""
 
-import asyncio
-
 import structlog
 
-from mkrpc.errors import DeadlineExceededError, MkrpcError, ProtocolError, UnavailableError
+from mkrpc.errors import MkrpcError, ProtocolError, UnavailableError
 from mkrpc.frame_codec import decode_up, encode_down
 from mkrpc.interconnect.apic_bus import ApicBus
+from mkrpc.interconnect.handshake import close_unless_hello
 from mkrpc.interconnect.session import Session
 from mkrpc.link.frames import Goodbye, Hello, UpFrame
 from mkrpc.transport.stream import Connection
 
-__all__ = ["FAILED", "HELLO_TIMEOUT_S", "LEFT", "InstanceLink", "Pump"]
-
-HELLO_TIMEOUT_S = 5.0
-"""Seconds for a new stream to say hello; a silent one would hold a connection for ever."""
+__all__ = ["FAILED", "LEFT", "InstanceLink", "Pump"]
 
 LEFT = "left:"
 FAILED = "failed:"
@@ -63,9 +59,7 @@ class InstanceLink:
         self._bus = pump.bus
         self._connection = connection
         self._session: Session | None = None
-        self._hello_timer = asyncio.get_running_loop().call_later(
-            HELLO_TIMEOUT_S, connection.close, _no_hello()
-        )
+        self._hello_timer = close_unless_hello(connection)
 
     def on_frame(self, connection: Connection, frame: bytes) -> None:
         """The instance spoke: apply it, then send whatever follows from it to anybody."""
@@ -131,12 +125,6 @@ class InstanceLink:
             self._pump.remove(session)
             self._bus.detach(session, reason)
             _log.info("detached", instance=session.hello.instance_id, reason=reason)
-
-
-def _no_hello() -> DeadlineExceededError:
-    return DeadlineExceededError(
-        f"no hello within {HELLO_TIMEOUT_S:.0f} s", advice="attach with the hello as first message"
-    )
 
 
 def _ending(error: MkrpcError | None) -> str:

@@ -19,6 +19,7 @@ from mkrpc.errors import (
     UnavailableError,
     error_for_reason,
 )
+from mkrpc.interconnect.handshake import close_unless_hello
 from mkrpc.interconnect.registry import MAX_NAME
 from mkrpc.link.endpoint import check_wire_version
 from mkrpc.link.frames import MAX_CPUS, MAX_INSTANCE_ID, NOBODY
@@ -73,10 +74,19 @@ class _Order:
 
 
 class HostRegistry:
-    """All attached host agents. ``epoch``: that of the bus, for the welcome."""
+    """All attached host agents.
 
-    def __init__(self, epoch: int) -> None:
+    ``epoch``: that of the bus, for the welcome. ``limit_silence`` starts a new stream's timer.
+    """
+
+    def __init__(
+        self,
+        epoch: int,
+        *,
+        limit_silence: Callable[[Connection], asyncio.TimerHandle] = close_unless_hello,
+    ) -> None:
         self.epoch = epoch
+        self.limit_silence = limit_silence
         self.processes: dict[int, HostedProcess] = {}
         self.hosts: list[HostLink] = []
         self._orders: dict[int, _Order] = {}
@@ -274,6 +284,7 @@ class HostLink:
         self._registry = registry
         self._connection = connection
         self._outgoing: list[pb.AttachHostResponse] = []
+        self._hello_timer = registry.limit_silence(connection)
 
     def send(self, order: pb.AttachHostResponse) -> None:
         """Send an order, after those before it."""
@@ -303,10 +314,12 @@ class HostLink:
 
     def on_closed(self, connection: Connection, error: MkrpcError | None) -> None:
         """The host agent has gone."""
+        self._hello_timer.cancel()
         self._registry.forget(self)
 
     def _hello(self, hello: pb.HostHello) -> None:
         self._registry.admit(self, hello)
+        self._hello_timer.cancel()
         self.send(pb.AttachHostResponse(welcome=pb.HostWelcome(epoch=self._registry.epoch)))
 
     def _pump(self) -> None:

@@ -220,7 +220,7 @@ class AioServer:
         if len(self._connections) >= self._max_connections:
             return LimitReachedError(
                 f"the server at {self._bound} holds {self._max_connections} connections, its limit",
-                advice="close some, or start the server with a higher limit",
+                advice="end instances that are not needed, or try again later",
             )
         return None
 

@@ -44,6 +44,13 @@ class Wire:
         self.closed_with = error
 
 
+class Timer:
+    """No event loop runs in these tests; the timer itself is tested in test_handshake."""
+
+    def cancel(self) -> None:
+        """As asyncio.TimerHandle."""
+
+
 class Host:
     """A host agent by hand."""
 
@@ -74,7 +81,7 @@ def hosted(instance_id: int, **fields: Any) -> pb.HostedInstance:
 
 @pytest.fixture
 def registry() -> HostRegistry:
-    return HostRegistry(epoch=7)
+    return HostRegistry(epoch=7, limit_silence=lambda _connection: Timer())
 
 
 @pytest.fixture
