@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A multikernel in one command: prepares a private environment, starts a cluster of 4 instances
 # with 2 CPUs each, rings every instance from every other, prints each instance's
-# /proc/interrupts and the ledger. Needs Python 3.11 and nothing else.
+# /proc/interrupts and the ledger. Needs Python 3.11 with venv, and a package index that pip reaches.
 #
 #   deploy/launch.sh                 and stay up; stop it with: mkrpc down --name launch
 #   deploy/launch.sh --once          and stop again; exit code 0 only if the books balance

@@ -96,7 +96,13 @@ def cluster_names() -> list[str]:
 
 def make_private(path: Path) -> None:
     """Make a directory that only this user can enter, or make sure that it is one."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ClusterStateError(
+            f"cannot make the directory {path}: {error.strerror}",
+            advice="name another with MKRPC_STATE_DIR",
+        ) from error
     check_private(path)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 
 from mkrpc.link.frames import NOBODY
 from mkrpc.outcome import Outcome
+from mkrpc.x86.icr import DeliveryMode
 
 __all__ = [
     "KINDS",
@@ -122,7 +123,10 @@ def kind(event: TraceEvent) -> str:
 
 def event_fields(event: TraceEvent) -> dict[str, str]:
     """The event as text: identities and ICR words in hex, outcomes as people read them."""
-    return {each.name: _text(each.name, getattr(event, each.name)) for each in fields(event)}
+    texts = {each.name: _text(each.name, getattr(event, each.name)) for each in fields(event)}
+    if isinstance(event, IcrWritten) and event.apic_id == NOBODY:
+        texts["apic_id"] = "external"
+    return texts
 
 
 def _text(name: str, value: object) -> str:
@@ -132,6 +136,8 @@ def _text(name: str, value: object) -> str:
         return value.hex()
     if name == "word":
         return f"{value:#018x}"
+    if name == "delivery_mode" and isinstance(value, int):
+        return DeliveryMode(value).name.lower()
     if name == "vector":
         return f"{value:#04x}"
     if name == "apic_id" and value == NOBODY:

@@ -273,3 +273,10 @@ def test_what_is_left_is_killed_and_the_rest_let_be(spawn, state):
 
 def test_with_nothing_left_nobody_waits(state):
     assert end_all(state / "a", grace_s=3600.0) == []
+
+
+def test_a_root_that_cannot_be_made_is_told_in_one_line(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ClusterStateError, match="cannot make the directory") as refused:
+        make_private(tmp_path / "file" / "root")
+    assert "MKRPC_STATE_DIR" in refused.value.advice

@@ -28,10 +28,12 @@ def test_fields_are_text_for_people() -> None:
         "seq": "7",
         "count": "2",
         "apic_id": "nobody",
-        "delivery_mode": "0",
+        "delivery_mode": "fixed",
         "vector": "0xea",
         "outcome": "lost(target_dead, maybe_delivered)",
     }
     written = trace.IcrWritten(source=b"\x01" * 16, apic_id=4, seq=1, count=1, word=0x5_0000_00EA)
     assert trace.event_fields(written)["word"] == "0x00000005000000ea"
     assert trace.event_fields(written)["apic_id"] == "4"
+    agent = trace.IcrWritten(source=b"\x01" * 16, apic_id=NOBODY, seq=1, count=1, word=0xEA)
+    assert trace.event_fields(agent)["apic_id"] == "external"

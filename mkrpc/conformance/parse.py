@@ -84,7 +84,8 @@ def read_recording(path: Path) -> Recording:
                 raise MalformedError("scenarios of both kinds in one file")
         except MalformedError as error:
             raise InvalidArgumentError(
-                f"{path}:{number}: {error}", advice="see the format of recorded scenarios"
+                f"{path}:{number}: {error}",
+                advice="tests/golden/README.md has the format",
             ) from error
     if not apic and not linux:
         raise InvalidArgumentError(

@@ -167,7 +167,7 @@ class InstanceProcess:
     def _go_on(self) -> None:
         """After the kernel has done something: send, run on, or leave if it has failed."""
         if self.kernel.failed is not None:
-            self._leave(EXIT_PANIC, self.kernel.failed)
+            self._leave(EXIT_PANIC, _last_words(self.kernel))
         self._pump()
         if not self._running and self._leaving is None and self.kernel.runnable:
             self._running = True
@@ -212,6 +212,12 @@ class InstanceProcess:
             last = [record.text for record in self.kernel.log.since(0)[-20:]]
             _log.error("leaving", reason=reason, code=code, last_printk=last)
         self._done.set_result(code)
+
+
+def _last_words(kernel: Kernel) -> str:
+    """Why the kernel panicked, with the oops behind it: its log goes with the process."""
+    oopses = [record.text for record in kernel.log.since(0) if record.text.startswith("Oops: ")]
+    return f"{kernel.failed} ({oopses[-1]})" if oopses else str(kernel.failed)
 
 
 def _map_memory(path: Path) -> SharedMemory:

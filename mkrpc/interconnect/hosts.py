@@ -224,8 +224,8 @@ class HostRegistry:
             )
         known = ", ".join(map(str, sorted(self.processes))) or "none"
         raise NotFoundError(
-            f"no host agent can start instance {instance_id}",
-            advice=f"instances of the host agents: {known}",
+            f"instance {instance_id} belongs to no host agent: it was not started with the cluster",
+            advice=f"start or end its process by hand; the host agents have {known}",
         )
 
     async def _order(

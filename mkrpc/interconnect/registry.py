@@ -80,9 +80,16 @@ class Registry:
         :raises NotFoundError: nobody that lives has it.
         """
         owner = self._owners.get(apic_id)
-        if owner is None:
-            raise NotFoundError(f"no CPU has APIC id {apic_id}", advice="'mkrpc show' lists them")
-        return owner
+        if owner is not None:
+            return owner
+        for record in self.records.values():
+            if any(address.apic_id == apic_id for address in record.cpus):
+                raise NotFoundError(
+                    f"APIC id {apic_id} belongs to instance {record.instance_id} ({record.name}), "
+                    f"which is not attached: {record.reason}",
+                    advice="'mkrpc exec' starts it again",
+                )
+        raise NotFoundError(f"no CPU has APIC id {apic_id}", advice="'mkrpc show' lists them")
 
     def knows_incarnation(self, identity: bytes) -> bool:
         """Whether an instance bears or bore this identity."""

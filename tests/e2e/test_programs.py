@@ -143,6 +143,7 @@ def test_panic_on_oops_fails_the_instance_and_show_says_why(
     host, failed = mkrpc.json("show")["instances"]
     assert (host["state"], failed["state"]) == ("active", "failed")
     assert "Kernel panic - not syncing: Fatal exception in interrupt" in failed["detail"]
+    assert "(Oops: " in failed["detail"]
     assert "Fatal exception in interrupt" in mkrpc.run("show").stdout
     gone = client.inject(to=apic(1))
     assert [leg.outcome for leg in gone.legs] == [Outcome.REJECTED_NO_SUCH_APIC]

@@ -226,7 +226,7 @@ async def test_the_orders_of_a_host_that_vanished_fail_at_once_and_only_those(re
         await of_a
     b.say(report=pb.HostReport(instance_id=2, order=b.last_order, pid=6, running=True))
     assert (await of_b).pid == 6
-    with pytest.raises(NotFoundError, match="no host agent can start instance 1"):
+    with pytest.raises(NotFoundError, match="instance 1 belongs to no host agent"):
         await registry.start(1)
     b.vanish()
     with pytest.raises(ClusterStateError, match="no host agent is attached"):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mkrpc.errors import AlreadyExistsError
+from mkrpc.errors import AlreadyExistsError, NotFoundError
 from mkrpc.instance.accounting import assert_books
 from mkrpc.instance.instructions import Hlt, Load, Nop, Sti, Store, WriteIcr, WriteRegister
 from mkrpc.instance.kernel import KernelConfig
@@ -275,3 +275,11 @@ def test_the_bsp_takes_an_init_and_no_sipi_behind_it():
     assert outcomes[1].legs == {(0, 0, Outcome.REJECTED_NOT_WAITING_FOR_SIPI): 1}
     assert machine.cpu(0).boots == 0
     assert_balanced(machine)
+
+
+def test_a_cpu_of_an_instance_that_died_is_told_from_one_that_never_was(machine):
+    machine.crash(1)
+    with pytest.raises(NotFoundError, match=r"belongs to instance 1 .* not attached: crashed"):
+        machine.bus.cpu_owner(2)
+    with pytest.raises(NotFoundError, match="no CPU has APIC id 99"):
+        machine.bus.cpu_owner(99)
