@@ -73,11 +73,13 @@ def _verdict(books: "Ledger") -> str:
 
 
 def _picture(view: "ClusterView", books: "Ledger") -> Group:
+    # What a small terminal cuts off is at the end: instances that are well.
+    by_need = sorted(view.instances, key=lambda instance: instance.state == "active")
     return Group(
         Text(f"{view.address}  policy {view.policy}  epoch {view.epoch:016x}"),
-        table(instance_columns, (instance_row(instance) for instance in view.instances)),
         Text(f"{totals_text(books.totals)}; {_verdict(books)}"),
         Text("Ctrl-C stops the cluster", style="dim"),
+        table(instance_columns, map(instance_row, by_need)),
     )
 
 
