@@ -231,9 +231,12 @@ def test_the_answer_to_an_abandoned_command_is_ignored_when_it_comes(
 
 def test_a_command_is_abandoned_without_harm_after_its_instance_has_gone(machine: Any) -> None:
     wire = machine((0,))
-    token = wire.bus.command(0, kind=CommandKind.FENCE, on_reply=lambda _: None)
+    replies: list[Reply] = []
+    token = wire.bus.command(0, kind=CommandKind.FENCE, on_reply=replies.append)
     wire.peers[0].die()
     wire.bus.abandon(token)
+    assert [reply.reason for reply in replies] == ["UNAVAILABLE"], "told once, at the death"
+    assert wire.bus.quiet()
 
 
 def test_a_write_icr_that_is_abandoned_unsent_writes_nothing(machine: Any) -> None:
