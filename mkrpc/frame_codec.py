@@ -104,6 +104,7 @@ def encode_up(message: Hello | UpFrame | Goodbye) -> bytes:
                 incarnation=message.incarnation,
                 pid=message.pid,
                 cpus=[cpu_address_to_pb(address) for address in message.cpus],
+                tell_resolved=message.tell_resolved,
             )
         )
     else:
@@ -168,6 +169,7 @@ def decode_up(message: bytes) -> Hello | UpFrame | Goodbye:
                 incarnation=_identity(hello.incarnation, "the incarnation"),
                 pid=hello.pid,
                 cpus=tuple(cpu_address_from_pb(address) for address in hello.cpus),
+                tell_resolved=hello.tell_resolved,
             )
         case "goodbye":
             return Goodbye(pb.goodbye.reason, pb.goodbye.failed)

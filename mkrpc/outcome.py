@@ -49,6 +49,10 @@ class Outcome(IntEnum):
     """Lowest priority where the CPU does not support it for IPIs; ESR bit 4 (R32)."""
     REJECTED_BLOCKED = 24
     """An NMI or SMI to a CPU that waits for SIPI (R36)."""
+    REJECTED_INVALID_COMBINATION = 25
+    """A shorthand and a delivery mode that SDM table 10-3 calls invalid (R22)."""
+    REJECTED_ICR_BUSY = 26
+    """Written while the ICR's delivery status was busy, and lost (R20)."""
     REJECTED_NOT_PERMITTED = 32
     """The policy table of the interconnect forbids it."""
     REJECTED_RATE_LIMITED = 33

@@ -108,6 +108,7 @@ HELLOS = st.builds(
     incarnation=IDENTITY,
     pid=U32,
     cpus=few(ADDRESSES).map(tuple),
+    tell_resolved=st.booleans(),
 )
 UP_FRAMES = st.builds(
     UpFrame,

@@ -21,8 +21,7 @@ class VectorBooks:
 
     ``delivered``: IRR bits set. ``coalesced``: arrivals that found it set. ``handled``: IRR to ISR.
     ``eoi``: ISR bits that ended, by EOI or with the whole ISR. ``discarded``: IRR bits that INIT or
-    a global disable threw away. ``touched`` has a bit for each vector that changed since the last
-    report.
+    a global disable threw away. ``touched``: 1 for each vector that changed since the last report.
 
     At all times, per vector: delivered = handled + IRR bit + discarded; handled = eoi + ISR bit.
     """
@@ -35,18 +34,18 @@ class VectorBooks:
         self.handled = [0] * NR_VECTORS
         self.eoi = [0] * NR_VECTORS
         self.discarded = [0] * NR_VECTORS
-        self.touched = 0
+        self.touched = bytearray(NR_VECTORS)
 
     def coalesce(self, vector: int) -> None:
         """One arrival found its IRR bit set."""
         self.coalesced[vector] += 1
-        self.touched |= VECTOR_BIT[vector]
+        self.touched[vector] = 1
 
     def count_bits(self, counts: list[int], register: int) -> None:
         """Add one to ``counts`` for every vector that is set in ``register`` (256 bits)."""
-        self.touched |= register
         for vector in vectors_of(register):
             counts[vector] += 1
+            self.touched[vector] = 1
 
     def row(self, vector: int) -> VectorCount:
         """The counts of one vector."""
@@ -59,13 +58,23 @@ class VectorBooks:
             discarded=self.discarded[vector],
         )
 
-    def ever_touched(self) -> int:
-        """A bit for each vector that has a count (a discard or an EOI needs a delivery first)."""
-        return sum(
-            VECTOR_BIT[vector]
+    def take_touched(self) -> list[int]:
+        """The vectors that changed since the last call, ascending."""
+        vectors = []
+        vector = self.touched.find(1)
+        while vector >= 0:
+            vectors.append(vector)
+            self.touched[vector] = 0
+            vector = self.touched.find(1, vector + 1)
+        return vectors
+
+    def counted(self) -> list[int]:
+        """The vectors that have a count (a discard or an EOI needs a delivery first), ascending."""
+        return [
+            vector
             for vector in range(NR_VECTORS)
             if self.delivered[vector] or self.coalesced[vector]
-        )
+        ]
 
 
 def vectors_of(register: int) -> list[int]:
@@ -78,7 +87,7 @@ def vectors_of(register: int) -> list[int]:
     return vectors
 
 
-def _account(cpu: "Cpu", vectors: int, stats: dict[int, int]) -> CpuAccount:
+def _account(cpu: "Cpu", vectors: list[int], stats: dict[int, int]) -> CpuAccount:
     apic = cpu.apic
     return CpuAccount(
         cpu=cpu.number,
@@ -89,7 +98,7 @@ def _account(cpu: "Cpu", vectors: int, stats: dict[int, int]) -> CpuAccount:
         interrupts_enabled=cpu.interrupts_enabled,
         activity=cpu.activity,
         multikernel=cpu.multikernel_count,
-        vectors=[cpu.books.row(vector) for vector in reversed(vectors_of(vectors))],
+        vectors=[cpu.books.row(vector) for vector in vectors],
         stats=stats,
     )
 
@@ -102,7 +111,7 @@ def _stats(cpu: "Cpu") -> list[int]:
 def whole_account(cpu: "Cpu") -> CpuAccount:
     """Everything that has a count, whether reported or not."""
     stats = {index: count for index, count in enumerate(_stats(cpu)) if count}
-    return _account(cpu, cpu.books.ever_touched(), stats)
+    return _account(cpu, cpu.books.counted(), stats)
 
 
 class AccountReporter:
@@ -120,7 +129,8 @@ class AccountReporter:
         self._stats = [[0] * len(FIELDS) for _ in kernel.cpus]
         for cpu in kernel.cpus:
             cpu.changed = True
-            cpu.books.touched = cpu.books.ever_touched()
+            for vector in cpu.books.counted():
+                cpu.books.touched[vector] = 1
 
     def take(self, budget: int) -> tuple[list[CpuAccount], bool]:
         """Changed accounts, until they hold ``budget`` vectors and CPUs together or more.
@@ -140,7 +150,7 @@ class AccountReporter:
         return accounts, False
 
     def _changed_account(self, cpu: "Cpu") -> CpuAccount | None:
-        vectors, cpu.books.touched = cpu.books.touched, 0
+        vectors = cpu.books.take_touched()
         cpu.changed = False
         known = self._stats[cpu.number]
         now = _stats(cpu)
@@ -160,7 +170,12 @@ class AccountReporter:
 
 
 def view_of(cpu: "Cpu") -> CpuView:
-    """A CPU with all its registers, by their names in the SDM; raw values, in its mode's layout."""
+    """A CPU with all its registers, by their names in the SDM; raw values, in its mode's layout.
+
+    ``DIAG_*`` are no registers but counts of what no register shows, since the CPU was made:
+    ICR commands that SDM table 10-3 calls invalid (R22), and spurious vectors that the APIC
+    dispensed, which are in no vector's books (R47).
+    """
     apic = cpu.apic
     id_register = apic.initial_id if apic.mode is ApicMode.X2APIC else apic.xapic_id << 24
     return CpuView(
@@ -181,6 +196,8 @@ def view_of(cpu: "Cpu") -> CpuView:
             **{f"LVT_{name.upper()}": value for name, value in apic.lvt.items()},
             "TMICT": apic.timer_initial,
             "TDCR": apic.timer_divide,
+            "DIAG_INVALID_COMBINATION": apic.invalid_combinations,
+            "DIAG_SPURIOUS": apic.spurious_count,
         },
     )
 

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 from mkrpc.errors import InvalidArgumentError, LimitReachedError
 from mkrpc.instance.accounting import VectorBooks
 from mkrpc.instance.memory import PageFault
+from mkrpc.link.frames import SettledWrite
 from mkrpc.link.source import HARD_WRITE_WINDOW
 from mkrpc.outcome import Outcome
 from mkrpc.x86 import registers
 from mkrpc.x86.apic_base import ApicMode, GeneralProtection
 from mkrpc.x86.apic_state import VECTOR_BIT
-from mkrpc.x86.icr import DeliveryMode, Shorthand, decode, shorthand_word
-from mkrpc.x86.lapic import IcrWrite, LocalApic
+from mkrpc.x86.icr import DeliveryMode, IcrWrite, Shorthand, decode, shorthand_word
+from mkrpc.x86.lapic import LocalApic
 from mkrpc.x86.registers import Register, msr_of
 
 if TYPE_CHECKING:
@@ -31,14 +32,15 @@ LimitReachedError in the handler, which is an oops unless the handler catches it
 _ICR_MSR = msr_of(Register.ICR)
 _SELF_IPI_MSR = msr_of(Register.SELF_IPI)
 _MMIO_PAGE = 0x1000
+_DISABLED = ApicMode.DISABLED
 
 
 class ApicAccess:
     """The part of a CPU that reaches its local APIC.
 
     ``command`` is the client's command on whose behalf it writes, 0 for none. ``changed``: its
-    account may differ from the last one reported. ``core_pending``: an NMI, SMI, INIT or SIPI may
-    be latched.
+    account may differ from the last one reported. ``core_pending``: an NMI, SMI, INIT, SIPI or
+    masked INTR may be latched.
     """
 
     __slots__ = (
@@ -85,13 +87,14 @@ class ApicAccess:
         Software learns no such thing from hardware; it is there for checks. On a globally disabled
         APIC, which has no EOI register, nothing happens.
         """
-        if self.apic.mode is ApicMode.DISABLED:
+        apic = self.apic
+        if apic.mode is _DISABLED:
             return None
-        vector = self.apic.eoi()
+        vector = apic.eoi()
         if vector is not None:
             books = self.books
             books.eoi[vector] += 1
-            books.touched |= VECTOR_BIT[vector]
+            books.touched[vector] = 1
         return vector
 
     def write_icr(self, word: int) -> int:
@@ -120,11 +123,12 @@ class ApicAccess:
         return self.write_icr(shorthand_word(Shorthand.SELF, vector))
 
     def write_tpr(self, value: int) -> None:
-        """Set TPR in any mode. Raises GeneralProtection beyond 8 bits."""
+        """Set TPR in any mode (R49). Raises GeneralProtection beyond 8 bits."""
         _check_integer("TPR", value)
         if not 0 <= value <= 0xFF:
             raise GeneralProtection(f"TPR: reserved bit in {value:#x}")
         self.apic.tpr = value
+        self._note_latched_intr()
         self.changed = True
 
     def rdmsr(self, msr: int) -> int:
@@ -142,6 +146,8 @@ class ApicAccess:
     def mmio_read(self, offset: int, size: int = 4) -> int:
         """As :func:`mkrpc.x86.registers.mmio_read`. Raises PageFault beyond the page."""
         _check_page(offset)
+        if offset & ~0xF == Register.ICR:
+            self._note_delivery_status()
         before = self.apic.irr, self.apic.isr
         value = registers.mmio_read(self.apic, offset, size)
         self._note(before, None)
@@ -156,6 +162,7 @@ class ApicAccess:
         _check_bits("value", value, 32)
         if offset == Register.ICR:
             self._check_unresolved()
+            self._note_delivery_status()
         before = self.apic.irr, self.apic.isr
         return self._note(before, registers.mmio_write(self.apic, offset, value, size))
 
@@ -182,11 +189,36 @@ class ApicAccess:
                 advice="write less in one handler, or use a generator handler, which can wait",
             )
 
+    def _note_delivery_status(self) -> None:
+        """Tell the APIC whether a command of its own is under way, if its ICR shows it (R20).
+
+        That is: an ICR write of this CPU has travelled, or waits for its frame, and is unresolved.
+        The window counts also those that were settled inside the APIC, until a frame takes them.
+        An INIT does not call back what is under way.
+        """
+        apic = self.apic
+        if apic.policy.icr_busy == "never":
+            return
+        kernel, number = self.kernel, self.number
+        unresolved = kernel.source.held(number)
+        if unresolved:
+            unresolved -= sum(
+                isinstance(event, SettledWrite) and event.cpu == number for event in kernel.events
+            )
+        apic.delivery_pending = unresolved > 0
+
+    def _note_latched_intr(self) -> None:
+        """A write of TPR or SVR can leave an INTR to be acknowledged: as rare as an NMI (R47)."""
+        if self.apic.intr_latched:
+            self.core_pending = True
+
     def _note(self, before: tuple[int, int], write: IcrWrite | None) -> int:
         """Book what an access did; returns the sequence number of the ICR write, 0 for none."""
         seq = 0
         if write is not None:
             seq = self._book_write(write)
+        else:
+            self._note_latched_intr()
         self.observe(before)
         return seq
 

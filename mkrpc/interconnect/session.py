@@ -61,7 +61,8 @@ MAX_FRAME_RUNS = 4096
 KiB, so that a frame stays below the transport's limit of its size."""
 
 _TELL_AT_ONCE = PUBLISH_EVERY
-"""Newly resolved writes that are worth a frame of their own."""
+"""Newly resolved writes that are worth a frame of their own; one is, where programs wait for it
+(:attr:`mkrpc.link.frames.Hello.tell_resolved`)."""
 
 _NEARLY_STALLED = WRITE_WINDOW - _TELL_AT_ONCE
 """Unresolved writes, as the source sees it, from which on every resolved one is told at once: a
@@ -145,6 +146,7 @@ class Session:
         self.resolved = RunSet()
         self.asked: dict[int, Asked] = {}
         self._untold = RunSet()
+        self._tell_from = 1 if hello.tell_resolved else _TELL_AT_ONCE
         self._commands: deque[Command] = deque()
         # The sources whose legs this instance has had, latest last: exactly those that it can
         # remember outcomes of, since it forgets the silent ones by the same rule.
@@ -203,7 +205,9 @@ class Session:
     @property
     def _must_tell(self) -> bool:
         untold = len(self._untold)
-        return untold >= _TELL_AT_ONCE or (untold > 0 and self.unsettled + untold > _NEARLY_STALLED)
+        return untold >= self._tell_from or (
+            untold > 0 and self.unsettled + untold > _NEARLY_STALLED
+        )
 
     # --- the instance as a destination ----------------------------------------------------------
 

@@ -194,7 +194,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class CpuView:
-    """One CPU as its instance sees it; registers by SDM name, raw values."""
+    """One CPU as its instance sees it; registers by SDM name, raw values, and ``DIAG_*`` counts."""
 
     account: CpuAccount
     apic_id: int
@@ -233,7 +233,11 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """The first message of an instance. ``incarnation``: 16 random bytes, never reused (3.3, 1)."""
+    """The first message of an instance. ``incarnation``: 16 random bytes, never reused (3.3, 1).
+
+    ``tell_resolved``: every resolved write is to be told at once, since its CPUs show a delivery
+    status that programs wait for (R20); else the interconnect tells when it is worth a frame.
+    """
 
     wire_version: int
     instance_id: int
@@ -241,6 +245,7 @@ class Hello:
     incarnation: bytes
     pid: int
     cpus: tuple[CpuAddress, ...]
+    tell_resolved: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,21 +56,37 @@ class GetClusterRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetClusterResponse(_message.Message):
-    __slots__ = ("address", "epoch", "interconnect_pid", "policy", "instances")
+    __slots__ = ("address", "epoch", "interconnect_pid", "policy", "instances", "apic")
+    class ApicEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     INTERCONNECT_PID_FIELD_NUMBER: _ClassVar[int]
     POLICY_FIELD_NUMBER: _ClassVar[int]
     INSTANCES_FIELD_NUMBER: _ClassVar[int]
+    APIC_FIELD_NUMBER: _ClassVar[int]
     address: str
     epoch: int
     interconnect_pid: int
     policy: str
     instances: _containers.RepeatedCompositeFieldContainer[Instance]
-    def __init__(self, address: _Optional[str] = ..., epoch: _Optional[int] = ..., interconnect_pid: _Optional[int] = ..., policy: _Optional[str] = ..., instances: _Optional[_Iterable[_Union[Instance, _Mapping]]] = ...) -> None: ...
+    apic: _containers.ScalarMap[str, str]
+    def __init__(self, address: _Optional[str] = ..., epoch: _Optional[int] = ..., interconnect_pid: _Optional[int] = ..., policy: _Optional[str] = ..., instances: _Optional[_Iterable[_Union[Instance, _Mapping]]] = ..., apic: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class Instance(_message.Message):
-    __slots__ = ("id", "name", "state", "incarnation", "pid", "cpus", "detail", "incarnations")
+    __slots__ = ("id", "name", "state", "incarnation", "pid", "cpus", "detail", "incarnations", "switches")
+    class SwitchesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -79,6 +95,7 @@ class Instance(_message.Message):
     CPUS_FIELD_NUMBER: _ClassVar[int]
     DETAIL_FIELD_NUMBER: _ClassVar[int]
     INCARNATIONS_FIELD_NUMBER: _ClassVar[int]
+    SWITCHES_FIELD_NUMBER: _ClassVar[int]
     id: int
     name: str
     state: InstanceState
@@ -87,7 +104,8 @@ class Instance(_message.Message):
     cpus: _containers.RepeatedCompositeFieldContainer[Cpu]
     detail: str
     incarnations: int
-    def __init__(self, id: _Optional[int] = ..., name: _Optional[str] = ..., state: _Optional[_Union[InstanceState, str]] = ..., incarnation: _Optional[bytes] = ..., pid: _Optional[int] = ..., cpus: _Optional[_Iterable[_Union[Cpu, _Mapping]]] = ..., detail: _Optional[str] = ..., incarnations: _Optional[int] = ...) -> None: ...
+    switches: _containers.ScalarMap[str, str]
+    def __init__(self, id: _Optional[int] = ..., name: _Optional[str] = ..., state: _Optional[_Union[InstanceState, str]] = ..., incarnation: _Optional[bytes] = ..., pid: _Optional[int] = ..., cpus: _Optional[_Iterable[_Union[Cpu, _Mapping]]] = ..., detail: _Optional[str] = ..., incarnations: _Optional[int] = ..., switches: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class Cpu(_message.Message):
     __slots__ = ("address", "account")

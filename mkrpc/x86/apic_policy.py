@@ -13,10 +13,15 @@ __all__ = ["ApicPolicy"]
 class ApicPolicy:
     """The choices of one APIC model; frozen, shared by all APICs of an instance."""
 
-    lowest_priority: Literal["ppr", "unsupported"] = "ppr"
-    """Lowest-priority IPIs (R32). ``ppr``: sent, and the bus picks the lowest PPR, as the recorded
-    implementations deliver them. ``unsupported``: ESR bit 4 and nothing is sent, as on current
-    Intel processors."""
+    lowest_priority: Literal["ppr", "hash", "unsupported"] = "ppr"
+    """Lowest-priority IPIs (R32). ``ppr``: sent, and the bus picks the lowest PPR, ties in turn, as
+    Xen does. ``hash``: sent, and the bus picks by the vector, as KVM does. ``unsupported``: ESR bit
+    4 and nothing is sent, as on current Intel processors."""
+
+    icr_busy: Literal["never", "queue", "drop"] = "never"
+    """Delivery status, bit 12 of an xAPIC's ICR (R20); x2APIC mode has no such bit. ``never``: it
+    reads 0. ``queue``: it reads 1 while a command is under way, and a second one is sent all the
+    same. ``drop``: as ``queue``, but a second one is lost, as in gem5; the SDM says nothing."""
 
     icr_bit12: Literal["cleared", "gp"] = "cleared"
     """Bit 12 set in an x2APIC ICR write (R18). ``cleared``: ignored and read back as 0, as on
@@ -24,7 +29,8 @@ class ApicPolicy:
 
     invalid_combination: Literal["deliver", "drop"] = "deliver"
     """A shorthand with a mode that SDM table 10-3 calls invalid: self or all-including-self with
-    anything but fixed (R22). ``deliver`` as KVM does, ``drop`` as ACRN does."""
+    anything but fixed (R22). ``deliver`` as KVM does, ``drop`` as ACRN does. Either way the APIC
+    counts it."""
 
     nmi_while_software_disabled: Literal["deliver", "drop"] = "deliver"
     """An NMI to a software-disabled APIC (R35). ``deliver`` is the SDM's word. ``drop`` follows the
@@ -38,6 +44,15 @@ class ApicPolicy:
     global_disable: Literal["reset", "keep"] = "reset"
     """What clearing APIC_BASE.EN does to the registers (R6; SDM 10.4.3 leaves it open). ``reset``
     empties them, IRR included. ``keep`` loses nothing but a rewritten id, as in KVM."""
+
+    intr: Literal["synchronous", "latched"] = "synchronous"
+    """What becomes of an INTR whose interrupt is masked, by TPR or by SVR, before the CPU takes it
+    (R47). ``synchronous``: it is withdrawn. ``latched``: the CPU acknowledges it and is given the
+    spurious vector, as SDM 10.9 describes."""
+
+    self_ipi_illegal_vector: Literal["send", "receive", "both"] = "send"
+    """Which error a self IPI with a vector below 16 is (R52). ``send``: ESR bit 5, as in Xen and
+    ACRN. ``receive``: bit 6, as in Bochs. ``both``, which the SDM's text allows."""
 
     xapic_id_writable: bool = True
     """May software rewrite the id register in xAPIC mode (R7)? Both exist; where not, the write is

@@ -29,17 +29,19 @@ __all__ = [
     "SMI_LATCH_LIMIT",
     "SVR_APIC_ENABLED",
     "SVR_RESET",
+    "SVR_VECTOR",
     "VECTOR_BIT",
     "ApicState",
 ]
 
+# Bits of ESR (R51); 3:0 belong to the APIC bus of the P6.
 ESR_REDIRECTABLE_IPI = 1 << 4
 ESR_SEND_ILLEGAL_VECTOR = 1 << 5
 ESR_RECEIVE_ILLEGAL_VECTOR = 1 << 6
 ESR_ILLEGAL_REGISTER_ADDRESS = 1 << 7
-_ESR_BITS = 0xF0  # bits 3:0 belong to the APIC bus of the P6 and are never set (R51)
 
 SVR_RESET = 0xFF
+SVR_VECTOR = 0xFF  # bits 7:0, the spurious vector (R47)
 SVR_APIC_ENABLED = 1 << 8
 DFR_RESET = 0xFFFFFFFF
 LVT_MASKED = 1 << 16
@@ -59,9 +61,6 @@ SMI_LATCH_LIMIT = 1
 """SMIs latched, in SMM or out of it; the next one is COALESCED (SDM vol. 3, 34.3)."""
 
 _NEVER = NR_VECTORS
-_ILLEGAL_VECTORS = 0xFFFF
-_CLASS_BITS = 0xFFFF
-_CLASSES = 16
 
 
 class ApicState:
@@ -72,26 +71,33 @@ class ApicState:
     software reads, ``esr_pending`` what has happened since it wrote. ``lvt`` by name.
 
     For the CPU to take, and to clear when it has: ``nmi_latched``, ``smi_latched`` (counts),
-    ``init_latched`` (cleared by ``init``), ``sipi_vector``. For the CPU to set: ``wait_for_sipi``,
-    and ``nmi_in_service`` from an NMI's entry to the next IRET.
+    ``init_latched`` (cleared by ``init``), ``sipi_vector``, ``intr_latched`` (an INTR whose
+    interrupt was masked before it was acknowledged, R47). For the CPU to set: ``wait_for_sipi``,
+    ``nmi_in_service`` from an NMI's entry to the next IRET, and ``delivery_pending``, whether a
+    command that this APIC sent is still under way, which no APIC knows by itself (R20).
 
     Cumulative, never reset, for the books: ``lvt_delivered`` (vector -> IRR bits that LVT ERROR
-    set).
+    set), ``invalid_combinations`` (commands that SDM table 10-3 calls invalid, sent or dropped,
+    R22), ``spurious_count`` (times that the CPU was given the spurious vector, R47).
     """
 
     __slots__ = (
         "_accepts_fixed",
         "_address",
         "_deliverable_from",
+        "_idle_deliverable_from",
         "_tpr",
         "address_generation",
         "apic_base",
+        "delivery_pending",
         "dfr",
         "esr",
         "esr_pending",
         "icr",
         "init_latched",
         "initial_id",
+        "intr_latched",
+        "invalid_combinations",
         "irr",
         "isr",
         "ldr",
@@ -104,6 +110,7 @@ class ApicState:
         "ppr",
         "sipi_vector",
         "smi_latched",
+        "spurious_count",
         "svr",
         "timer_divide",
         "timer_initial",
@@ -120,6 +127,9 @@ class ApicState:
         self.irr = 0
         self.isr = 0
         self.lvt_delivered: dict[int, int] = {}
+        self.invalid_combinations = 0
+        self.spurious_count = 0
+        self.delivery_pending = False
         self.lvt: dict[str, int] = {}
         self.apic_base = APIC_BASE_BSP if bsp else 0
         self.mode = ApicMode.XAPIC
@@ -144,9 +154,9 @@ class ApicState:
 
     @property
     def core_event(self) -> bool:
-        """Is an NMI, SMI, INIT or SIPI latched? It may still be blocked."""
+        """Is an NMI, SMI, INIT, SIPI or masked INTR latched? It may still be blocked."""
         return (
-            bool(self.nmi_latched or self.init_latched or self.smi_latched)
+            bool(self.nmi_latched or self.init_latched or self.smi_latched or self.intr_latched)
             or self.sipi_vector is not None
         )
 
@@ -164,13 +174,16 @@ class ApicState:
     @tpr.setter
     def tpr(self, value: int) -> None:
         assert 0 <= value <= 0xFF, value
+        signalled = self._signals_intr()
         self._tpr = value
         self.update_ppr()
+        self._latch_intr(signalled)
 
     def update_ppr(self) -> None:
         """Recompute PPR (R43) and from which vector on an interrupt is deliverable (R44).
 
-        For equal classes PPR is TPR, low nibble included, as in every implementation read.
+        For equal classes PPR is TPR, low nibble included, as in every implementation read. While
+        disabled, nothing is deliverable; by software, if the policy holds what is pending (R38).
         """
         in_service = (self.isr.bit_length() - 1) & CLASS_MASK if self.isr else 0
         tpr = self._tpr
@@ -179,9 +192,21 @@ class ApicState:
             not self.svr & SVR_APIC_ENABLED
             and self.policy.pending_while_software_disabled == "hold"
         ):
-            self._deliverable_from = _NEVER
+            self._deliverable_from = self._idle_deliverable_from = _NEVER
         else:
             self._deliverable_from = (self.ppr & CLASS_MASK) + 0x10
+            self._idle_deliverable_from = (tpr & CLASS_MASK) + 0x10
+
+    def _signals_intr(self) -> bool:
+        """Is INTR up: a vector deliverable that the CPU has not acknowledged (R44)? Only where the
+        policy latches it does anybody ask."""
+        return self.policy.intr == "latched" and self.irr.bit_length() > self._deliverable_from
+
+    def _latch_intr(self, signalled: bool) -> None:
+        """INTR was up before a write of TPR or SVR. If nothing is deliverable after it, the CPU is
+        owed a vector all the same: the spurious one (R47; SDM 10.9)."""
+        if signalled and not self._signals_intr():
+            self.intr_latched = True
 
     def unmasked_lvt_error(self) -> int | None:
         """The vector of LVT ERROR, or None while it is masked."""
@@ -215,6 +240,7 @@ class ApicState:
         self.nmi_in_service = False
         self.smi_latched = 0
         self.init_latched = False
+        self.intr_latched = False
 
     def _reset_registers(self) -> None:
         self.irr = 0
@@ -237,7 +263,8 @@ class ApicState:
         """WRMSR of 64 bits to IA32_APIC_BASE.
 
         Raises GeneralProtection, and changes nothing, as R1 and R2 say. Into x2APIC mode registers
-        stay but for LDR, a rewritten id and the upper half of ICR (R5).
+        stay but for LDR, a rewritten id and the upper half of ICR (R5). Disabling may empty them
+        (R6).
         """
         previous = self.mode
         mode = checked_transition(previous, value, x2apic_supported=self.policy.x2apic_supported)
@@ -249,6 +276,8 @@ class ApicState:
             return
         self.mode = mode
         self.xapic_id = self.initial_id & 0xFF
+        if mode is ApicMode.DISABLED:
+            self.intr_latched = False  # no APIC is left that could answer an acknowledge
         if mode is ApicMode.DISABLED and self.policy.global_disable == "reset":
             self._reset_registers()
         elif mode is ApicMode.X2APIC:
@@ -280,13 +309,15 @@ class ApicState:
         self._address_changed()
 
     def write_svr(self, value: int) -> None:
-        """SVR. Disabling masks every LVT entry; enabling unmasks none (R39)."""
+        """SVR (R11). Disabling masks every LVT entry; enabling unmasks none (R39)."""
+        signalled = self._signals_intr()
         self.svr = value
         if not self.software_enabled:
             for name in LVT_NAMES:
                 self.lvt[name] |= LVT_MASKED
         self._enable_changed()
         self._address_changed()
+        self._latch_intr(signalled)
 
     def write_lvt(self, name: str, value: int) -> None:
         """One LVT entry; its mask bit cannot be cleared while software-disabled (R39)."""
@@ -312,31 +343,3 @@ class ApicState:
         if address != self._address:
             self._address = address
             self.address_generation += 1
-
-    def assert_invariants(self) -> None:
-        """Raise AssertionError if this APIC is in a state that no APIC can be in (R44, R48, R52).
-
-        For tests and the simulator, after every step; it changes nothing.
-        """
-        assert not (self.irr | self.isr) & _ILLEGAL_VECTORS, "a vector below 16 got in"
-        assert self.irr >> NR_VECTORS == 0
-        assert self.isr >> NR_VECTORS == 0
-        assert self.tmr == 0, "an IPI is always edge"
-        for each in range(_CLASSES):
-            in_class = self.isr >> each * 16 & _CLASS_BITS
-            assert in_class & (in_class - 1) == 0, f"two vectors of class {each:#x} in service"
-        assert not self.esr & ~_ESR_BITS
-        assert not self.esr_pending & ~_ESR_BITS
-        assert 0 <= self.nmi_latched <= NMI_LATCH_LIMIT
-        assert 0 <= self.smi_latched <= SMI_LATCH_LIMIT
-        assert self.sipi_vector is None or self.wait_for_sipi or self.init_latched
-        assert self.sipi_vector is None or not self.bsp, "the BSP waits for no SIPI"
-        assert not (self.icr & 1 << 12), "delivery status is always idle"
-        assert self._address == self._current_address()
-        if self.mode is ApicMode.X2APIC:
-            assert self.ldr == x2apic_ldr(self.initial_id)
-        if not self.software_enabled:
-            assert all(entry & LVT_MASKED for entry in self.lvt.values())
-        cached = self.ppr, self._deliverable_from, self._accepts_fixed
-        self._enable_changed()
-        assert cached == (self.ppr, self._deliverable_from, self._accepts_fixed)

@@ -10,6 +10,7 @@ from enum import IntEnum
 from functools import lru_cache
 
 from mkrpc.errors import InvalidArgumentError
+from mkrpc.outcome import Outcome
 
 __all__ = [
     "BROADCAST",
@@ -20,6 +21,7 @@ __all__ = [
     "DeliveryMode",
     "DestinationMode",
     "Icr",
+    "IcrWrite",
     "Shorthand",
     "TriggerMode",
     "decode",
@@ -32,6 +34,7 @@ __all__ = [
     "reserved_bits_x2apic",
     "shorthand_word",
     "startup",
+    "travelling",
 ]
 
 
@@ -226,3 +229,22 @@ def shorthand_word(
 ) -> int:
     """A word that addresses by shorthand; the destination field is 0 and without meaning."""
     return icr_word(vector=vector, shorthand=shorthand, delivery_mode=delivery_mode)
+
+
+@dataclass(frozen=True, slots=True)
+class IcrWrite:
+    """What became of an ICR write at its sender.
+
+    ``word`` is the 64-bit word as it rides on the wire: x2APIC layout, an xAPIC's destination
+    truncated, no reserved bits. ``settled`` is None when the word has to travel, else the outcome
+    of its one leg: nothing leaves this APIC.
+    """
+
+    word: int
+    settled: Outcome | None
+
+
+@lru_cache(maxsize=DECODE_CACHE_SIZE)
+def travelling(word: int) -> IcrWrite:
+    """A write that leaves its APIC; equal words give the same object."""
+    return IcrWrite(word, None)

@@ -1,11 +1,14 @@
 """The interrupt descriptor table of one kernel, as Linux 6.17 fills it on x86-64.
 
 256 gates, all of them interrupt gates (IF is cleared on entry). Source: arch/x86/kernel/idt.c
-(def_idts, apic_idts, idt_setup_apic_and_irq_gates) with the entry of the multikernel patch.
+(def_idts, apic_idts, idt_setup_apic_and_irq_gates) with the entry of the multikernel patch. Trap
+gates (R56) and gates that are not present (R61) can be written over them at run time.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import IntEnum
+from functools import partial
 from types import MappingProxyType
 
 from mkrpc.x86 import irq_vectors as v
@@ -14,10 +17,14 @@ __all__ = [
     "APIC_IDTS",
     "COMMON_INTERRUPT",
     "EXCEPTIONS",
+    "NOT_PRESENT",
     "SPURIOUS_INTERRUPT",
     "Gate",
+    "GateKind",
     "Handler",
     "Idt",
+    "SegmentNotPresent",
+    "TrapHandler",
     "default_gate_name",
 ]
 
@@ -26,6 +33,8 @@ Handler = Callable[..., object]
 
 COMMON_INTERRUPT = "common_interrupt"
 SPURIOUS_INTERRUPT = "spurious_interrupt"
+NOT_PRESENT = "not present"
+"""The name of a gate that leads nowhere."""
 
 _GENERAL_PROTECTION = "asm_exc_general_protection"
 
@@ -94,17 +103,56 @@ def default_gate_name(vector: int) -> str:
     return _APIC_NAMES.get(vector, unassigned)
 
 
+class GateKind(IntEnum):
+    """The type field of a descriptor (SDM vol. 3, table 3-2 and 6.14.1)."""
+
+    INTERRUPT = 0xE
+    """IF = 0 on entry."""
+    TRAP = 0xF
+    """IF on entry as it was (R56)."""
+
+
+class SegmentNotPresent(Exception):  # noqa: N818 - the SDM's name; it is an event of the machine
+    """A #NP inside the emulated CPU: the gate of ``vector`` is not present (R61).
+
+    ``error_code`` is the selector error code of SDM vol. 3, 6.13: the vector, IDT (bit 1), and EXT
+    (bit 0) unless an INT n asked for the gate.
+    """
+
+    def __init__(self, vector: int, *, external: bool) -> None:
+        self.vector = vector
+        self.error_code = vector << 3 | 1 << 1 | int(external)
+        super().__init__(f"segment not present: {self.error_code:04x}, vector {vector:#04x}")
+
+
+@dataclass(frozen=True, slots=True)
+class TrapHandler:
+    """What delivery calls behind a trap gate. It answers with itself: the sign to give IF back and
+    to call ``handler``. So a question about the kind of gate is asked behind trap gates alone."""
+
+    handler: Handler
+
+    def __call__(self, cpu: object) -> "TrapHandler":
+        return self
+
+
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """One interrupt gate: the Linux name of the entry, and what runs."""
+    """One gate: the Linux name of the entry, and what delivery calls.
+
+    ``handler`` is a :class:`TrapHandler` behind a trap gate, and raises SegmentNotPresent behind
+    one that is not present.
+    """
 
     vector: int
     name: str
     handler: Handler
+    kind: GateKind = GateKind.INTERRUPT
+    present: bool = True
 
 
 class Idt:
-    """256 gates. ``idt[vector]`` is the hot path and returns the gate.
+    """256 gates. ``gates`` may be read by anybody, as the hot path does, and is written here alone.
 
     ``handlers`` maps entry names to handlers. A ``sysvec_*`` entry that is not in it belongs to a
     kernel built without it, so its vector is unassigned: ``spurious_interrupt`` from
@@ -113,7 +161,7 @@ class Idt:
     ``exception``, or ``common_interrupt`` where none is given.
     """
 
-    __slots__ = ("_gates",)
+    __slots__ = ("gates",)
 
     def __init__(
         self,
@@ -124,7 +172,7 @@ class Idt:
         exception: Handler | None = None,
     ) -> None:
         fallback = {COMMON_INTERRUPT: common_interrupt, SPURIOUS_INTERRUPT: spurious_interrupt}
-        self._gates: list[Gate] = []
+        self.gates: list[Gate] = []
         for vector in range(v.NR_VECTORS):
             name = default_gate_name(vector)
             handler = handlers.get(name)
@@ -134,17 +182,35 @@ class Idt:
                 system = vector >= v.FIRST_SYSTEM_VECTOR
                 name = SPURIOUS_INTERRUPT if system else COMMON_INTERRUPT
                 handler = fallback[name]
-            self._gates.append(Gate(vector, name, handler))
+            self.gates.append(Gate(vector, name, handler))
 
     def __getitem__(self, vector: int) -> Gate:
-        return self._gates[vector]
+        return self.gates[vector]
 
     def gate(self, vector: int) -> Gate:
         """The gate of a vector (0..255)."""
         assert 0 <= vector < v.NR_VECTORS, vector
-        return self._gates[vector]
+        return self.gates[vector]
 
     def install(self, vector: int, name: str, handler: Handler) -> None:
-        """Write one gate, as ``sysvec_install`` does at run time. ``vector`` 0..255."""
+        """Write one interrupt gate, as ``sysvec_install`` does at run time. ``vector`` 0..255."""
         assert 0 <= vector < v.NR_VECTORS, vector
-        self._gates[vector] = Gate(vector, name, handler)
+        self.gates[vector] = Gate(vector, name, handler)
+
+    def install_trap_gate(self, vector: int, name: str, handler: Handler) -> None:
+        """Write one trap gate: its handler begins with IF as it was (R56). ``vector`` 0..255."""
+        assert 0 <= vector < v.NR_VECTORS, vector
+        self.gates[vector] = Gate(vector, name, TrapHandler(handler), GateKind.TRAP)
+
+    def remove(self, vector: int) -> None:
+        """Make one gate not present: what is delivered through it is #NP (R61). ``vector`` 0..255.
+
+        A second removal, and a later :meth:`install`, are allowed.
+        """
+        assert 0 <= vector < v.NR_VECTORS, vector
+        self.gates[vector] = Gate(vector, NOT_PRESENT, partial(_fault, vector), present=False)
+
+
+def _fault(vector: int, cpu: object) -> None:
+    """Delivery of an interrupt through a gate that is not present."""
+    raise SegmentNotPresent(vector, external=True)

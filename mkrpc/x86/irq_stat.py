@@ -8,6 +8,8 @@ Linux counts in 32 bits and wraps; these counters do not wrap.
 from dataclasses import dataclass, fields
 from enum import Enum
 
+from mkrpc.x86 import irq_vectors as v
+
 __all__ = ["ARCH_ROWS", "FIELDS", "ArchRow", "IrqStat", "RowShown"]
 
 
@@ -53,17 +55,22 @@ class RowShown(Enum):
 
     ALWAYS = "always"
     IF_CONFIGURED = "if configured"
-    """Only with a registered callback (PLT) or an installed hypervisor vector (HYP, HRE, HVS)."""
+    """Only with the vector of the row installed (HYP, HRE, HVS), or its callback (PLT)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchRow:
-    """One architecture row. ``field`` None: one machine-wide number without text (ERR, MIS)."""
+    """One architecture row. ``field`` None: one machine-wide number without text (ERR, MIS).
+
+    ``vector``: the system vector that must be installed for the row to be shown; None for the other
+    rows, PLT among them.
+    """
 
     label: str
     field: str | None
     text: str
     shown: RowShown = RowShown.ALWAYS
+    vector: int | None = None
 
     def __post_init__(self) -> None:
         assert self.field is None or self.field in FIELDS, self.field
@@ -73,8 +80,9 @@ def _row(label: str, field: str | None, text: str = "") -> ArchRow:
     return ArchRow(label=label, field=field, text=text)
 
 
-def _configured(label: str, field: str, text: str) -> ArchRow:
-    return ArchRow(label=label, field=field, text=text, shown=RowShown.IF_CONFIGURED)
+def _configured(label: str, field: str, text: str, vector: int | None = None) -> ArchRow:
+    shown = RowShown.IF_CONFIGURED
+    return ArchRow(label=label, field=field, text=text, shown=shown, vector=vector)
 
 
 ARCH_ROWS: tuple[ArchRow, ...] = (
@@ -93,9 +101,21 @@ ARCH_ROWS: tuple[ArchRow, ...] = (
     _row("DFR", "irq_deferred_error_count", "Deferred Error APIC interrupts"),
     _row("MCE", "mce_exception_count", "Machine check exceptions"),
     _row("MCP", "mce_poll_count", "Machine check polls"),
-    _configured("HYP", "irq_hv_callback_count", "Hypervisor callback interrupts"),
-    _configured("HRE", "irq_hv_reenlightenment_count", "Hyper-V reenlightenment interrupts"),
-    _configured("HVS", "hyperv_stimer0_count", "Hyper-V stimer0 interrupts"),
+    _configured(
+        "HYP",
+        "irq_hv_callback_count",
+        "Hypervisor callback interrupts",
+        v.HYPERVISOR_CALLBACK_VECTOR,
+    ),
+    _configured(
+        "HRE",
+        "irq_hv_reenlightenment_count",
+        "Hyper-V reenlightenment interrupts",
+        v.HYPERV_REENLIGHTENMENT_VECTOR,
+    ),
+    _configured(
+        "HVS", "hyperv_stimer0_count", "Hyper-V stimer0 interrupts", v.HYPERV_STIMER0_VECTOR
+    ),
     _row("ERR", None),
     _row("MIS", None),
     _row("PIN", "kvm_posted_intr_ipis", "Posted-interrupt notification event"),

@@ -12,16 +12,16 @@ Departures from hardware:
 - The timer holds its registers and never fires; LINT pins, thermal and performance sources do not
   exist. LVT ERROR is the one local source (R53).
 - There is no I/O APIC, and an IPI is always edge (R21), so TMR stays 0 and EOI broadcasts nothing.
-- The spurious vector is never dispensed: acceptance and acknowledgement have no gap between them
-  in which TPR could be raised (R47).
-- Delivery status reads 0: a write is handed over at once (R20).
-- Accesses are in program order; there is no store buffer that x2APIC writes could overtake (R17).
+- The spurious vector is dispensed only by an APIC that latches INTR (``policy.intr``); by default
+  what TPR or SVR masks is no longer signalled (R47).
+- Delivery status reads 0 unless ``policy.icr_busy`` says otherwise: a write is handed over at once
+  (R20).
+- The APIC takes its accesses in program order; what an x2APIC write may overtake is the CPU's
+  business (R17).
 """
 
-from dataclasses import dataclass
-from functools import lru_cache
-
 from mkrpc.outcome import Outcome
+from mkrpc.x86 import apic_invariants
 from mkrpc.x86.apic_base import (
     APIC_BASE_ENABLE,
     APIC_BASE_EXTD,
@@ -41,26 +41,19 @@ from mkrpc.x86.apic_state import (
     ApicState,
 )
 from mkrpc.x86.icr import (
-    DECODE_CACHE_SIZE,
     ICR_DELIVERY_STATUS,
     ICR_RESERVED,
     DeliveryMode,
     Icr,
+    IcrWrite,
     Shorthand,
     decode,
     shorthand_word,
+    travelling,
 )
 from mkrpc.x86.irq_vectors import FIRST_LEGAL_VECTOR
 
-__all__ = [
-    "NMI_LATCH_LIMIT",
-    "NMI_LATCH_LIMIT_IN_SERVICE",
-    "SMI_LATCH_LIMIT",
-    "ApicMode",
-    "ApicPolicy",
-    "IcrWrite",
-    "LocalApic",
-]
+__all__ = ["ApicMode", "ApicPolicy", "LocalApic"]
 
 # Module-level names: reading a member off its class costs twice as much in the hot path.
 _DELIVERED = Outcome.DELIVERED
@@ -69,24 +62,7 @@ _FIXED = DeliveryMode.FIXED
 _LOWEST_PRIORITY = DeliveryMode.LOWEST_PRIORITY
 _NO_SHORTHAND = Shorthand.NONE
 _RESERVED_MODES = (DeliveryMode.RESERVED_3, DeliveryMode.EXTINT)
-
-
-@dataclass(frozen=True, slots=True)
-class IcrWrite:
-    """What became of an ICR write at its sender.
-
-    ``word`` is the 64-bit word as it rides on the wire: x2APIC layout, an xAPIC's destination
-    truncated, no reserved bits. ``settled`` is None when the word has to travel, else the outcome
-    of its one leg: nothing leaves this APIC.
-    """
-
-    word: int
-    settled: Outcome | None
-
-
-@lru_cache(maxsize=DECODE_CACHE_SIZE)
-def _travelling(word: int) -> IcrWrite:
-    return IcrWrite(word, None)
+_SHORTHANDS_OF_FIXED_ALONE = (Shorthand.SELF, Shorthand.ALL_INCLUDING_SELF)  # SDM table 10-3
 
 
 class LocalApic(ApicState):
@@ -112,6 +88,10 @@ class LocalApic(ApicState):
             self.set_apic_base(self.apic_base | APIC_BASE_EXTD)
         elif mode is ApicMode.DISABLED:
             self.set_apic_base(self.apic_base & ~APIC_BASE_ENABLE)
+
+    def assert_invariants(self) -> None:
+        """As :func:`mkrpc.x86.apic_invariants.assert_invariants`."""
+        apic_invariants.assert_invariants(self)
 
     # The gate in.
 
@@ -155,7 +135,7 @@ class LocalApic(ApicState):
         if self.mode is ApicMode.DISABLED:
             return Outcome.REJECTED_APIC_DISABLED
         if not self.software_enabled:
-            # R37: discarded without an IRR bit and without an error, an illegal vector too.
+            # R11, R37: discarded without an IRR bit and without an error, an illegal vector too.
             return Outcome.REJECTED_SOFTWARE_DISABLED
         self.report_error(ESR_RECEIVE_ILLEGAL_VECTOR)
         return Outcome.REJECTED_ILLEGAL_VECTOR
@@ -227,6 +207,21 @@ class LocalApic(ApicState):
         self._deliverable_from = self.ppr + 0x10
         return vector
 
+    def accept_and_acknowledge(self, vector: int) -> bool:
+        """A fixed interrupt that the CPU takes at the very boundary at which it arrives.
+
+        The same as :meth:`accept_fixed` and then :meth:`acknowledge` of this ``vector`` (0..255),
+        whose IRR bit nobody could see in between. False, and nothing has changed, if something else
+        is pending or this vector is not deliverable.
+        """
+        if self.irr or vector < self._deliverable_from or not self._accepts_fixed:
+            return False
+        isr = self.isr
+        self.isr = isr | VECTOR_BIT[vector] if isr else VECTOR_BIT[vector]
+        self.ppr = priority = vector & CLASS_MASK
+        self._deliverable_from = priority + 0x10
+        return True
+
     def eoi(self) -> int | None:
         """Clear the highest ISR bit, whatever the handler believes that it ends (R46).
 
@@ -236,18 +231,26 @@ class LocalApic(ApicState):
         if not isr:
             return None
         vector = isr.bit_length() - 1
-        self.isr = isr ^ VECTOR_BIT[vector]
-        self.update_ppr()
+        bit = VECTOR_BIT[vector]
+        if isr == bit:
+            self.isr = 0
+            self.ppr = self._tpr
+            self._deliverable_from = self._idle_deliverable_from
+        else:
+            self.isr = isr ^ bit
+            self.update_ppr()
         return vector
 
     # The sender's side.
 
     def write_icr(self, word: int) -> IcrWrite:
-        """What this APIC does with a write of its ICR, given as a word in x2APIC layout.
+        """What this APIC does with a write of its ICR, given as a word in x2APIC layout (R19).
 
         Raises GeneralProtection in x2APIC mode for a reserved bit, in which case the ICR keeps its
-        value and nothing is sent (R18). In xAPIC mode the destination is cut to 8 bits (R30). A
-        globally disabled APIC has no ICR: the write is lost, REJECTED_APIC_DISABLED.
+        value and nothing is sent (R18). In xAPIC mode the destination is cut to 8 bits (R30); a
+        write while ``delivery_pending`` is lost under ``icr_busy = "drop"`` and the ICR keeps its
+        value: REJECTED_ICR_BUSY (R20). A globally disabled APIC has no ICR: the write is lost,
+        REJECTED_APIC_DISABLED (R3). A software-disabled one sends (R40).
         """
         assert 0 <= word < 1 << 64, hex(word)
         if self.mode is ApicMode.X2APIC:
@@ -260,15 +263,18 @@ class LocalApic(ApicState):
             self.icr = word
         elif self.mode is ApicMode.XAPIC:
             destination, low = word >> 32 & 0xFF, word & 0xFFFFFFFF & ~ICR_DELIVERY_STATUS
-            self.icr = destination << 56 | low
             word = destination << 32 | low & ~ICR_RESERVED
+            if self.delivery_pending and self.policy.icr_busy == "drop":
+                return IcrWrite(word, Outcome.REJECTED_ICR_BUSY)
+            self.icr = destination << 56 | low
         else:
             return IcrWrite(word, Outcome.REJECTED_APIC_DISABLED)
         settled = self._send(decode(word))
-        return _travelling(word) if settled is None else IcrWrite(word, settled)
+        return travelling(word) if settled is None else IcrWrite(word, settled)
 
     def write_self_ipi(self, vector: int) -> IcrWrite:
-        """SELF_IPI, ``vector`` 0..255: a fixed edge IPI to this APIC (R54). x2APIC mode only."""
+        """SELF_IPI, ``vector`` 0..255: a fixed edge IPI to this APIC (R54). x2APIC mode only.
+        Below 16, 0 included, it is an illegal vector and no fault (R16, R52)."""
         assert self.mode is ApicMode.X2APIC, self.mode
         assert 0 <= vector <= 0xFF, vector
         word = shorthand_word(Shorthand.SELF, vector)
@@ -288,20 +294,28 @@ class LocalApic(ApicState):
             self.report_error(ESR_REDIRECTABLE_IPI)
             return Outcome.REJECTED_REDIRECTABLE_IPI
         if icr.vector < FIRST_LEGAL_VECTOR and mode in (_FIXED, _LOWEST_PRIORITY):
-            # R52. To itself too it is an error of sending alone: the message never exists.
-            self.report_error(ESR_SEND_ILLEGAL_VECTOR)
-            return Outcome.REJECTED_ILLEGAL_VECTOR
+            return self._send_illegal_vector(icr)
         if icr.is_init_deassert:
             return Outcome.REJECTED_INIT_DEASSERT
-        if (
-            icr.shorthand in (Shorthand.SELF, Shorthand.ALL_INCLUDING_SELF)
-            and mode is not _FIXED
-            and self.policy.invalid_combination == "drop"
-        ):
-            return Outcome.REJECTED_RESERVED_MODE
+        if icr.shorthand in _SHORTHANDS_OF_FIXED_ALONE and mode is not _FIXED:
+            # R22: the diagnostic is the count, which every view of the CPU shows.
+            self.invalid_combinations += 1
+            if self.policy.invalid_combination == "drop":
+                return Outcome.REJECTED_INVALID_COMBINATION
         if icr.shorthand is Shorthand.SELF:
             return self.accept(icr)
         return None
+
+    def _send_illegal_vector(self, icr: Icr) -> Outcome:
+        """R52: bit 5, and the message never exists; to itself it can be an error of receiving
+        instead, bit 6, or of both."""
+        choice = self.policy.self_ipi_illegal_vector
+        to_itself = icr.shorthand is Shorthand.SELF
+        if not to_itself or choice != "receive":
+            self.report_error(ESR_SEND_ILLEGAL_VECTOR)
+        if to_itself and choice != "send":
+            return self.accept_fixed(icr.vector)
+        return Outcome.REJECTED_ILLEGAL_VECTOR
 
     # Errors.
 

@@ -7,10 +7,11 @@ Source: SDM vol. 3, tables 10-1 and 10-6, 10.12.1; rules R3 and R12 to R19.
 from enum import IntEnum
 from types import MappingProxyType
 
+from mkrpc.outcome import Outcome
 from mkrpc.x86.apic_base import ApicMode, GeneralProtection
 from mkrpc.x86.apic_state import ESR_ILLEGAL_REGISTER_ADDRESS
-from mkrpc.x86.icr import ICR_DELIVERY_STATUS, ICR_RESERVED, from_xapic
-from mkrpc.x86.lapic import IcrWrite, LocalApic
+from mkrpc.x86.icr import ICR_DELIVERY_STATUS, ICR_RESERVED, IcrWrite, from_xapic
+from mkrpc.x86.lapic import LocalApic
 
 __all__ = [
     "IA32_APIC_BASE",
@@ -184,10 +185,17 @@ def mmio_write(apic: LocalApic, offset: int, value: int, size: int = 4) -> IcrWr
     return None
 
 
+def _read_xapic_icr(apic: LocalApic) -> int:
+    """The low half, with the delivery status that this APIC's policy shows (R20)."""
+    busy = apic.delivery_pending and apic.policy.icr_busy != "never"
+    return apic.icr & _ALL_ONES | (ICR_DELIVERY_STATUS if busy else 0)
+
+
 def _write_xapic_icr(apic: LocalApic, value: int) -> IcrWrite:
     """Send; reserved bits of ``value`` read back as written, bit 12 does not (R19)."""
     write = apic.write_icr(from_xapic(apic.icr >> 32, value))
-    apic.icr |= value & ICR_RESERVED
+    if write.settled is not Outcome.REJECTED_ICR_BUSY:
+        apic.icr |= value & ICR_RESERVED
     assert not apic.icr & ICR_DELIVERY_STATUS
     return write
 
@@ -196,7 +204,8 @@ def _write_xapic_icr(apic: LocalApic, value: int) -> IcrWrite:
 
 
 def rdmsr(apic: LocalApic, msr: int) -> int:
-    """RDMSR of IA32_APIC_BASE or of an x2APIC register: 64 bits.
+    """RDMSR of IA32_APIC_BASE or of an x2APIC register: 64 bits, of which the upper half is 0 but
+    for ICR and IA32_APIC_BASE (R16).
 
     Raises GeneralProtection outside x2APIC mode, for write-only and for absent registers (R3, R14),
     and for an MSR that is not the APIC's.
@@ -280,7 +289,7 @@ def _read(apic: LocalApic, register: int) -> int:
         case Register.ESR:
             return apic.esr
         case Register.ICR:
-            return apic.icr & _ALL_ONES
+            return _read_xapic_icr(apic)
         case Register.ICR2:
             return apic.icr >> 32
         case Register.TMICT:
@@ -308,7 +317,7 @@ def _write(apic: LocalApic, register: int, value: int) -> None:
         case Register.TPR:
             apic.tpr = value
         case Register.EOI:
-            apic.eoi()
+            apic.eoi()  # R46: an xAPIC takes any value, an x2APIC has faulted on all but 0
         case Register.SVR:
             apic.write_svr(value)
         case Register.ESR:

@@ -62,6 +62,22 @@ def test_a_source_is_told_when_it_is_worth_a_frame_or_one_goes_anyway(machine: A
     assert alice.resolved == [ResolvedRun(1, 10)]
 
 
+@pytest.mark.rule("R20")
+def test_a_source_whose_programs_wait_for_delivery_status_is_told_at_once(machine: Any) -> None:
+    wire = machine((0,))
+    (bob,) = wire.peers
+    alice = type(bob)(wire.bus, wire.hello(1, (1,), tell_resolved=True))
+    alice.write(fixed(0, 0xEA))
+    alice.push()
+    bob.pull()
+    assert not alice.pull(), "nothing is resolved yet"
+    bob.answer()
+    bob.push()
+    assert alice.pull()
+    assert alice.resolved == [ResolvedRun(1, 1)]
+    assert not alice.pull(), "once"
+
+
 def test_a_source_near_its_window_is_told_at_once(machine: Any) -> None:
     """What a hung destination holds must not keep the rest of the window shut."""
     wire = machine((0,), (1,), (2,))

@@ -174,6 +174,41 @@ def test_registers_kept_from_x2apic_mode_have_xapic_format_afterwards() -> None:
     assert not apic.icr >> 32 & 0x00FFFFFF
 
 
+@pytest.mark.rule("R6", "R8")
+@pytest.mark.parametrize("mode", ApicMode)
+def test_reset_discards_what_is_pending_whatever_a_disable_keeps(mode: ApicMode) -> None:
+    """reset_discards_staged_irr (reference 2.4, row 43); EN and the id come back with it."""
+    apic = enabled(0x105, mode=ApicMode.XAPIC, policy=ApicPolicy(global_disable="keep"))
+    apic.write_xapic_id(9)
+    apic.accept_fixed(0x31)
+    apic.acknowledge()
+    apic.accept_fixed(0x41)
+    apic.tpr = 0x20
+    if mode is not ApicMode.XAPIC:
+        apic.set_apic_base(_BASE[mode])
+    apic.reset()
+    assert (apic.irr, apic.isr, apic.tpr, apic.svr) == (0, 0, 0, 0xFF)
+    assert (apic.mode, apic.apic_base, apic.xapic_id) == (ApicMode.XAPIC, 0xFEE00800, 5)
+    apic.write_svr(0x1FF)
+    assert take_all(apic) == []
+
+
+@pytest.mark.rule("R6", "R7")
+@pytest.mark.parametrize("keep", [False, True])
+def test_the_id_comes_back_with_en_and_the_base_address_stays(keep: bool) -> None:
+    apic = enabled(
+        0x105,
+        mode=ApicMode.XAPIC,
+        policy=ApicPolicy(global_disable="keep" if keep else "reset"),
+    )
+    apic.set_apic_base(0xFED40000 | APIC_BASE_ENABLE)
+    apic.write_xapic_id(9)
+    apic.set_apic_base(0xFED40000)
+    apic.set_apic_base(0xFED40000 | APIC_BASE_ENABLE)
+    assert (apic.xapic_id, apic.apic_base) == (5, 0xFED40800)
+    assert apic.software_enabled is keep
+
+
 @pytest.mark.rule("R3")
 @pytest.mark.parametrize("delivery_mode", list(DeliveryMode))
 def test_a_globally_disabled_apic_takes_nothing(delivery_mode: DeliveryMode) -> None:

@@ -235,7 +235,7 @@ def _addresses(draw: st.DrawFn) -> ApicAddress:
 
 
 @pytest.mark.rule("R23", "R25", "R26", "R27", "R28", "R29")
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=4 * settings().max_examples)
 @given(
     targets=st.lists(_addresses(), max_size=8, unique_by=lambda address: address.initial_id),
     sends=st.lists(
@@ -274,7 +274,7 @@ def test_an_empty_machine_answers_nobody() -> None:
     assert DestinationMap([]).resolve(fixed(0xFFFFFFFF, 0xEA), None) == ()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=2 * settings().max_examples)
 @given(
     changes=st.lists(st.one_of(_addresses(), _ids), min_size=1, max_size=12),
     sends=st.lists(st.tuples(_destinations, st.integers(0, 0xFFFFF)), min_size=1, max_size=4),

@@ -98,7 +98,7 @@ def test_reserved_modes_change_nothing_at_either_end(delivery_mode: DeliveryMode
     assert (apic.irr, apic.core_event, apic.esr_pending) == (0, False, 0)
 
 
-@pytest.mark.rule("R37", "R38")
+@pytest.mark.rule("R11", "R37", "R38")
 def test_svr_disable_keeps_what_is_pending_and_drops_what_arrives() -> None:
     """Reference 2.5, row 47; Linux commit 52d6b926aabc."""
     apic = enabled()
@@ -132,7 +132,7 @@ def test_svr_disable_keeps_isr_and_eoi_still_ends() -> None:
     assert (apic.isr, apic.ppr) == (0, 0)
 
 
-@pytest.mark.rule("R39")
+@pytest.mark.rule("R11", "R39")
 def test_svr_disable_masks_every_lvt_entry_and_enabling_unmasks_none() -> None:
     apic = enabled()
     for name in apic.lvt:

@@ -110,7 +110,5 @@ class ApicAgainstNaiveModel(RuleBasedStateMachine):
         assert self.apic.ppr >> 4 == self.priority_class()
 
 
-ApicAgainstNaiveModel.TestCase.settings = settings(
-    max_examples=120, stateful_step_count=40, deadline=None
-)
+ApicAgainstNaiveModel.TestCase.settings = settings(stateful_step_count=40)
 TestApicAgainstNaiveModel = ApicAgainstNaiveModel.TestCase

@@ -130,6 +130,18 @@ def test_apic_disable() -> None:
     assert mmio_read(apic, 0x80) == toggled << 4
 
 
+@pytest.mark.rule("R4", "R6")
+@pytest.mark.parametrize(("keep", "kept"), [(False, 0x00), (True, 0x50)])
+def test_cr8_survives_a_global_disable_where_the_registers_do(keep: bool, kept: int) -> None:
+    policy = ApicPolicy(global_disable="keep" if keep else "reset")
+    apic = enabled(mode=ApicMode.X2APIC, policy=policy)
+    write_cr8(apic, 5)
+    wrmsr(apic, IA32_APIC_BASE, 0xFEE00000)
+    assert read_cr8(apic) << 4 == kept
+    wrmsr(apic, IA32_APIC_BASE, 0xFEE00800)
+    assert mmio_read(apic, 0x80) == kept
+
+
 @pytest.mark.rule("R43", "R49")
 def test_tpr_ppr_and_cr8_agree() -> None:
     """KVM's xapic_tpr_test (reference 2.3, row 40)."""
