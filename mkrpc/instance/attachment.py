@@ -90,6 +90,7 @@ class Attachment:
             incarnation=kernel.incarnation,
             pid=pid,
             cpus=tuple(kernel.address_of(cpu.number) for cpu in kernel.cpus),
+            tell_resolved=kernel.config.apic_policy.icr_busy != "never",
         )
 
     def welcome(self, welcome: Welcome) -> None:

@@ -224,7 +224,7 @@ def _set_cpu(cpu: "Cpu", action: str) -> None:
     for name, value in settings:
         if name == "if":
             cpu.interrupts_enabled = bool(value)
-            cpu.sti_shadow = False
+            cpu.interrupt_shadow = 0
         elif name == "hlt":
             cpu.halted = bool(value)
         else:

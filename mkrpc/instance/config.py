@@ -11,16 +11,27 @@ from mkrpc.x86.apic_state import LVT_MASKED, SVR_APIC_ENABLED
 from mkrpc.x86.icr import BROADCAST, XAPIC_BROADCAST
 from mkrpc.x86.irq_vectors import ERROR_APIC_VECTOR, SPURIOUS_APIC_VECTOR
 from mkrpc.x86.lapic import ApicMode, LocalApic
+from mkrpc.x86.registers import Register, mmio_write, msr_of, wrmsr
 
 if TYPE_CHECKING:
     # Only a name here: the validation behind it loads far more than a kernel needs.
     from mkrpc.topology import Topology
 
-__all__ = ["LINUX_TPR", "KernelConfig", "booted_apic", "kernel_config"]
+__all__ = [
+    "LINUX_TPR",
+    "MAX_STORE_BUFFER",
+    "KernelConfig",
+    "booted_apic",
+    "kernel_config",
+    "setup_local_apic",
+]
 
 LINUX_TPR = 0x10
 """What Linux leaves in TPR: vectors 0x10 to 0x1F, which belong to exceptions, stay out
 (setup_local_APIC, arch/x86/kernel/apic/apic.c; read back in the recordings)."""
+
+MAX_STORE_BUFFER = 64
+"""Entries of the largest store buffer that a CPU can be given."""
 
 _FLAT_CPUS = 8
 _DEFAULT_POLICY = ApicPolicy()
@@ -37,6 +48,10 @@ class KernelConfig:
     driver does on a machine of up to 8 CPUs numbered in order; ``zero`` leaves 0, as its "physical
     flat" driver does. ``lvt_error`` unmasks LVT ERROR with vector 0xFE as Linux does; off by
     default, a departure: such an interrupt has no ICR write behind it.
+    ``entry``: how the CPUs deliver events, by an IDT or by FRED, where 0xEA finds no handler.
+    ``multikernel``: False is a kernel without the patch: no gate, no handlers for 0xEA.
+    ``apic_debug``: booted with apic=debug, so that APIC errors are printed in words.
+    ``store_buffer``: stores (0 to MAX_STORE_BUFFER) that wait in each CPU; 0 is none at all.
 
     Raises InvalidArgumentError for values outside these ranges.
     """
@@ -52,6 +67,10 @@ class KernelConfig:
     xapic_ldr: Literal["zero", "flat"] = "flat"
     initial_tpr: int = LINUX_TPR
     lvt_error: bool = False
+    entry: Literal["idt", "fred"] = "idt"
+    multikernel: bool = True
+    apic_debug: bool = False
+    store_buffer: int = 0
 
     def __post_init__(self) -> None:
         limit = BROADCAST if self.mode is ApicMode.X2APIC else XAPIC_BROADCAST
@@ -77,6 +96,12 @@ class KernelConfig:
                 f"mode {self.mode.name} has ids from 0 to {limit - 1:#x}",
             ),
             (not 0 <= self.initial_tpr <= 0xFF, f"TPR {self.initial_tpr:#x}", "it has 8 bits"),
+            (self.entry not in ("idt", "fred"), f"entry {self.entry!r}", "it is idt or fred"),
+            (
+                not 0 <= self.store_buffer <= MAX_STORE_BUFFER,
+                f"a store buffer of {self.store_buffer} entries",
+                f"it holds 0 to {MAX_STORE_BUFFER} stores",
+            ),
         ):
             if wrong:
                 raise InvalidArgumentError(problem, advice=advice)
@@ -93,6 +118,14 @@ def kernel_config(topology: "Topology", instance_id: int) -> KernelConfig:
         panic_on_oops=spec.panic_on_oops,
         printk_records=spec.printk_records,
         boundary=spec.boundary,
+        apic_policy=spec.apic.as_policy(),
+        xapic_ldr=spec.xapic_ldr,
+        initial_tpr=spec.initial_tpr,
+        lvt_error=spec.lvt_error,
+        entry=spec.entry,
+        multikernel=spec.multikernel,
+        apic_debug=spec.apic_debug,
+        store_buffer=spec.store_buffer,
     )
 
 
@@ -101,9 +134,22 @@ def booted_apic(config: KernelConfig, number: int) -> LocalApic:
     apic_id = config.apic_ids[number]
     bsp = config.instance_id == 0 and number == 0
     apic = LocalApic(apic_id, bsp=bsp, mode=config.mode, policy=config.apic_policy)
-    if config.mode is ApicMode.XAPIC and config.xapic_ldr == "flat" and apic_id < _FLAT_CPUS:
-        apic.write_ldr(1 << apic_id << 24)
-    apic.tpr = config.initial_tpr
-    apic.write_svr(SVR_APIC_ENABLED | SPURIOUS_APIC_VECTOR)
-    apic.write_lvt("error", ERROR_APIC_VECTOR | (0 if config.lvt_error else LVT_MASKED))
+    for register, value in setup_local_apic(config, number):
+        if config.mode is ApicMode.X2APIC:
+            wrmsr(apic, msr_of(register), value)
+        else:
+            mmio_write(apic, register, value)
     return apic
+
+
+def setup_local_apic(config: KernelConfig, number: int) -> list[tuple[Register, int]]:
+    """The register writes of CPU ``number`` on its way up, in Linux's order."""
+    apic_id = config.apic_ids[number]
+    writes = [
+        (Register.TPR, config.initial_tpr),
+        (Register.SVR, SVR_APIC_ENABLED | SPURIOUS_APIC_VECTOR),
+        (Register.LVT_ERROR, ERROR_APIC_VECTOR | (0 if config.lvt_error else LVT_MASKED)),
+    ]
+    if config.mode is ApicMode.XAPIC and config.xapic_ldr == "flat" and apic_id < _FLAT_CPUS:
+        writes.insert(0, (Register.LDR, 1 << apic_id << 24))
+    return writes

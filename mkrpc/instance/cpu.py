@@ -1,7 +1,8 @@
 """One emulated CPU: what its core adds to its local APIC.
 
 IF, STI shadow, NMI blocking, HLT, wait-for-SIPI; at every instruction boundary it takes what is
-deliverable. Source: SDM vol. 3, 6.7.1, 6.8, table 6-2, 8.4.2; rules R55 to R62.
+deliverable. How it takes SMI, INIT, SIPI and NMI is in ``core_events``. Source: SDM vol. 3, 6.7.1,
+6.8, table 6-2, 8.4.2; rules R55 to R62.
 
 Departures from hardware:
 
@@ -15,26 +16,27 @@ from typing import TYPE_CHECKING
 
 from mkrpc.errors import ClusterStateError, InvalidArgumentError
 from mkrpc.instance.apic_access import ApicAccess
+from mkrpc.instance.core_events import core_event_ready, take_core_event
 from mkrpc.instance.execution import Execution, Program, PythonExecution
 from mkrpc.instance.instructions import Instruction
 from mkrpc.outcome import Outcome
-from mkrpc.x86.apic_state import VECTOR_BIT
 from mkrpc.x86.icr import DeliveryMode, Icr
 from mkrpc.x86.irq_stat import IrqStat
-from mkrpc.x86.irq_vectors import NMI_VECTOR, NR_VECTORS
+from mkrpc.x86.irq_vectors import NR_VECTORS
 from mkrpc.x86.lapic import LocalApic
 
 if TYPE_CHECKING:
     from mkrpc.instance.kernel import Kernel
 
-__all__ = ["MAX_TAKES_PER_BOUNDARY", "Cpu"]
+__all__ = ["MAX_TAKES_PER_BOUNDARY", "TAKES", "Cpu"]
 
 MAX_TAKES_PER_BOUNDARY = NR_VECTORS
 """Interrupts taken at one boundary: more than IRR can hold, so that only a handler that rings
 itself gets there. The rest of such a storm is taken in the CPU's next turns, as long as it may
 write, so that neither the other CPUs nor the link wait for it."""
 
-_TAKES = range(MAX_TAKES_PER_BOUNDARY)
+TAKES = range(MAX_TAKES_PER_BOUNDARY)
+_TAKES_AFTER_ONE = range(1, MAX_TAKES_PER_BOUNDARY)
 _FIXED = DeliveryMode.FIXED
 _LOWEST_PRIORITY = DeliveryMode.LOWEST_PRIORITY
 _DELIVERED = Outcome.DELIVERED
@@ -61,12 +63,12 @@ class Cpu(ApicAccess):
         "execution",
         "halted",
         "idt",
+        "interrupt_shadow",
         "interrupts_enabled",
         "irq_stat",
         "multikernel_count",
         "program",
         "smi_count",
-        "sti_shadow",
         "stopped",
         "storm",
         "vector",
@@ -78,7 +80,7 @@ class Cpu(ApicAccess):
         self._python = PythonExecution(self)
         self.execution: Execution = self._python
         self.interrupts_enabled = True
-        self.sti_shadow = False
+        self.interrupt_shadow = 0  # or BLOCKING_BY_STI, or BLOCKING_BY_MOV_SS
         self.halted = False
         self.stopped = False
         self.storm = False
@@ -119,7 +121,7 @@ class Cpu(ApicAccess):
             if outcome is _DELIVERED:
                 books = self.books
                 books.delivered[vector] += 1
-                books.touched |= VECTOR_BIT[vector]
+                books.touched[vector] = 1
             elif outcome is _COALESCED:
                 self.books.coalesce(vector)
             elif apic.lvt_delivered:
@@ -129,25 +131,56 @@ class Cpu(ApicAccess):
         self.core_pending = self.core_pending or outcome is _DELIVERED
         return outcome
 
+    def arrive(self, icr: Icr) -> Outcome:
+        """:meth:`accept`, then :meth:`boundary`; in one go where nothing is in the way."""
+        if (
+            icr.delivery_mode is _FIXED
+            and self.interrupts_enabled
+            and not (self.core_pending or self.interrupt_shadow or self.storm)
+        ):
+            vector = icr.vector
+            apic = self.apic
+            if apic.accept_and_acknowledge(vector):
+                books = self.books
+                books.delivered[vector] += 1
+                # From here on _take, whose call would cost a tenth of the whole.
+                books.handled[vector] += 1
+                books.touched[vector] = 1
+                self.changed = True
+                self.halted = False
+                self.interrupts_enabled = False
+                self.vector = vector
+                self.execution.enter(vector, interrupts_enabled=True)
+                if apic.irr or self.core_pending:
+                    self.boundary(_TAKES_AFTER_ONE)
+                return _DELIVERED
+        outcome = self.accept(icr)
+        self.boundary()
+        return outcome
+
     # Boundaries.
 
-    def boundary(self) -> int:
+    _core_event_ready = core_event_ready
+    _take_core_event = take_core_event
+
+    def boundary(self, takes: range = TAKES) -> int:
         """Take what is deliverable, in R55 order, until nothing is or the limit is reached.
 
-        Returns how many; in a storm none, since :meth:`step` goes on with that.
+        ``takes`` begins with how many this boundary took already. Returns how many in all; in a
+        storm none, since :meth:`step` goes on with that.
         """
         if self.storm:
             return 0
         apic = self.apic
-        for taken in _TAKES:
-            if self.sti_shadow:
+        for taken in takes:
+            if self.interrupt_shadow:
                 # R57: NMI and SMI wait for the instruction after STI too.
                 return taken
             if self.core_pending and self._take_core_event():
                 continue
             if not self.interrupts_enabled or apic.highest_deliverable() < 0:
                 return taken
-            self._take_maskable()
+            self._take(apic.acknowledge())
         self.storm = True
         self.kernel.schedule(self)
         return MAX_TAKES_PER_BOUNDARY
@@ -159,9 +192,10 @@ class Cpu(ApicAccess):
             self.storm = False
         elif not self.halted and not self.apic.wait_for_sipi and self.execution.runnable:
             self.changed = True
-            shadow = self.sti_shadow
-            if self.execution.run() and shadow:
-                self.sti_shadow = False
+            shadow = self.interrupt_shadow
+            # One of the other kind, cast by this very instruction, covers the next one (R56).
+            if self.execution.run() and self.interrupt_shadow == shadow:
+                self.interrupt_shadow = 0
         return max(1, self.boundary())
 
     @property
@@ -172,109 +206,28 @@ class Cpu(ApicAccess):
             return self.may_write or self.apic.init_latched
         if not self.halted and not self.apic.wait_for_sipi and self.execution.runnable:
             return True
-        if self.sti_shadow:
+        if self.interrupt_shadow:
             return False
         if self.core_pending and self._core_event_ready():
             return True
         return self.interrupts_enabled and self.apic.highest_deliverable() >= 0
 
-    def _take_maskable(self) -> None:
-        """R45, R56. Waking from HLT: the handler returns to after the HLT (R59)."""
-        self.changed = True
-        vector = self.apic.acknowledge()
+    def _take(self, vector: int) -> None:
+        """Enter the handler of a vector just acknowledged (R45, R56). Waking from HLT: the handler
+        returns to after the HLT (R59)."""
         books = self.books
         books.handled[vector] += 1
-        books.touched |= VECTOR_BIT[vector]
+        books.touched[vector] = 1
+        self.changed = True
         self.halted = False
         self.interrupts_enabled = False
         self.vector = vector
         self.execution.enter(vector, interrupts_enabled=True)
 
-    def _core_event_ready(self) -> bool:
-        apic = self.apic
-        if apic.smi_latched or apic.init_latched:
-            return True
-        if apic.wait_for_sipi:
-            return apic.sipi_vector is not None
-        return bool(apic.nmi_latched) and not apic.nmi_in_service and not self.stopped
-
-    def _take_core_event(self) -> bool:
-        """The first of SMI, INIT, SIPI, NMI that is not blocked (R36, R55, R58); False if none."""
-        apic = self.apic
-        if not self._core_event_ready():
-            self.core_pending = apic.core_event
-            return False
-        self.changed = True
-        if apic.smi_latched:
-            apic.smi_latched -= 1
-            self.smi_count += 1
-            # A stopped CPU sits in a loop around its HLT.
-            self.halted = self.stopped
-        elif apic.init_latched:
-            self._take_init()
-        elif apic.wait_for_sipi:
-            self._take_sipi()
-        else:
-            apic.nmi_latched -= 1
-            apic.nmi_in_service = True
-            interrupts_enabled, self.interrupts_enabled = self.interrupts_enabled, False
-            self.halted = False
-            self.vector = NMI_VECTOR
-            self.execution.enter(NMI_VECTOR, interrupts_enabled=interrupts_enabled)
-        return True
-
     def iret(self, *, interrupts_enabled: bool) -> None:
         """The end of a handler: IF as saved, without a shadow (R56); NMIs unblocked (R58)."""
         self.interrupts_enabled = interrupts_enabled
         self.apic.nmi_in_service = False
-
-    def _take_init(self) -> None:
-        """R9, R10: an AP waits for SIPI; the BSP starts over at the reset vector.
-
-        There is no firmware behind the reset vector here: the BSP's program begins again, IF = 0
-        and APIC software-disabled; without a program the CPU is held there.
-        """
-        apic = self.apic
-        # First of all: a body that is dropped may still send, or end an interrupt, in a `finally`.
-        self.execution.reset()
-        before = apic.irr, apic.isr
-        apic.init()
-        self.interrupts_enabled = False
-        self.sti_shadow = False
-        self.halted = False
-        self.stopped = False
-        if not apic.bsp:
-            apic.wait_for_sipi = True
-            self.program = None
-        elif self.program is not None:
-            self._restart(self.program)
-        self.observe(before)
-
-    def _take_sipi(self) -> None:
-        """R36: out of wait-for-SIPI with IF = 0. What runs then is ``kernel.on_startup``'s answer;
-        without one the CPU halts, software-disabled as INIT left it."""
-        apic = self.apic
-        vector = apic.sipi_vector
-        assert vector is not None
-        apic.sipi_vector = None
-        apic.wait_for_sipi = False
-        self.boots += 1
-        self.halted = True
-        try:
-            program = self.kernel.on_startup(self, vector)
-        except Exception as error:  # noqa: BLE001 - code of the instance, not of this project
-            self.kernel.oops(self, error, vector=None)
-            return
-        if program is not None:
-            self.halted = False
-            self._restart(program)
-
-    def _restart(self, program: Program) -> None:
-        """Start a program where nobody waits for the error of a wrong one: that is an oops."""
-        try:
-            self.start(program)
-        except Exception as error:  # noqa: BLE001 - the program's own code runs in here
-            self.kernel.oops(self, error, vector=None)
 
     # What programs, handlers and commands do.
 
@@ -304,13 +257,18 @@ class Cpu(ApicAccess):
         halted with IF = 0. Raises GeneralProtection or PageFault as the instruction does.
         """
         self.assert_can_execute()
-        shadow, self.sti_shadow = self.sti_shadow and self.execution.busy, False
+        shadow, between = self.interrupt_shadow, self.execution.busy
+        if between:
+            self.interrupt_shadow = 0
         self.command = command
         try:
             return self.perform(instruction)
         finally:
             self.command = 0
-            self.sti_shadow = self.sti_shadow or shadow
+            if between:
+                self.interrupt_shadow = self.interrupt_shadow or shadow
+            elif self.interrupt_shadow == shadow:
+                self.interrupt_shadow = 0
             self.boundary()
 
     def assert_alive(self) -> None:
@@ -342,7 +300,7 @@ class Cpu(ApicAccess):
         self.stopped = True
         self.halted = True
         self.interrupts_enabled = False
-        self.sti_shadow = False
+        self.interrupt_shadow = 0
         self.storm = False
         self.changed = True
         self.execution.reset()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from mkrpc.errors import AlreadyExistsError, InvalidArgumentError
 from mkrpc.instance.instructions import Instruction, Nop
+from mkrpc.x86.idt import TrapHandler
 
 if TYPE_CHECKING:
     from mkrpc.instance.cpu import Cpu
@@ -95,10 +96,11 @@ class Execution(Protocol):
         """
 
     def enter(self, vector: int, *, interrupts_enabled: bool) -> None:
-        """Enter the handler of gate ``vector`` (0 to 255), at a boundary.
+        """Enter the handler of gate ``vector`` (0 to 255): at a boundary, or within an INT n.
 
         The CPU has acknowledged and cleared IF; ``interrupts_enabled`` is the IF to save, which
-        IRET gives back.
+        IRET gives back, and a trap gate at once (R56). Whatever fails on the way is an oops, and
+        the ISR bit stays (R61).
         """
 
     def reset(self) -> None:
@@ -200,15 +202,24 @@ class PythonExecution:
         """As :class:`Execution`; a plain function has run to its IRET when this returns."""
         cpu = self._cpu
         try:
-            handler = cpu.idt[vector].handler
-            body = body_of(handler(cpu), handler)
+            handler = cpu.idt.gates[vector].handler
+            result = handler(cpu)
+            if result is None:
+                body = None
+            elif isinstance(result, TrapHandler):  # R56: a trap gate leaves IF as it was
+                cpu.interrupts_enabled = interrupts_enabled
+                body = body_of(result.handler(cpu), result.handler)
+            else:
+                body = body_of(result, handler)
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is an oops
             cpu.kernel.oops(cpu, error, vector=vector)
             body = None
         if cpu.stopped:
             return
         if body is None:
-            cpu.iret(interrupts_enabled=interrupts_enabled)
+            # Cpu.iret, which costs a tenth of a whole interrupt when it is called.
+            cpu.interrupts_enabled = interrupts_enabled
+            cpu.apic.nmi_in_service = False
             return
         if len(self._contexts) > MAX_NESTED_HANDLERS:
             cpu.kernel.panic(cpu, "interrupt stack overflow")

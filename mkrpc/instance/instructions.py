@@ -1,34 +1,55 @@
 """What a program or a generator handler yields: one instruction of its CPU at a time.
 
-The value of the ``yield`` expression is the instruction's result. A fault (GeneralProtection,
-PageFault) is raised at the ``yield``; a program that does not catch it has an oops. IRET has no
-instruction here: it is the end of a handler. Faults and results are the SDM's.
+Here are those that reach the local APIC and shared memory; those of the core alone come from
+:mod:`mkrpc.instance.core_instructions`, which also says what all have in common.
 """
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from mkrpc.instance.core_instructions import (
+    Cli,
+    Cpuid,
+    Hlt,
+    Instruction,
+    Int,
+    Mfence,
+    MovSs,
+    Nop,
+    Popf,
+    Pushf,
+    Sti,
+    check_operand,
+)
 from mkrpc.x86.apic_base import ApicMode
-from mkrpc.x86.registers import Register, msr_of
+from mkrpc.x86.registers import Register, msr_of, read_cr8, write_cr8
 
 if TYPE_CHECKING:
     from mkrpc.instance.cpu import Cpu
 
 __all__ = [
     "Cli",
+    "Cpuid",
     "Eoi",
     "Hlt",
     "Instruction",
+    "Int",
     "Load",
+    "Mfence",
     "MmioRead",
     "MmioWrite",
+    "MovSs",
     "Nop",
+    "Popf",
+    "Pushf",
     "Rdmsr",
+    "ReadCr8",
     "ReadRegister",
     "ReadTpr",
     "SelfIpi",
     "Sti",
     "Store",
+    "WriteCr8",
     "WriteIcr",
     "WriteRegister",
     "WriteTpr",
@@ -37,62 +58,6 @@ __all__ = [
 
 _ICR_MSR = msr_of(Register.ICR)
 _SELF_IPI_MSR = msr_of(Register.SELF_IPI)
-
-
-@dataclass(frozen=True, slots=True)
-class Instruction:
-    """One instruction; ``execute`` is what it does to its CPU.
-
-    ``touches_apic`` says whether it can change the local APIC.
-    """
-
-    touches_apic: ClassVar[bool] = False
-
-    @property
-    def sends(self) -> bool:
-        """Does it write the ICR, so that it has to wait while delivery status is busy (R20)?"""
-        return False
-
-    def execute(self, cpu: "Cpu") -> object:
-        """Do it; may raise GeneralProtection or PageFault, in which case nothing has changed."""
-        raise TypeError(f"{type(self).__name__} does not say what it does")
-
-
-@dataclass(frozen=True, slots=True)
-class Nop(Instruction):
-    """Nothing, at the cost of one instruction boundary."""
-
-    def execute(self, cpu: "Cpu") -> None:
-        """No effect."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cli(Instruction):
-    """IF = 0."""
-
-    def execute(self, cpu: "Cpu") -> None:
-        """Takes effect at once."""
-        cpu.interrupts_enabled = False
-
-
-@dataclass(frozen=True, slots=True)
-class Sti(Instruction):
-    """IF = 1 from after the next instruction on, if IF was 0 (R57)."""
-
-    def execute(self, cpu: "Cpu") -> None:
-        """A second STI in a row opens the window: only the first one casts a shadow."""
-        if not cpu.interrupts_enabled:
-            cpu.interrupts_enabled = True
-            cpu.sti_shadow = True
-
-
-@dataclass(frozen=True, slots=True)
-class Hlt(Instruction):
-    """Wait for an interrupt, NMI, SMI or INIT that the CPU takes (R59)."""
-
-    def execute(self, cpu: "Cpu") -> None:
-        """The next instruction runs after what woke the CPU has returned."""
-        cpu.halted = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +214,33 @@ class WriteTpr(Instruction):
     def execute(self, cpu: "Cpu") -> None:
         """Lowering it lets the pending ones in at the next boundary."""
         cpu.write_tpr(self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadCr8(Instruction):
+    """MOV from CR8: the class of TPR, 0 to 15, in every mode (R4, R49)."""
+
+    def execute(self, cpu: "Cpu") -> int:
+        """No effect."""
+        return read_cr8(cpu.apic)
+
+
+@dataclass(frozen=True, slots=True)
+class WriteCr8(Instruction):
+    """MOV to CR8: TPR = ``value`` << 4, in every mode (R4, R49). Not serialising."""
+
+    touches_apic: ClassVar[bool] = True
+    value: int
+
+    def execute(self, cpu: "Cpu") -> None:
+        """Raises GeneralProtection beyond 4 bits, InvalidArgumentError beyond a register's 64."""
+        check_operand("CR8", self.value, 64)
+        apic = cpu.apic
+        before = apic.irr, apic.isr
+        write_cr8(apic, self.value)
+        # As with any write of TPR, an INTR that it masks is still to be acknowledged (R47).
+        cpu.core_pending = cpu.core_pending or apic.core_event
+        cpu.observe(before)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,15 +18,12 @@ from mkrpc.instance.commands import CommandQueue
 from mkrpc.instance.config import LINUX_TPR, KernelConfig, booted_apic
 from mkrpc.instance.cpu import Cpu
 from mkrpc.instance.execution import Body, Handler, Program, body_of
+from mkrpc.instance.hotplug import Hotplug
 from mkrpc.instance.memory import SharedMemory
 from mkrpc.instance.oops import print_oops
-from mkrpc.instance.printk import (
-    KERN_EMERG,
-    KERN_INFO,
-    Printk,
-    Ratelimit,
-)
-from mkrpc.instance.sysvec import install_default_idt
+from mkrpc.instance.printk import KERN_EMERG, KERN_INFO, Printk, Ratelimit
+from mkrpc.instance.store_buffer import BufferedCpu
+from mkrpc.instance.sysvec import install_event_dispatch
 from mkrpc.link.frames import (
     MAX_FRAME_WORDS,
     Command,
@@ -70,9 +67,11 @@ class Kernel:
     ``incarnation``: 16 random bytes, never reused. ``now_us``: microseconds since boot.
     ``events``: ICR writes and changes of address in program order, for the link to take.
     ``source``: the window of its writes. ``outcomes``: of the writes that arrived here, whatever
-    link they came over, so that none is applied twice.
+    link they came over, so that none is applied twice. ``idt``: where its events go, FRED's
+    tables in its place with ``entry="fred"``. ``hotplug``: takes CPUs offline and back.
     ``failed``: None, or the line with which it panicked. ``on_startup``: what a CPU runs after
-    SIPI. ``oops_count``, ``irq_err_count``: of all CPUs.
+    SIPI. ``oops_count``, ``irq_err_count``: of all CPUs. ``x86_platform_ipi_callback``: None, or
+    what vector 0xF7 calls; with it /proc/interrupts has a row PLT.
     """
 
     def __init__(
@@ -93,7 +92,9 @@ class Kernel:
         self.now_us = now_us
         self.memory = memory
         self.log = Printk(records=config.printk_records, now_us=now_us)
-        self.idt = install_default_idt()
+        self.idt = install_event_dispatch(config)
+        self.hotplug = Hotplug(self)
+        self.x86_platform_ipi_callback: Handler | None = None
         self.source = SourceWindow()
         self.outcomes = OutcomeMemory()
         self.events: list[Event] = []
@@ -101,11 +102,12 @@ class Kernel:
         self.oops_count = 0
         self.irq_err_count = 0
         self.no_irq_handler_limit = Ratelimit()
-        self.on_startup: Startup = lambda cpu, vector: None
+        self.on_startup: Startup = self.hotplug.start_secondary
         self.handlers: tuple[Handler, ...] = ()
-        self.cpus = tuple(
-            Cpu(self, number, booted_apic(config, number)) for number in range(len(config.apic_ids))
-        )
+        kind = BufferedCpu if config.store_buffer and memory is not None else Cpu
+        numbers = range(len(config.apic_ids))
+        self.cpus = tuple(kind(self, number, booted_apic(config, number)) for number in numbers)
+        self._cpu_count = len(self.cpus)
         self._commands = CommandQueue(self)
         self._settles_by_word = config.boundary == "word"
         self._unsettled: dict[int, Cpu] = {}
@@ -126,8 +128,14 @@ class Kernel:
         """Call ``handler(cpu)`` at every multikernel interrupt, after those registered before.
 
         Raises InvalidArgumentError for what cannot be called with a CPU or is async,
-        AlreadyExistsError, LimitReachedError at MAX_HANDLERS.
+        AlreadyExistsError, LimitReachedError at MAX_HANDLERS, ClusterStateError in a kernel without
+        the patch. With FRED they are registered, and nothing calls them.
         """
+        if not self.config.multikernel:
+            raise ClusterStateError(
+                f"instance {self.config.instance_id} runs a kernel without the multikernel patch",
+                advice="give it multikernel = true, or no handlers",
+            )
         if not callable(handler):
             raise InvalidArgumentError(
                 f"{handler!r} is no handler",
@@ -168,7 +176,8 @@ class Kernel:
         self.log.emit(KERN_INFO, "Multikernel interrupt", cpu.number)
         handlers = self.handlers
         for index, handler in enumerate(handlers):
-            body = body_of(handler(cpu), handler)
+            result = handler(cpu)
+            body = None if result is None else body_of(result, handler)
             if body is not None:
                 return _run_handlers(cpu, body, handlers[index + 1 :])
         return None
@@ -180,15 +189,13 @@ class Kernel:
 
         A CPU number that does not exist is REJECTED_MALFORMED.
         """
-        if not 0 <= cpu < len(self.cpus):
+        if not 0 <= cpu < self._cpu_count:
             return Outcome.REJECTED_MALFORMED
         target = self.cpus[cpu]
-        outcome = target.accept(decode(word))
         if self._settles_by_word:
-            target.boundary()
-        else:
-            self._unsettled[cpu] = target
-        return outcome
+            return target.arrive(decode(word))
+        self._unsettled[cpu] = target
+        return target.accept(decode(word))
 
     def settle_frame(self) -> None:
         """The end of a frame; with ``boundary="frame"`` CPUs take their interrupts here."""

@@ -55,15 +55,16 @@ class SharedMemory:
 
         Raises PageFault beyond the memory, for another size, and for another alignment.
         """
-        self._check(address, size)
+        self.check(address, size)
         return self._views[size][address // size]
 
     def store(self, address: int, value: int, size: int) -> None:
         """The low ``size`` bytes of ``value``. Raises as :meth:`load`."""
-        self._check(address, size)
+        self.check(address, size)
         self._views[size][address // size] = value & ((1 << 8 * size) - 1)
 
-    def _check(self, address: int, size: int) -> None:
+    def check(self, address: int, size: int) -> None:
+        """Raise PageFault where an access would."""
         if size not in ACCESS_SIZES or address % size:
             raise PageFault(f"access of {size} bytes at {address:#x} is not aligned")
         if not 0 <= address <= self._size - size:

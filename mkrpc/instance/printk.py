@@ -14,6 +14,7 @@ from mkrpc.link.frames import LogRecord
 __all__ = [
     "DEFAULT_RECORDS",
     "KERN_ALERT",
+    "KERN_DEBUG",
     "KERN_EMERG",
     "KERN_INFO",
     "KERN_WARNING",
@@ -29,6 +30,7 @@ KERN_EMERG = 0
 KERN_ALERT = 1
 KERN_WARNING = 4
 KERN_INFO = 6
+KERN_DEBUG = 7
 _LEVELS = 8
 
 DEFAULT_RECORDS = 4096
@@ -74,13 +76,15 @@ class Printk:
         """Append ``text``, one record a line, without a newline at its end; ``level`` 0 to 7."""
         assert 0 <= level < _LEVELS, level
         now_us = self._now_us()
-        if not text.isascii():
-            # Half a surrogate pair is a legal str and no UTF-8: it could not be sent.
-            text = text.encode("utf-8", "backslashreplace").decode()
-        text = text.removesuffix("\n")
-        for line in text.split("\n") if "\n" in text else (text,):
+        if text.isascii() and len(text) <= LOG_LINE_MAX and "\n" not in text:
+            # On the way of every multikernel interrupt, hence also a plain tuple.
+            self._written = number = self._written + 1
+            self._ring.append((number, level, now_us, cpu, text))
+            return
+        # Half a surrogate pair is a legal str and no UTF-8: it could not be sent.
+        text = text.encode("utf-8", "backslashreplace").decode()
+        for line in text.removesuffix("\n").split("\n"):
             self._written += 1
-            # A plain tuple: this is on the way of every interrupt, reading is not.
             self._ring.append((self._written, level, now_us, cpu, line[:LOG_LINE_MAX]))
 
     def since(self, number: int) -> list[LogRecord]:
@@ -118,12 +122,18 @@ class Ratelimit:
         return False, missed
 
 
-def format_dmesg(record: LogRecord) -> str:
-    """``[    1.374792] Multikernel interrupt``, as dmesg prints it."""
+def format_dmesg(record: LogRecord, *, caller: bool = False) -> str:
+    """``[    1.374792] Multikernel interrupt``, as dmesg prints it.
+
+    ``caller``: with the column of CONFIG_PRINTK_CALLER, ``[    C1]``. A departure: it is the CPU
+    for a program's lines too, where Linux has the number of the task.
+    """
     seconds, microseconds = divmod(record.time_us, _MICROSECONDS)
-    return f"[{seconds:5d}.{microseconds:06d}] {record.text}"
+    column = f"[{f'C{record.cpu}':>6}]" if caller else ""
+    return f"[{seconds:5d}.{microseconds:06d}]{column} {record.text}"
 
 
-def format_record(record: LogRecord) -> str:
-    """``<6>[    1.374792] Multikernel interrupt``, as ``dmesg --raw`` prints it."""
-    return f"<{record.level}>{format_dmesg(record)}"
+def format_record(record: LogRecord, *, caller: bool = False) -> str:
+    """``<6>[    1.374792] Multikernel interrupt``, as ``dmesg --raw`` prints it; ``caller`` as in
+    :func:`format_dmesg`."""
+    return f"<{record.level}>{format_dmesg(record, caller=caller)}"

@@ -7,10 +7,12 @@ the patched kernel. There are no device interrupts, so no numbered rows.
 
 from typing import TYPE_CHECKING
 
-from mkrpc.x86.irq_stat import ARCH_ROWS, RowShown
+from mkrpc.x86.idt import SPURIOUS_INTERRUPT
+from mkrpc.x86.irq_stat import ARCH_ROWS, ArchRow, RowShown
 from mkrpc.x86.irq_vectors import NR_VECTORS
 
 if TYPE_CHECKING:
+    from mkrpc.instance.cpu import Cpu
     from mkrpc.instance.kernel import Kernel
 
 __all__ = ["nr_irqs", "proc_interrupts", "proc_stat"]
@@ -18,12 +20,18 @@ __all__ = ["nr_irqs", "proc_interrupts", "proc_stat"]
 _GSI_TOP = 24
 _NR_LEGACY_IRQS = 16
 
-_SUMMED = (
+_COUNTER_MASK = 0xFFFFFFFF
+"""Linux's counters have 32 bits, which is what keeps a column 10 wide; irq_stat does not wrap."""
+
+_SUMMED: tuple[str, ...] = (
     *("nmi_count", "apic_timer_irqs", "irq_spurious_count", "apic_perf_irqs"),
     *("apic_irq_work_irqs", "icr_read_retry_count", "irq_resched_count", "irq_call_count"),
-    *("irq_thermal_count", "irq_threshold_count", "mce_exception_count", "mce_poll_count"),
+    *("irq_thermal_count", "irq_threshold_count", "irq_hv_callback_count"),
+    *("irq_hv_reenlightenment_count", "hyperv_stimer0_count"),
+    *("mce_exception_count", "mce_poll_count"),
 )
-"""What arch_irq_stat_cpu adds up: not every row of /proc/interrupts (no TLB, DFR, posted ones)."""
+"""What arch_irq_stat_cpu adds up, with PLT if it has a callback. Not every row of /proc/interrupts:
+no TLB, DFR, PIN, NPI, PIW, PMN; nor 0xEA on a kernel that finds no handler for it."""
 
 
 def nr_irqs(cpus: int) -> int:
@@ -33,23 +41,23 @@ def nr_irqs(cpus: int) -> int:
 
 
 def proc_interrupts(kernel: "Kernel") -> str:
-    """/proc/interrupts of Linux 6.17: a column for every CPU of the kernel, architecture rows only.
+    """/proc/interrupts of Linux 6.17: a column for every online CPU, architecture rows only.
 
-    A CPU that waits for SIPI keeps its column: its kernel never took it offline. PLT, HYP, HRE and
-    HVS are not shown, as nothing registers for them.
+    A CPU that waits for SIPI keeps its column unless its kernel took it offline. PLT is shown with
+    a callback registered, HYP, HRE and HVS with their vector installed.
     """
-    numbers = nr_irqs(len(kernel.cpus))
-    width = max(3, len(str(numbers)))
-    lines = [" " * (width + 8) + "".join(f"CPU{cpu.number:<8d}" for cpu in kernel.cpus)]
-    machine_wide = {"ERR": kernel.irq_err_count, "MIS": 0}
+    cpus = kernel.hotplug.online_cpus
+    width = max(3, len(str(nr_irqs(len(kernel.cpus)))))
+    lines = [" " * (width + 8) + "".join(f"CPU{cpu.number:<8d}" for cpu in cpus)]
+    machine_wide = {"ERR": kernel.irq_err_count & _COUNTER_MASK, "MIS": 0}
     for row in ARCH_ROWS:
-        if row.shown is RowShown.IF_CONFIGURED:
+        if not _is_shown(kernel, row):
             continue
         label = f"{row.label:>{width}}: "
         if row.field is None:
             lines.append(f"{label}{machine_wide[row.label]:10d}")
             continue
-        counts = "".join(f"{getattr(cpu.irq_stat, row.field):10d} " for cpu in kernel.cpus)
+        counts = "".join(f"{_counter(cpu, row.field):10d} " for cpu in cpus)
         lines.append(f"{label}{counts}  {row.text}")
     return "\n".join(lines) + "\n"
 
@@ -57,9 +65,26 @@ def proc_interrupts(kernel: "Kernel") -> str:
 def proc_stat(kernel: "Kernel") -> str:
     """The ``intr`` line of /proc/stat, the only one of that file whose numbers exist here.
 
-    First the total over all CPUs, errors included, then the count of each interrupt number, all 0.
+    First the total over all CPUs, offline ones too, and ERR; then the count of each interrupt
+    number, all 0.
     """
-    total = kernel.irq_err_count
+    total = kernel.irq_err_count & _COUNTER_MASK
+    summed = _SUMMED
+    if kernel.x86_platform_ipi_callback is not None:
+        summed = (*_SUMMED, "x86_platform_ipis")
     for cpu in kernel.cpus:
-        total += sum(getattr(cpu.irq_stat, field) for field in _SUMMED)
+        total += sum(_counter(cpu, field) for field in summed)
     return f"intr {total}{' 0' * nr_irqs(len(kernel.cpus))}\n"
+
+
+def _is_shown(kernel: "Kernel", row: ArchRow) -> bool:
+    if row.shown is RowShown.ALWAYS:
+        return True
+    if row.vector is None:
+        return kernel.x86_platform_ipi_callback is not None
+    return kernel.idt[row.vector].name != SPURIOUS_INTERRUPT
+
+
+def _counter(cpu: "Cpu", field: str) -> int:
+    count: int = getattr(cpu.irq_stat, field)
+    return count & _COUNTER_MASK

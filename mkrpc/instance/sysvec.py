@@ -1,4 +1,4 @@
-"""What the gates of a kernel lead to: sysvec_multikernel and its neighbours.
+"""What the events of a kernel lead to: sysvec_multikernel and its neighbours.
 
 Each does what the Linux 6.17 entry does to EOI and counters, in its order; what lies behind them in
 Linux (call queues, timers, the scheduler) does not exist here. Source: the multikernel patch;
@@ -8,15 +8,36 @@ arch/x86/kernel/{smp,irq,irq_work}.c, arch/x86/kernel/apic/apic.c.
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from mkrpc.instance.printk import KERN_EMERG, KERN_INFO, KERN_WARNING
+from mkrpc.instance.config import KernelConfig
+from mkrpc.instance.printk import KERN_DEBUG, KERN_EMERG, KERN_INFO, KERN_WARNING
 from mkrpc.x86.apic_state import SVR_APIC_ENABLED, VECTOR_BIT
+from mkrpc.x86.fred import FredDispatch
 from mkrpc.x86.idt import EXCEPTIONS, Idt
 from mkrpc.x86.irq_vectors import SPURIOUS_APIC_VECTOR
 
 if TYPE_CHECKING:
     from mkrpc.instance.cpu import Cpu
 
-__all__ = ["UnexpectedException", "install_default_idt", "sysvec_multikernel"]
+__all__ = [
+    "UnexpectedException",
+    "install_event_dispatch",
+    "stop_this_cpu",
+    "sysvec_multikernel",
+]
+
+_MULTIKERNEL = "sysvec_multikernel"
+
+_ESR_REASONS = (
+    "Send CS error",
+    "Receive CS error",
+    "Send accept error",
+    "Receive accept error",
+    "Redirectable IPI",
+    "Send illegal vector",
+    "Received illegal vector",
+    "Illegal register address",
+)
+"""The words for ESR bits 0 to 7."""
 
 
 class UnexpectedException(Exception):  # noqa: N818 - an event of the machine
@@ -51,6 +72,11 @@ def sysvec_call_function(cpu: "Cpu") -> None:
 def sysvec_reboot(cpu: "Cpu") -> None:
     """EOI, then stop_this_cpu: the APIC software-disabled, IF = 0, halted for good. No counter."""
     cpu.apic_eoi()
+    stop_this_cpu(cpu)
+
+
+def stop_this_cpu(cpu: "Cpu") -> None:
+    """Software-disable the APIC, IF = 0, HLT; what is in IRR stays there. Only INIT ends it."""
     apic = cpu.apic
     before = apic.irr, apic.isr
     apic.write_svr(apic.svr & ~SVR_APIC_ENABLED)
@@ -71,9 +97,12 @@ def sysvec_apic_timer_interrupt(cpu: "Cpu") -> None:
 
 
 def sysvec_x86_platform_ipi(cpu: "Cpu") -> None:
-    """EOI, PLT; no callback is ever registered, so /proc/interrupts does not show the row."""
+    """EOI, PLT, then ``kernel.x86_platform_ipi_callback``, if one is registered."""
     cpu.apic_eoi()
     cpu.irq_stat.x86_platform_ipis += 1
+    callback = cpu.kernel.x86_platform_ipi_callback
+    if callback is not None:
+        callback(cpu)
 
 
 def sysvec_spurious_apic_interrupt(cpu: "Cpu") -> None:
@@ -99,11 +128,15 @@ def _handle_spurious(cpu: "Cpu", vector: int) -> None:
 
 
 def sysvec_error_interrupt(cpu: "Cpu") -> None:
-    """ESR written, then read (the write latches, R50), EOI, ERR. The reasons in words are printed
-    only with apic=debug, so not here."""
+    """ESR written, then read (the write latches, R50), EOI, ERR; with apic=debug a line that has a
+    reason for every bit. It is not rate-limited."""
     cpu.apic.write_esr()
+    esr = cpu.apic.esr
     cpu.apic_eoi()
     cpu.kernel.irq_err_count += 1
+    if cpu.kernel.config.apic_debug:
+        reasons = [f" : {text}" for bit, text in enumerate(_ESR_REASONS) if esr >> bit & 1]
+        cpu.printk(f"APIC error on CPU{cpu.number}: {esr:02x}{''.join(reasons)}", KERN_DEBUG)
 
 
 def sysvec_thermal(cpu: "Cpu") -> None:
@@ -149,17 +182,37 @@ def sysvec_posted_msi_notification(cpu: "Cpu") -> None:
 
 
 def common_interrupt(cpu: "Cpu") -> None:
-    """A device vector that nobody has requested: EOI, no counter, and the 6.17 text at level 0.
+    """A device vector that nobody has requested: the 6.17 text at level 0, no counter, EOI.
 
-    CPU and vector are decimal; at most 10 lines in 5 s, as pr_emerg_ratelimited.
+    CPU and vector are decimal; at most 10 lines in 5 s, as pr_emerg_ratelimited, which names the
+    function that prints.
     """
     kernel = cpu.kernel
-    cpu.apic_eoi()
     allowed, missed = kernel.no_irq_handler_limit.allows(kernel.now_us())
     if missed:
-        cpu.printk(f"call_irq_handler: {missed} callbacks suppressed", KERN_WARNING)
+        cpu.printk(f"reevaluate_vector: {missed} callbacks suppressed", KERN_WARNING)
     if allowed:
         cpu.printk(f"No irq handler for {cpu.number}.{cpu.vector}", KERN_EMERG)
+    cpu.apic_eoi()
+
+
+def _fred_extint_once() -> Callable[["Cpu"], object]:
+    """What fred_extint does for vectors 16 to 31, for one kernel: WARN_ON_ONCE, and no EOI.
+
+    The vector stays in service for good; nothing below class 2 is taken any more, and everything
+    above is. Linux's TPR holds these vectors off from the start. Of the warning's lines only the
+    first is printed, without the line number and offset that a binary has.
+    """
+    warned = False
+
+    def fred_extint(cpu: "Cpu") -> None:
+        nonlocal warned
+        if not warned:
+            warned = True
+            place = "arch/x86/entry/entry_fred.c fred_extint"
+            cpu.printk(f"WARNING: CPU: {cpu.number} at {place}", KERN_WARNING)
+
+    return fred_extint
 
 
 def exc_nmi(cpu: "Cpu") -> None:
@@ -203,10 +256,20 @@ _HANDLERS: dict[str, Callable[["Cpu"], object]] = {
 }
 
 
-def install_default_idt() -> Idt:
-    """The IDT of a booted kernel with the multikernel patch."""
+def install_event_dispatch(config: KernelConfig) -> Idt:
+    """What a booted kernel has: an IDT, or FRED's tables; 0xEA only with the multikernel patch."""
+    handlers = dict(_HANDLERS)
+    if not config.multikernel:
+        del handlers[_MULTIKERNEL]
+    if config.entry == "fred":
+        return FredDispatch(
+            handlers,
+            common_interrupt=common_interrupt,
+            spurious_interrupt=spurious_interrupt,
+            fred_extint=_fred_extint_once(),
+        )
     return Idt(
-        _HANDLERS,
+        handlers,
         common_interrupt=common_interrupt,
         spurious_interrupt=spurious_interrupt,
         exception=unexpected_exception,

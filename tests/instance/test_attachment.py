@@ -219,7 +219,7 @@ def play(new_peer, legs, cuts, answers):
     return [outcomes[first - 1] for first in firsts], accounts, log, written
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=settings().max_examples * 3 // 5)
 @given(legs=_LEGS, cuts=st.sets(st.integers(0, 40)), answers=st.booleans())
 def test_framing_and_repetition_change_no_outcome_and_no_count(new_peer, legs, cuts, answers):
     """Design 3.6: an idle CPU takes an interrupt after every single word, however words came."""

@@ -108,7 +108,7 @@ def test_a_maskable_interrupt_needs_if_and_no_shadow_and_a_higher_class(
 @pytest.mark.rule("R57")
 def test_sti_while_if_is_set_casts_no_shadow(kernel, cpu, order):
     cpu.execute(Sti())
-    assert not cpu.sti_shadow
+    assert not cpu.interrupt_shadow
     kernel.accept(1, fixed(1, 0x41))
     assert order == [0x41]
 

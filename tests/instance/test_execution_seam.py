@@ -7,13 +7,13 @@ import pytest
 
 from mkrpc.instance.accounting import assert_books
 from mkrpc.instance.execution import Progress
-from mkrpc.instance.instructions import Cli, Eoi, Hlt, Nop, Sti, WriteIcr
+from mkrpc.instance.instructions import Cli, Eoi, Hlt, Int, Nop, Sti, WriteIcr
 from mkrpc.link.frames import Writes
 from mkrpc.outcome import Outcome
 from mkrpc.x86.icr import fixed, init_assert, nmi
 
 RING = fixed(0, 0xEA)
-NOP, CLI, STI, HLT, SEND, EOI, IRET, JMP0, MARK = range(9)
+NOP, CLI, STI, HLT, SEND, EOI, IRET, JMP0, MARK, INT = range(10)
 _INSTRUCTIONS = {
     NOP: Nop(),
     CLI: Cli(),
@@ -21,6 +21,7 @@ _INSTRUCTIONS = {
     HLT: Hlt(),
     SEND: WriteIcr(RING),
     EOI: Eoi(),
+    INT: Int(0x80),
 }
 
 
@@ -105,10 +106,21 @@ def test_its_icr_writes_nmis_and_inits_are_those_of_any_cpu(kernel, machine):
     assert not it.running
 
 
-def test_it_casts_an_sti_shadow_too(kernel, machine):
+def test_it_casts_an_interrupt_shadow_too(kernel, machine):
     it = machine([CLI, NOP, STI, MARK, HLT, MARK, EOI, IRET], {0x41: 6})
     kernel.advance(2)
     kernel.accept(1, fixed(1, 0x41))
     kernel.advance(2)
     assert it.marks == [3]
     assert it.ip == 6
+
+
+def test_its_int_enters_a_handler_inside_the_shadow(kernel, machine):
+    it = machine([CLI, NOP, STI, INT, HLT, MARK, EOI, IRET, MARK, IRET], {0x41: 5, 0x80: 8})
+    kernel.advance(2)
+    kernel.accept(1, fixed(1, 0x41))
+    kernel.advance(2)
+    assert (it.marks, it.ip, it.stack) == ([], 8, [(4, True)])
+    kernel.advance(10)
+    assert it.marks == [8, 5]
+    assert_books(kernel)

@@ -1,5 +1,10 @@
 """The printk ring and its two forms on paper."""
 
+import gzip
+import json
+import re
+from pathlib import Path
+
 import pytest
 
 from mkrpc.errors import InvalidArgumentError
@@ -11,6 +16,7 @@ from mkrpc.instance.printk import (
     format_dmesg,
     format_record,
 )
+from mkrpc.x86.icr import fixed
 
 
 @pytest.mark.parametrize(
@@ -26,6 +32,65 @@ def test_a_record_reads_as_in_the_recordings(time_us, raw):
     record = LogRecord(1, 6, time_us, 0, "Multikernel interrupt")
     assert format_record(record) == raw
     assert format_dmesg(record) == raw[3:]
+
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "linux"
+LINE = re.compile(r"<6>\[ *(\d+)\.(\d{6})\](?:\[ *C(\d+)\])? Multikernel interrupt")
+
+
+def unpacked(path):
+    return gzip.decompress(path.read_bytes()).decode()
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("dmesg.*")), ids=lambda path: path.name)
+def test_the_lines_of_the_patch_are_the_recorded_ones(make_kernel, clock, path):
+    """Every multikernel interrupt is taken again at its time, on its CPU where the file names it;
+    the whole file must return, with the PRINTK_CALLER column where that kernel had it."""
+    text, caller = unpacked(path), "caller" in path.name
+    kernel = make_kernel(8)
+    for line in text.splitlines():
+        seconds, microseconds, cpu = LINE.fullmatch(line).groups()
+        assert (cpu is not None) is caller
+        clock.now_us = int(seconds) * 1_000_000 + int(microseconds)
+        number = int(cpu or 0)
+        kernel.accept(number, fixed(number, 0xEA))
+    printed = [format_record(record, caller=caller) + "\n" for record in kernel.log.since(1)]
+    assert "".join(printed) == text
+    plain = [format_dmesg(record, caller=caller) for record in kernel.log.since(1)]
+    assert plain == [line[3:] for line in text.splitlines()]
+
+
+UNHANDLED = [
+    pytest.param(test, id=f"{path.name}:{test['name']}")
+    for path in sorted(GOLDEN.glob("*.jsonl.gz"))
+    for test in map(json.loads, unpacked(path).splitlines())
+    if test["other_dmesg"]
+]
+
+
+@pytest.mark.parametrize("test", UNHANDLED)
+def test_the_line_of_an_unhandled_vector_is_the_recorded_one(make_kernel, test):
+    """The recorded 6.12.117 prints the text of 6.17 (``No irq handler for %d.%u``): the change
+    went into the stable series too. 6.12 as released said ``call_irq_handler: 1.233 No irq handler
+    for vector``, which is not printed here."""
+    (script,) = test["script"]
+    verb, cpu, vector = script.split()
+    assert verb == "vec"
+    kernel = make_kernel(len(test["cal"]))
+    kernel.accept(int(cpu), fixed(int(cpu), int(vector, 16)))
+    assert [record.text for record in kernel.log.since(1)] == test["other_dmesg"]
+    assert [cpu.irq_stat.irq_call_count for cpu in kernel.cpus] == test["cal"]
+
+
+def test_five_boots_recorded_an_unhandled_vector():
+    assert len(UNHANDLED) == 5
+
+
+@pytest.mark.parametrize(("cpu", "column"), [(0, "[    C0]"), (37, "[   C37]"), (511, "[  C511]")])
+def test_the_caller_column_is_six_wide(cpu, column):
+    assert (
+        format_record(LogRecord(1, 0, 0, cpu, "x"), caller=True) == f"<0>[    0.000000]{column} x"
+    )
 
 
 def test_the_oldest_records_are_overwritten_and_counted(clock):

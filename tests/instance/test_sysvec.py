@@ -115,7 +115,7 @@ def test_that_line_is_rate_limited_to_ten_in_five_seconds(kernel, clock):
     clock.now_us += 5_000_000
     kernel.accept(1, fixed(1, 0x41))
     texts = [record.text for record in kernel.log.since(11)]
-    assert texts == ["call_irq_handler: 4 callbacks suppressed", "No irq handler for 1.65"]
+    assert texts == ["reevaluate_vector: 4 callbacks suppressed", "No irq handler for 1.65"]
 
 
 def test_an_nmi_is_counted_and_needs_no_eoi(kernel):

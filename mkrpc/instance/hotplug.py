@@ -1,0 +1,129 @@
+"""CPUs of a kernel that are taken offline and brought back, as far as that exists here.
+
+Source: kernel/cpu.c (cpu_down, cpu_up) and arch/x86/kernel/smpboot.c (native_cpu_disable,
+play_dead, wakeup_secondary_cpu_via_init, start_secondary). Departures: a program cannot move to
+another CPU, so only an idle CPU goes offline; the boot CPU's accesses to its ESR between the
+start-up IPIs are left out.
+"""
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+from mkrpc.errors import ClusterStateError, LimitReachedError
+from mkrpc.instance.config import setup_local_apic
+from mkrpc.instance.instructions import Instruction, WriteRegister
+from mkrpc.instance.sysvec import stop_this_cpu
+from mkrpc.x86.icr import DeliveryMode, TriggerMode, icr_word, init_assert, startup
+
+if TYPE_CHECKING:
+    from mkrpc.instance.cpu import Cpu
+    from mkrpc.instance.execution import Program
+    from mkrpc.instance.kernel import Kernel
+
+__all__ = ["BOOT_CPU", "START_PAGE", "Hotplug"]
+
+BOOT_CPU = 0
+"""It brings the others up, and cannot go offline itself (Linux 6.5 and later)."""
+
+START_PAGE = 0x08
+"""The page that the start-up IPIs name; nothing is there, a CPU's first program is a callable."""
+
+
+class Hotplug:
+    """``offline``: CPUs by number that this kernel has taken offline. All are online at boot.
+
+    A CPU that an INIT from elsewhere has stopped is still online: its kernel knows nothing of it.
+    """
+
+    __slots__ = ("_kernel", "_starting", "offline")
+
+    def __init__(self, kernel: "Kernel") -> None:
+        self._kernel = kernel
+        self._starting: set[int] = set()
+        self.offline: set[int] = set()
+
+    @property
+    def online_cpus(self) -> tuple["Cpu", ...]:
+        """The CPUs that have a column in /proc/interrupts, in order."""
+        return tuple(cpu for cpu in self._kernel.cpus if cpu.number not in self.offline)
+
+    def take_offline(self, number: int) -> None:
+        """Software-disable the APIC of an idle CPU and halt it with IF = 0; only INIT wakes it.
+
+        Raises NotFoundError; ClusterStateError for the boot CPU, a CPU that is offline, busy or
+        cannot execute, and in a failed kernel.
+        """
+        cpu = self._cpu(number)
+        if number == BOOT_CPU:
+            raise ClusterStateError(
+                "CPU 0 is the boot CPU and stays online", advice="take another one offline"
+            )
+        if number in self.offline:
+            raise ClusterStateError(f"CPU {number} is offline")
+        cpu.assert_can_execute()
+        if cpu.execution.busy or not cpu.interrupts_enabled:
+            raise ClusterStateError(
+                f"CPU {number} is busy, or has interrupts disabled",
+                advice="wait until it is idle: its work has no other CPU to go to",
+            )
+        stop_this_cpu(cpu)
+        self.offline.add(number)
+
+    def bring_online(self, number: int) -> None:
+        """The boot CPU sends INIT, INIT de-assert and two SIPIs; the rest happens as they arrive.
+
+        The CPU is online once it has set up its local APIC, as it was at boot. Raises
+        NotFoundError; ClusterStateError for a CPU that is online, a boot CPU that cannot send, a
+        failed kernel, one whose ``on_startup`` was replaced, or with ``icr_busy="drop"``, since
+        nothing waits between the IPIs here; LimitReachedError while the boot CPU has too many ICR
+        writes outstanding.
+        """
+        kernel = self._kernel
+        cpu = self._cpu(number)
+        boot = kernel.cpus[BOOT_CPU]
+        if number not in self.offline:
+            raise ClusterStateError(f"CPU {number} is online")
+        if kernel.on_startup != self.start_secondary:
+            raise ClusterStateError(
+                "on_startup was replaced: this kernel's CPUs start as that says",
+                advice="send the CPU INIT and SIPI",
+            )
+        if kernel.config.apic_policy.icr_busy == "drop":
+            raise ClusterStateError(
+                'with icr_busy = "drop" the IPIs after the first would be lost',
+                advice="send INIT and SIPI by a program that waits for delivery status in between",
+            )
+        boot.assert_can_execute()
+        if not boot.may_write:
+            raise LimitReachedError(
+                "the boot CPU has too many ICR writes outstanding", advice="try again later"
+            )
+        self._starting.add(number)
+        deassert = icr_word(
+            destination=cpu.apic_id,
+            delivery_mode=DeliveryMode.INIT,
+            trigger_mode=TriggerMode.LEVEL,
+        )
+        sipi = startup(cpu.apic_id, START_PAGE)
+        for word in (init_assert(cpu.apic_id), deassert, sipi, sipi):
+            if not boot.write_icr(word):
+                self._starting.discard(number)
+                raise ClusterStateError("the APIC of the boot CPU is globally disabled")
+
+    def start_secondary(self, cpu: "Cpu", vector: int) -> "Program | None":
+        """What a CPU runs after SIPI: its way online if it was asked to come, else nothing."""
+        if vector != START_PAGE or cpu.number not in self._starting:
+            return None
+        self._starting.discard(cpu.number)
+        return self._come_online
+
+    def _come_online(self, cpu: "Cpu") -> Generator[Instruction, Any, None]:
+        """setup_local_APIC, then online; when it ends the CPU idles with IF = 1."""
+        for register, value in setup_local_apic(self._kernel.config, cpu.number):
+            yield WriteRegister(register, value)
+        self.offline.discard(cpu.number)
+
+    def _cpu(self, number: int) -> "Cpu":
+        if self._kernel.failed is not None:
+            raise ClusterStateError(f"the kernel has failed: {self._kernel.failed}")
+        return self._kernel.cpu(number)
