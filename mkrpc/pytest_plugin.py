@@ -2,7 +2,8 @@
 
 Fixtures: ``mk_machine`` (a factory of machines in one thread: no process, no socket, no clock) and
 ``mk_cluster`` (a running cluster of real processes, stopped after the test). The topology of
-``mk_cluster`` is that of the marker ``mk_topology``: ``instances=`` and ``cpus=``, or a file.
+``mk_cluster`` is that of the marker ``mk_topology``: ``instances=``, ``cpus=`` and what else
+:meth:`mkrpc.topology.Topology.of` takes, or a file.
 """
 
 import os
@@ -26,8 +27,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marker, so that ``--strict-markers`` knows it."""
     config.addinivalue_line(
         "markers",
-        "mk_topology(file=None, *, instances=2, cpus=2, policy='bare-metal', mode='x2apic'): "
-        "the topology of the mk_cluster fixture",
+        "mk_topology(file=None, *, instances=2, cpus=2, policy='bare-metal', mode='x2apic', "
+        "apic={}): the topology of the mk_cluster fixture",
     )
 
 
@@ -41,7 +42,9 @@ def mk_machine() -> "Callable[..., Machine]":
     def make(topology: "Topology | None" = None, **shape: object) -> Machine:
         topology = _topology(topology, shape)
         configs = [kernel_config(topology, instance.id) for instance in topology.instances]
-        return Machine(configs, policy=Policy.named(topology.policy))
+        return Machine(
+            configs, policy=Policy.named(topology.policy), arbitration=topology.arbitration
+        )
 
     return make
 
@@ -110,7 +113,7 @@ def _marked_topology(*files: object, **arguments: object) -> "Topology":
     pytest.fail(f"mk_topology: {problem}", pytrace=False)
 
 
-_SHAPE = ("instances", "cpus", "policy", "mode")
+_SHAPE = ("instances", "cpus", "policy", "mode", "apic")
 
 
 def _topology(topology: "Topology | None", shape: dict[str, object]) -> "Topology":

@@ -2,8 +2,9 @@
 
 A topology comes from a TOML file (:meth:`Topology.load`), from two numbers (:meth:`Topology.of`) or
 from the plain form handed to other processes (:meth:`Topology.from_dict`), and is validated whole:
-one that exists has unique instance ids, names and APIC ids, and every name, CPU list and APIC mode
-filled in. Everything wrong is reported at once, as one :class:`mkrpc.errors.TopologyError`.
+one that exists has unique instance ids, names and APIC ids, and every name, CPU list, APIC mode and
+table of switches filled in. Everything wrong is reported at once, as one
+:class:`mkrpc.errors.TopologyError`. The keys are in :mod:`mkrpc.topology_spec`.
 """
 
 import tomllib
@@ -14,11 +15,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Field,
-    StrictBool,
-    StrictInt,
-    StrictStr,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -28,6 +25,18 @@ from pydantic_core import PydanticCustomError
 
 from mkrpc.errors import NotFoundError, TopologyError
 from mkrpc.topology_report import Problem, lines_of, report
+from mkrpc.topology_spec import (
+    MAX_CPUS,
+    MAX_HANDLERS,
+    MAX_INSTANCES,
+    MAX_PRINTK_RECORDS,
+    ApicSpec,
+    InstanceSpec,
+    Mode,
+    Name,
+    ProgramSpec,
+    Spec,
+)
 
 __all__ = [
     "MAX_CPUS",
@@ -38,6 +47,7 @@ __all__ = [
     "MAX_X2APIC_ID",
     "MAX_XAPIC_ID",
     "RESERVED_NAMES",
+    "ApicSpec",
     "InstanceSpec",
     "Mode",
     "PolicyName",
@@ -45,84 +55,30 @@ __all__ = [
     "Topology",
 ]
 
-MAX_INSTANCES = 512
-"""Instances of one machine: id 0, the host, and 1 to 511 as in the kernel series."""
-MAX_CPUS = 512
-"""CPUs of one instance."""
 MAX_XAPIC_ID = 254
 """An xAPIC id has 8 bits, and 0xFF is the broadcast (SDM vol. 3, 10.6.2.1; rule R23)."""
 MAX_X2APIC_ID = 0xFFFF_FFFE
 """0xFFFFFFFF is the x2APIC broadcast (SDM vol. 3, 10.12.9)."""
-MAX_HANDLERS = 64
-"""Handlers registered with one instance at boot."""
-MAX_PRINTK_RECORDS = 1 << 20
-"""Records in one instance's printk ring."""
 MAX_TOPOLOGY_BYTES = 4 << 20
 """Size of a topology file."""
 RESERVED_NAMES = ("self", "all", "others")
 """Destination shorthands: no instance may be called so, or ``--to`` could not tell them apart."""
 
-Mode = Literal["x2apic", "xapic"]
 PolicyName = Literal["bare-metal", "filtered"]
 
-_Name = Annotated[StrictStr, Field(pattern=r"^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$")]
-_Entry = Annotated[
-    StrictStr, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")
-]
 
-
-class _Spec(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ProgramSpec(_Spec):
-    """A program and where it runs: ``cpu`` is the CPU's number within its instance, from 0.
-
-    ``entry`` is ``package.module:name`` of a callable.
-    """
-
-    cpu: Annotated[StrictInt, Field(ge=0, lt=MAX_CPUS)]
-    entry: _Entry
-
-
-class InstanceSpec(_Spec):
-    """One kernel. Within a :class:`Topology`, ``name``, ``cpus`` and ``mode`` are always filled in.
-
-    ``id``: 0 (the host instance) to 511. ``name``: as a DNS label, beginning with a letter;
-    ``mk<id>`` if not given. ``cpus``: APIC ids in the order of the CPUs' numbers; or ``cpu_count``
-    in its place, which takes the ids after the highest that any instance lists, in file order.
-    ``mode``: that of the topology if not given. ``handlers``: ``package.module:name`` of
-    multikernel handlers, called in this order. ``printk_records``: size of the log ring.
-    ``boundary``: ``word`` takes interrupts after every accepted ICR word, ``frame`` after every
-    frame, which coalesces more.
-    """
-
-    id: Annotated[StrictInt, Field(ge=0, lt=MAX_INSTANCES)]
-    name: _Name = ""
-    cpus: Annotated[
-        tuple[Annotated[StrictInt, Field(ge=0)], ...], Field(min_length=1, max_length=MAX_CPUS)
-    ] = ()
-    cpu_count: Annotated[StrictInt, Field(ge=1, le=MAX_CPUS)] | None = Field(
-        default=None, exclude=True
-    )
-    mode: Mode = "x2apic"
-    programs: tuple[ProgramSpec, ...] = ()
-    handlers: Annotated[tuple[_Entry, ...], Field(max_length=MAX_HANDLERS)] = ()
-    panic_on_oops: StrictBool = False
-    printk_records: Annotated[StrictInt, Field(ge=1, le=MAX_PRINTK_RECORDS)] = 4096
-    boundary: Literal["word", "frame"] = "word"
-
-
-class Topology(_Spec):
+class Topology(Spec):
     """A whole machine, valid by construction.
 
     ``policy``: who may ring whom, ``bare-metal`` (everybody, as on the machine) or ``filtered``.
-    ``mode``: the APIC mode of every instance that names none of its own.
+    ``mode``: the APIC mode of every instance that names none of its own. ``apic``: the switches of
+    every local APIC, where its instance does not say otherwise.
     """
 
-    name: _Name = "machine"
+    name: Name = "machine"
     policy: PolicyName = "bare-metal"
     mode: Mode = "x2apic"
+    apic: ApicSpec = ApicSpec()
     instances: Annotated[tuple[InstanceSpec, ...], Field(min_length=1, max_length=MAX_INSTANCES)]
 
     @classmethod
@@ -133,11 +89,12 @@ class Topology(_Spec):
         cpus: int,
         policy: PolicyName = "bare-metal",
         mode: Mode = "x2apic",
+        apic: Mapping[str, Any] | None = None,
     ) -> Self:
         """Instances 0 to ``instances - 1`` of ``cpus`` CPUs each, APIC ids in order from 0.
 
         ``instances`` and ``cpus`` are 1 to 512; more than 255 CPUs in all need x2APIC mode.
-        Raises TopologyError.
+        ``apic``: the table of switches. Raises TopologyError.
         """
         for what, value, limit in (
             ("instances", instances, MAX_INSTANCES),
@@ -147,7 +104,8 @@ class Topology(_Spec):
                 message = f"{what}: {value} is not between 1 and {limit}"
                 raise TopologyError(message, advice=f"choose 1 to {limit}")
         specs = [{"id": number, "cpu_count": cpus} for number in range(instances)]
-        return cls.from_dict({"policy": policy, "mode": mode, "instances": specs})
+        table = {} if apic is None else apic
+        return cls.from_dict({"policy": policy, "mode": mode, "apic": table, "instances": specs})
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -158,8 +116,8 @@ class Topology(_Spec):
             raise report(error, where="topology", specs=_SPECS, lines={}) from None
 
     @classmethod
-    def load(cls, path: Path | str) -> Self:
-        """Read a TOML file of at most 4 MiB.
+    def load(cls, path: Path | str, *, apic: Mapping[str, Any] | None = None) -> Self:
+        """Read a TOML file of at most 4 MiB; ``apic`` in place of those keys of its ``[apic]``.
 
         Raises TopologyError, which names the file, the line where it can be found, and the key.
         """
@@ -172,6 +130,8 @@ class Topology(_Spec):
         except RecursionError:
             advice = "a topology is a list of [[instances]] tables"
             raise TopologyError(f"{path}: nested too deeply", advice=advice) from None
+        if apic and isinstance(data.setdefault("apic", {}), dict):
+            data["apic"].update(apic)
         try:
             return cls.model_validate(data)
         except ValidationError as error:
@@ -186,6 +146,11 @@ class Topology(_Spec):
         """Every APIC id of the machine, by instance in the order of the file."""
         return tuple(apic_id for instance in self.instances for apic_id in instance.cpus)
 
+    @property
+    def arbitration(self) -> Literal["ppr", "hash"]:
+        """Whom the interconnect gives a lowest-priority IPI; ``ppr`` too where none is sent."""
+        return "hash" if self.apic.lowest_priority == "hash" else "ppr"
+
     def instance(self, instance_id: int) -> InstanceSpec:
         """The instance of that id; :class:`NotFoundError` if there is none."""
         for spec in self.instances:
@@ -199,11 +164,13 @@ class Topology(_Spec):
     def _fill_in(
         cls, instances: tuple[InstanceSpec, ...], info: ValidationInfo
     ) -> tuple[InstanceSpec, ...]:
-        """Names, modes and APIC ids that the instances left to us."""
+        """Names, modes, switches and APIC ids that the instances left to us."""
+        machine = info.data.get("apic", ApicSpec())
         free = 1 + max((apic_id for spec in instances for apic_id in spec.cpus), default=-1)
         filled = []
         for spec in instances:
             update: dict[str, Any] = {"name": spec.name or f"mk{spec.id}"}
+            update["apic"] = spec.apic.over(machine)
             if "mode" not in spec.model_fields_set:
                 update["mode"] = info.data.get("mode", "x2apic")
             if not spec.cpus and spec.cpu_count is not None:
@@ -215,7 +182,7 @@ class Topology(_Spec):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        problems = tuple(_machine_problems(self.instances))
+        problems = (*_machine_problems(self.instances), *_apic_problems(self))
         if problems:
             raise PydanticCustomError(
                 "machine", "{what}", {"what": problems[0].what, "problems": problems}
@@ -225,7 +192,9 @@ class Topology(_Spec):
 
 _SPECS: Mapping[tuple[str, ...], type[BaseModel]] = {
     (): Topology,
+    ("apic",): ApicSpec,
     ("instances",): InstanceSpec,
+    ("instances", "apic"): ApicSpec,
     ("instances", "programs"): ProgramSpec,
 }
 
@@ -281,6 +250,22 @@ def _cpu_problems(
             what = f"APIC id {highest:#x} of {spec.name} is above {limit:#x}, the highest there is"
             advice = "0xFFFFFFFF is the broadcast of x2APIC mode; use smaller ids"
         yield Problem(path, what, advice)
+
+
+def _apic_problems(topology: Topology) -> Iterator[Problem]:
+    """Switches that contradict one another. Arbitration (R32) is the machine's: an instance can
+    choose not to send, and no more."""
+    arbitration = topology.arbitration
+    for index, spec in enumerate(topology.instances):
+        path = ("instances", index, "apic")
+        own = spec.apic.lowest_priority
+        if own not in ("unsupported", arbitration):
+            what = f"{own!r} in {spec.name}, where the machine arbitrates by {arbitration!r}"
+            advice = f'set lowest_priority = "{own}" in [apic]; an instance may be "unsupported"'
+            yield Problem((*path, "lowest_priority"), what, advice)
+        if spec.mode == "x2apic" and not spec.apic.x2apic_supported:
+            what = f"false in {spec.name}, whose mode is x2apic"
+            yield Problem((*path, "x2apic_supported"), what, 'add mode = "xapic" (R1)')
 
 
 def _listed(apic_ids: Sequence[int]) -> str:

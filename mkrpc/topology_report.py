@@ -25,9 +25,10 @@ _ENTRY = 'should be "package.module:name"'
 _NAME = "should be lower-case letters, digits and hyphens, beginning with a letter, at most 63"
 _PATTERNS = {"entry": _ENTRY, "handlers": _ENTRY, "name": _NAME}
 _ADVICE = {
-    "entry": "name a callable that can be imported, such as package.module:name",
+    "programs.entry": "name a callable that can be imported, such as package.module:name",
     "handlers": "name callables that can be imported, such as package.module:name",
     "name": "choose a name such as web or mk-3",
+    "apic": "write a table [apic], or [instances.apic] below an instance",
     "instances": "write one [[instances]] table for each, at most 512",
     "cpus": "list APIC ids, such as cpus = [0, 1]",
     "cpu_count": "give a number of CPUs, 1 to 512",
@@ -98,7 +99,9 @@ def _problem_of(detail: ErrorDetails, specs: Mapping[tuple[str, ...], type[BaseM
         return Problem(path, "missing", _ADVICE.get(key, f"add {key} = …"))
     named = [part for part in path if isinstance(part, str)]
     leaf = named[-1] if named else ""
-    advice = _ADVICE.get(leaf, "correct the value")
+    advice = _ADVICE.get(".".join(named[-2:])) or _ADVICE.get(
+        leaf, "choose one of them" if detail["type"] == "literal_error" else "correct the value"
+    )
     what = detail["msg"].removeprefix("Input ")
     if detail["type"] == "string_pattern_mismatch":
         what = _PATTERNS[leaf]

@@ -24,16 +24,24 @@ def test_a_machine_in_one_thread(mk_machine):
 
 def test_two_machines_of_a_topology_and_a_policy(mk_machine):
     one = mk_machine(Topology.of(instances=3, cpus=2))
-    other = mk_machine(policy="filtered", mode="xapic")
+    other = mk_machine(policy="filtered", mode="xapic", apic={"intr": "latched"})
+    silent = {"lowest_priority": "unsupported"}
+    third = mk_machine(Topology.from_dict({
+        "apic": {"lowest_priority": "hash"},
+        "instances": [{"id": 0, "cpus": [0], "apic": silent}],
+    }))
     assert len(one.kernels) == 3
     assert other.bus.policy.name == "filtered"
+    assert other.cpu(3).apic.policy.intr == "latched"
+    assert third.bus.arbitration == "hash"
     assert other.cpu(3).apic.mode.name == "XAPIC"
 
 
-@pytest.mark.mk_topology(instances=3, cpus=1)
+@pytest.mark.mk_topology(instances=3, cpus=1, apic={"intr": "latched"})
 def test_a_cluster_of_the_marker(mk_cluster):
     assert mk_cluster.client.inject(to=apic(2)).all_arrived
     assert len(mk_cluster.client.cluster().instances) == 3
+    assert mk_cluster.client.cluster().apic == {"intr": "latched"}
 
 
 @pytest.mark.mk_topology("pair.toml")
@@ -90,6 +98,8 @@ WRONG = {
     "3": "*mk_topology: 3 is no file; give numbers by name: instances=, cpus=*",
     "'pair.toml', cpus=2": "*mk_topology: a file was given, and cpus beside it*",
     "'absent.toml'": "*mk_topology: absent.toml: cannot be read*",
+    "apic='xen'": "*mk_topology: topology: apic: should be a valid dictionary*",
+    "apic={'intr': 'late'}": "*mk_topology: topology: apic.intr: should be 'synchronous' or*",
     "instances=0": "*mk_topology: instances: 0 is not between 1 and 512*",
 }
 

@@ -43,6 +43,7 @@ def cluster_as_json(cluster: ClusterView) -> Json:
         "epoch": f"{cluster.epoch:016x}",
         "interconnect_pid": cluster.interconnect_pid,
         "policy": cluster.policy,
+        "apic": dict(cluster.apic),
         "instances": [_instance_as_json(instance) for instance in cluster.instances],
     }
 
@@ -56,6 +57,7 @@ def _instance_as_json(instance: InstanceView) -> Json:
         "incarnations": instance.incarnations,
         "pid": instance.pid,
         "detail": instance.detail,
+        "switches": dict(instance.switches),
         "cpus": [_mirrored_as_json(cpu) for cpu in instance.cpus],
     }
 

@@ -1,6 +1,7 @@
 """Options that commands share, and how they find the cluster."""
 
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -8,7 +9,15 @@ import click
 if TYPE_CHECKING:
     from mkrpc.client import Client
 
-__all__ = ["Number", "cluster_options", "connect", "instance_key", "json_option", "name_option"]
+__all__ = [
+    "ApicSwitch",
+    "Number",
+    "cluster_options",
+    "connect",
+    "instance_key",
+    "json_option",
+    "name_option",
+]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -65,3 +74,27 @@ class Number(click.ParamType):  # type: ignore[type-arg] # generic in new click 
             span = f"{format(self.lowest, form)} to {format(self.highest, form)}"
             self.fail(f"{text} is out of range: {span}", param, ctx)
         return number
+
+
+class ApicSwitch(click.ParamType):  # type: ignore[type-arg] # generic in new click only
+    """``KEY=VALUE``: a switch of the local APICs, spelt as in a topology's ``[apic]``."""
+
+    name = "KEY=VALUE"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str | bool]:
+        """The key and what the table holds; a usage error that says which are possible."""
+        # Imported late: pydantic is for those who need it.
+        from mkrpc.topology import ApicSpec
+
+        key, _, text = str(value).partition("=")
+        if key not in ApicSpec.model_fields:
+            close = get_close_matches(key, ApicSpec.model_fields, n=1)
+            hint = f", did you mean {close[0]}?" if close else "."
+            known = ", ".join(ApicSpec.model_fields)
+            self.fail(f"there is no switch {key!r}{hint} There are: {known}", param, ctx)
+        choices = ApicSpec.choices(key)
+        if text not in choices:
+            self.fail(f"{key} is {' or '.join(choices)}, not {text!r}", param, ctx)
+        return key, {"true": True, "false": False}.get(text, text)

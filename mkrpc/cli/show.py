@@ -1,5 +1,6 @@
 """``mkrpc show``: the instances and their CPUs."""
 
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import click
@@ -8,9 +9,12 @@ from mkrpc.cli.options import cluster_options, connect, json_option
 from mkrpc.cli.output import apic_ids_text, print_json, print_table
 
 if TYPE_CHECKING:
-    from mkrpc.client.answers import ClusterView, InstanceView
+    from mkrpc.client.answers import ClusterView, InstanceView, MirroredCpu
 
-__all__ = ["instance_columns", "instance_row", "show"]
+__all__ = ["FEW_CPUS", "instance_columns", "instance_row", "show"]
+
+FEW_CPUS = 16
+"""CPUs of a machine that are listed one by one unless ``--no-cpus``; of a larger one ``--cpus``."""
 
 instance_columns = (
     "id#",
@@ -45,9 +49,16 @@ def instance_row(instance: "InstanceView") -> tuple[object, ...]:
 
 @click.command()
 @cluster_options
+@click.option(
+    "--cpus/--no-cpus",
+    default=None,
+    help=f"A line for each CPU; without either, if there are at most {FEW_CPUS}.",
+)
 @click.option("--quiesce", is_flag=True, help="Wait first until nothing is in flight.")
 @json_option
-def show(name: str, address: str | None, quiesce: bool, as_json: bool) -> None:
+def show(
+    *, name: str, address: str | None, cpus: bool | None, quiesce: bool, as_json: bool
+) -> None:
     """Show every instance with its CPUs, as the interconnect's mirror has them."""
     with connect(name, address) as client:
         if quiesce:
@@ -59,6 +70,10 @@ def show(name: str, address: str | None, quiesce: bool, as_json: bool) -> None:
         print_json(cluster_as_json(cluster))
         return
     _print(cluster)
+    found = list(_cpu_rows(cluster))
+    if cpus or (cpus is None and 0 < len(found) <= FEW_CPUS):
+        click.echo()
+        print_table(_cpu_columns, found)
 
 
 def _print(cluster: "ClusterView") -> None:
@@ -67,4 +82,42 @@ def _print(cluster: "ClusterView") -> None:
         f"interconnect pid {cluster.interconnect_pid}, epoch {cluster.epoch:016x},"
         f" policy {cluster.policy}"
     )
+    if cluster.apic:
+        click.echo(f"apic {_settings(cluster.apic)}")
+    for instance in cluster.instances:
+        if instance.switches:
+            who = f"instance {instance.id} ({instance.name})"
+            click.echo(f"{who}: {_settings(instance.switches)}")
     print_table(instance_columns, (instance_row(instance) for instance in cluster.instances))
+
+
+def _settings(switches: Mapping[str, str]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in switches.items())
+
+
+_cpu_columns = ("apic#", "instance", "cpu#", "state", "IF", "tpr#", "ppr#", "irr#", "isr#", "CAL#")
+
+
+def _cpu_rows(cluster: "ClusterView") -> Iterator[tuple[object, ...]]:
+    """The CPUs of the instances that run. IRR and ISR as the number of vectors in them."""
+    for instance in cluster.instances:
+        if instance.state == "active":
+            yield from (_cpu_row(instance, cpu) for cpu in instance.cpus)
+
+
+def _cpu_row(instance: "InstanceView", cpu: "MirroredCpu") -> tuple[object, ...]:
+    from mkrpc.cli.as_json import irq_stat_as_json
+
+    account = cpu.account
+    return (
+        cpu.apic_id,
+        instance.name,
+        account.cpu,
+        account.activity,
+        "on" if account.interrupts_enabled else "off",
+        f"{account.tpr:#04x}",
+        f"{account.ppr:#04x}",
+        account.irr.bit_count(),
+        account.isr.bit_count(),
+        irq_stat_as_json(account)["irq_call_count"],
+    )

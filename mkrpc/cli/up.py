@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn, cast
 
 import click
 
-from mkrpc.cli.options import Number, json_option, name_option
+from mkrpc.cli.options import ApicSwitch, Number, json_option, name_option
 from mkrpc.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ __all__ = ["up"]
 
 _DEFAULT_INSTANCES = 2
 _DEFAULT_CPUS = 2
+_FEW_INSTANCES = 8
+"""Instances whose start is told one by one."""
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -38,6 +40,12 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     "--policy", type=click.Choice(["bare-metal", "filtered"]), help="bare-metal if not given."
 )
 @click.option("--mode", type=click.Choice(["x2apic", "xapic"]), help="x2apic if not given.")
+@click.option(
+    "--apic",
+    type=ApicSwitch(),
+    multiple=True,
+    help="A switch of every local APIC, in place of that in the file's [apic]; repeatable.",
+)
 @click.option("--detach", is_flag=True, help="Return once it runs; `mkrpc down` stops it.")
 @click.option("--address", help="Listen here instead of at a private Unix socket.")
 @click.option("--insecure", is_flag=True, help="Permit an address beyond loopback, unprotected.")
@@ -50,6 +58,7 @@ def up(
     path: Path | None,
     policy: str | None,
     mode: str | None,
+    apic: tuple[tuple[str, str | bool], ...],
     detach: bool,
     address: str | None,
     insecure: bool,
@@ -58,7 +67,9 @@ def up(
     """Start a cluster. In the foreground it is stopped by Ctrl-C, SIGTERM or SIGHUP."""
     if as_json and not detach:
         raise click.UsageError("--json needs --detach: in the foreground up prints a live view")
-    topology = _topology(instances, cpus, path, policy, mode)
+    topology = _topology(instances, cpus, path, policy, mode, apic=dict(apic))
+    if address is not None:
+        _check_directory(address)
     from mkrpc.cluster import Cluster
 
     for number in _STOP_SIGNALS:
@@ -73,7 +84,7 @@ def up(
             name=name,
             address=address,
             insecure=insecure,
-            on_progress=None if quiet else lambda line: click.echo(line, err=True),
+            on_progress=None if quiet else _progress(len(topology.instances)),
         )
 
     if not detach:
@@ -93,6 +104,8 @@ def _topology(
     path: Path | None,
     policy: str | None,
     mode: str | None,
+    *,
+    apic: dict[str, str | bool],
 ) -> "Topology":
     from mkrpc.topology import Topology
 
@@ -102,12 +115,38 @@ def _topology(
             cpus=_DEFAULT_CPUS if cpus is None else cpus,
             policy=cast("PolicyName", policy or "bare-metal"),
             mode=cast("Mode", mode or "x2apic"),
+            apic=apic,
         )
     beside = {"--instances": instances, "--cpus": cpus, "--policy": policy, "--mode": mode}
     given = [option for option, value in beside.items() if value is not None]
     if given:
         raise click.UsageError(f"{' and '.join(given)} beside --topology: the file says it all")
-    return Topology.load(path)
+    return Topology.load(path, apic=apic)
+
+
+def _progress(instances: int) -> Callable[[str], None]:
+    """Tells how the start goes; of many instances only the last, with the count of all."""
+
+    def tell(line: str) -> None:
+        last = f"{instances} of {instances} "
+        one_of_many = instances > _FEW_INSTANCES and " instances attached" in line
+        if not one_of_many or line.startswith(last):
+            click.echo(line, err=True)
+
+    return tell
+
+
+def _check_directory(address: str) -> None:
+    """A socket's directory is not made on request: a slip of the pen would leave one behind."""
+    from mkrpc.errors import InvalidArgumentError
+    from mkrpc.transport.address import parse
+
+    where = parse(address)
+    if where.is_unix and not (directory := Path(where.path).parent).is_dir():
+        raise InvalidArgumentError(
+            f"--address {address}: the directory {directory} does not exist",
+            advice=f"mkdir -m 700 {directory}, or leave --address out",
+        )
 
 
 def _is_up(cluster: "Cluster", topology: "Topology") -> str:

@@ -4,8 +4,8 @@ Made from ``mkrpc.v1`` messages here and nowhere else; what both planes share (a
 addresses) is translated by :mod:`mkrpc.codec`.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from mkrpc.codec import cpu_account_from_pb, cpu_address_from_pb, cpu_view_from_pb
@@ -61,6 +61,8 @@ class InstanceView:
 
     ``incarnation``: 16 bytes, empty if it never ran. ``pid``: 0 if it does not run. ``detail``: why
     it is not active. ``incarnations``: how many were seen under this id, this one included.
+    ``switches``: what its topology sets apart from the defaults, or, as ``apic.KEY``, from the
+    machine's.
     """
 
     id: int
@@ -71,6 +73,7 @@ class InstanceView:
     cpus: tuple[MirroredCpu, ...]
     detail: str
     incarnations: int
+    switches: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, message: pb.Instance) -> "InstanceView":
@@ -87,18 +90,23 @@ class InstanceView:
             ),
             detail=message.detail,
             incarnations=message.incarnations,
+            switches=dict(sorted(message.switches.items())),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterView:
-    """The cluster. ``epoch``: 64 random bits of this life of the interconnect."""
+    """The cluster. ``epoch``: 64 random bits of this life of the interconnect.
+
+    ``apic``: switches of its local APICs that differ from their defaults.
+    """
 
     address: str
     epoch: int
     interconnect_pid: int
     policy: str
     instances: tuple[InstanceView, ...]
+    apic: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, message: pb.GetClusterResponse) -> "ClusterView":
@@ -109,6 +117,7 @@ class ClusterView:
             interconnect_pid=message.interconnect_pid,
             policy=message.policy,
             instances=tuple(InstanceView.of(instance) for instance in message.instances),
+            apic=dict(sorted(message.apic.items())),
         )
 
 

@@ -61,6 +61,11 @@ class HostAgent:
                 "address": self.address,
                 "insecure": self.insecure,
                 "policy": self.topology.policy,
+                "arbitration": self.topology.arbitration,
+                "apic": self.topology.apic.switches(),
+                "switches": {
+                    spec.id: spec.switches(self.topology.apic) for spec in self.topology.instances
+                },
                 "name": self.state_dir.name,
             },
         )
@@ -135,9 +140,11 @@ class HostAgent:
 
     def _spawn_instance(self, instance_id: int) -> tuple[Child, Any]:
         spec = self.topology.instance(instance_id)
+        # All that it needs of the machine: with hundreds of instances the rest would add up.
+        alone = self.topology.model_copy(update={"instances": (spec,)})
         options = {
             "address": self.address,
-            "topology": self.topology.to_dict(),
+            "topology": alone.to_dict(),
             "instance_id": instance_id,
             "state_dir": str(self.state_dir),
         }

@@ -31,14 +31,19 @@ def run_interconnect(options_json: str, log_path: str, ready: Any) -> None:
     """Be the interconnect until told to stop."""
     _begin("interconnect", log_path)
     options = json.loads(options_json)
+    from mkrpc.interconnect.answers import Switches
     from mkrpc.interconnect.server import serve
 
+    # JSON has no numbers for keys.
+    instances = {int(key): switches for key, switches in options["switches"].items()}
     _report(
         ready,
         lambda tell: serve(
             address=options["address"],
             insecure=options["insecure"],
             policy=options["policy"],
+            arbitration=options["arbitration"],
+            switches=Switches(apic=options["apic"], instances=instances),
             on_listening=lambda address: tell({"address": address}),
         ),
     )

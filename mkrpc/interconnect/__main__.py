@@ -1,26 +1,38 @@
 """``python -m mkrpc.interconnect``: an interconnect by hand, without a host agent."""
 
 import sys
+from typing import get_args
 
 import click
 
 from mkrpc import logs
 from mkrpc.errors import MkrpcError
+from mkrpc.interconnect.answers import Switches
 from mkrpc.interconnect.policy import PROFILES
+from mkrpc.interconnect.routing import Arbitration
 from mkrpc.interconnect.server import serve
 
 
 @click.command()
 @click.option("--listen", "address", required=True, help="unix:/path or host:port; port 0: any.")
 @click.option("--policy", type=click.Choice(sorted(PROFILES)), default="bare-metal")
+@click.option(
+    "--lowest-priority",
+    "arbitration",
+    type=click.Choice(get_args(Arbitration)),
+    default="ppr",
+    help="Who gets a lowest-priority IPI: the lowest PPR, or one by the vector.",
+)
 @click.option("--insecure", is_flag=True, help="Listen beyond this host without any protection.")
-def main(address: str, policy: str, insecure: bool) -> None:
+def main(address: str, policy: str, arbitration: Arbitration, insecure: bool) -> None:
     """Serve an interconnect until SIGTERM. Instances: python -m mkrpc.instance --connect ..."""
     logs.configure("interconnect")
     try:
         code = serve(
             address=address,
             policy=policy,
+            arbitration=arbitration,
+            switches=Switches(apic={} if arbitration == "ppr" else {"lowest_priority": "hash"}),
             insecure=insecure,
             on_listening=lambda where: click.echo(f"listening on {where}"),
         )

@@ -1,6 +1,8 @@
 """What the bus knows, as the messages of the Control service."""
 
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from mkrpc.codec import cpu_account_to_pb, cpu_address_to_pb
 from mkrpc.interconnect.apic_bus import ApicBus
@@ -12,10 +14,22 @@ from mkrpc.interconnect.tally import Tally
 from mkrpc.v1 import control_pb2 as pb
 from mkrpc.v1 import types_pb2 as types
 
-__all__ = ["ROWS_PER_MESSAGE", "cluster_to_pb", "ledger_to_pb", "legs_to_pb"]
+__all__ = ["ROWS_PER_MESSAGE", "Switches", "cluster_to_pb", "ledger_to_pb", "legs_to_pb"]
 
 ROWS_PER_MESSAGE = 2000
 """Rows of the ledger in one message, about 250 KB."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switches:
+    """What is special about a machine, as its topology spells it, for whoever asks.
+
+    ``apic``: switches of its local APICs that differ from their defaults. ``instances``: by
+    instance id, those of one kernel.
+    """
+
+    apic: Mapping[str, str] = field(default_factory=dict)
+    instances: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
 
 
 def legs_to_pb(tally: Tally) -> list[pb.LegCount]:
@@ -32,7 +46,7 @@ def legs_to_pb(tally: Tally) -> list[pb.LegCount]:
 
 
 def cluster_to_pb(
-    bus: ApicBus, hosts: HostRegistry, *, address: str, interconnect_pid: int
+    bus: ApicBus, hosts: HostRegistry, switches: Switches, *, address: str, interconnect_pid: int
 ) -> pb.GetClusterResponse:
     """Every instance: those that ever attached, and those that a host agent could start."""
     response = pb.GetClusterResponse(
@@ -40,6 +54,7 @@ def cluster_to_pb(
         epoch=bus.epoch,
         interconnect_pid=interconnect_pid,
         policy=bus.policy.name,
+        apic=switches.apic,
     )
     records = {record.instance_id: record for record in bus.instances()}
     for instance_id in sorted(records.keys() | hosts.processes.keys()):
@@ -48,6 +63,8 @@ def cluster_to_pb(
             response.instances.append(_instance(bus, record, process))
         elif process is not None:
             response.instances.append(_unseen(process))
+    for instance in response.instances:
+        instance.switches.update(switches.instances.get(instance.id, {}))
     return response
 
 

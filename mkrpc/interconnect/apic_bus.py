@@ -16,7 +16,7 @@ from mkrpc.interconnect.ledger import Ledger, Totals
 from mkrpc.interconnect.mirror import Mirror
 from mkrpc.interconnect.policy import Policy
 from mkrpc.interconnect.registry import InstanceRecord, Registry
-from mkrpc.interconnect.routing import Router
+from mkrpc.interconnect.routing import Arbitration, Router
 from mkrpc.interconnect.session import Session
 from mkrpc.interconnect.tally import Tally
 from mkrpc.link.frames import (
@@ -37,24 +37,27 @@ __all__ = ["ApicBus"]
 class ApicBus:
     """The interconnect without its driver.
 
-    ``epoch``: 64 random bits drawn by the driver. ``sink``: as for :meth:`watch`.
+    ``epoch``: 64 random bits drawn by the driver. ``arbitration``: of lowest-priority IPIs.
     """
 
-    def __init__(self, *, epoch: int, policy: Policy, sink: Sink | None = None) -> None:
+    def __init__(self, *, epoch: int, policy: Policy, arbitration: Arbitration = "ppr") -> None:
         self.epoch = epoch
         self.policy = policy
+        self.arbitration = arbitration
         self.ledger = Ledger()
         self.mirror = Mirror()
-        self._sink = sink
+        self._sink: Sink | None = None
         self._registry = Registry()
         self._ready: dict[Session, None] = {}
         self._later: deque[Callable[[], None]] = deque()
-        self._router = Router(registry=self._registry, policy=policy, ledger=self.ledger, sink=sink)
+        self._router = Router(
+            registry=self._registry, policy=policy, ledger=self.ledger, arbitration=arbitration
+        )
         self._injections = Injections(
             registry=self._registry,
             router=self._router,
             ledger=self.ledger,
-            sink=sink,
+            sink=None,
             later=self._later.append,
         )
         self._commands = Commands(self._later.append)

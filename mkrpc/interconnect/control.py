@@ -21,7 +21,7 @@ from mkrpc.errors import (
     error_for_reason,
 )
 from mkrpc.frame_codec import IDENTITY_BYTES
-from mkrpc.interconnect.answers import cluster_to_pb, ledger_to_pb, legs_to_pb
+from mkrpc.interconnect.answers import Switches, cluster_to_pb, ledger_to_pb, legs_to_pb
 from mkrpc.interconnect.apic_bus import ApicBus
 from mkrpc.interconnect.hosts import HostRegistry
 from mkrpc.interconnect.requests import cpu_action, icr_from_request, known_instance
@@ -42,7 +42,8 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 class ControlService(control_pb2_grpc.ControlServicer):
     """Serves clients from the bus.
 
-    ``drain`` sends whatever a request has caused; ``address`` tells where the server listens.
+    ``drain`` sends whatever a request has caused; ``address`` tells where the server listens;
+    ``switches`` is what the topology has set.
     """
 
     def __init__(
@@ -53,19 +54,25 @@ class ControlService(control_pb2_grpc.ControlServicer):
         hosts: HostRegistry,
         events: EventHub,
         address: Callable[[], str],
+        switches: Switches,
     ) -> None:
         self._bus = bus
         self._drain = drain
         self._hosts = hosts
         self._events = events
         self._address = address
+        self._switches = switches
 
     async def GetCluster(  # noqa: N802 - gRPC's spelling
         self, request: pb.GetClusterRequest, context: Context
     ) -> pb.GetClusterResponse:
         """Every instance, as last reported."""
         return cluster_to_pb(
-            self._bus, self._hosts, address=self._address(), interconnect_pid=os.getpid()
+            self._bus,
+            self._hosts,
+            self._switches,
+            address=self._address(),
+            interconnect_pid=os.getpid(),
         )
 
     async def Inject(self, request: pb.InjectRequest, context: Context) -> pb.InjectResponse:  # noqa: N802

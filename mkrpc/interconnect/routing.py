@@ -2,12 +2,13 @@
 
 Departures from hardware, where matching and arbitration happen at the target: destinations are
 chosen here, by the addresses that the instances have published, and lowest priority goes by the
-processor priorities that they last reported.
+processor priorities that they last reported, or by the vector alone.
 """
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from mkrpc.errors import ProtocolError
 from mkrpc.interconnect.ledger import Ledger, Party, Row, RowKey
@@ -21,7 +22,12 @@ from mkrpc.outcome import Outcome, OutcomeKind
 from mkrpc.trace import IcrWritten, LegEnded, Sink
 from mkrpc.x86.icr import DeliveryMode, Icr, Shorthand, decode
 
-__all__ = ["Router", "Write"]
+__all__ = ["Arbitration", "Router", "Write"]
+
+Arbitration = Literal["ppr", "hash"]
+"""Who gets a lowest-priority IPI (R32). ``ppr``: the lowest PPR, ties in turn, as in Xen. ``hash``:
+the n-th candidate in ascending order of APIC ids, n being the vector modulo their number, as KVM's
+vector hashing has it."""
 
 _AT_ITS_OWN_GATE = frozenset(
     {
@@ -63,21 +69,23 @@ class _Target:
 
 
 _NOBODY = (_Target(None, 0, NOBODY, Outcome.REJECTED_NO_SUCH_APIC),)
+"""Who gets a write that matches no APIC (R41)."""
 
 
 class Router:
     """Turns writes into legs and books them; the one place where a leg begins and ends.
 
-    ``sink`` takes the trace events; None, at any time, for nobody.
+    ``sink`` takes the trace events; None, as at first, for nobody.
     """
 
     def __init__(
-        self, *, registry: Registry, policy: Policy, ledger: Ledger, sink: Sink | None
+        self, *, registry: Registry, policy: Policy, ledger: Ledger, arbitration: Arbitration
     ) -> None:
         self._registry = registry
         self._policy = policy
         self._ledger = ledger
-        self.sink = sink
+        self._arbitration = arbitration
+        self.sink: Sink | None = None
         self._last_arbitrated = -1
 
     def route(self, write: Write) -> None:
@@ -89,7 +97,7 @@ class Router:
         if icr.delivery_mode is not DeliveryMode.LOWEST_PRIORITY or len(targets) < 2:
             self._send(write, icr, targets, write.first_seq, write.count)
             return
-        candidates = self._lowest_priority(targets)
+        candidates = self._lowest_priority(targets, icr.vector)
         if len(candidates) == 1:
             self._send(write, icr, candidates, write.first_seq, write.count)
             return
@@ -159,11 +167,13 @@ class Router:
             targets.append(_Target(session, cpu, apic_id, refusal))
         return targets
 
-    def _lowest_priority(self, targets: Sequence[_Target]) -> Sequence[_Target]:
+    def _lowest_priority(self, targets: Sequence[_Target], vector: int) -> Sequence[_Target]:
         """Those who win the arbitration: permitted, if any is; of these software-enabled, if any
-        is (R37); of these those with the lowest PPR (R32)."""
+        is (R37); of these those with the lowest PPR, or the one that the vector points at (R32)."""
         permitted = [target for target in targets if target.refusal is None] or targets
         enabled = [target for target in permitted if _software_enabled(target)] or permitted
+        if self._arbitration == "hash":
+            return (enabled[vector % len(enabled)],)
         priorities = [_priority(target) for target in enabled]
         lowest = min(priorities)
         return [

@@ -12,11 +12,13 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from mkrpc.frame_codec import ATTACH
+from mkrpc.interconnect.answers import Switches
 from mkrpc.interconnect.apic_bus import ApicBus
 from mkrpc.interconnect.attachments import Pump
 from mkrpc.interconnect.control import ControlService
 from mkrpc.interconnect.hosts import ATTACH_HOST, HostRegistry
 from mkrpc.interconnect.policy import Policy
+from mkrpc.interconnect.routing import Arbitration
 from mkrpc.interconnect.watch import EventHub
 from mkrpc.transport.address import Address, check_listen, parse
 from mkrpc.transport.aio import AioServer
@@ -40,23 +42,29 @@ def serve(
     address: str,
     insecure: bool = False,
     policy: str = "bare-metal",
+    arbitration: Arbitration = "ppr",
+    switches: Switches | None = None,
     on_listening: Callable[[str], None] = lambda _address: None,
 ) -> int:
     """Serve until SIGTERM or SIGINT; the exit code.
 
-    ``on_listening`` is told the address once it answers (with the port chosen for port 0). Raises
-    what :meth:`AioServer.start` and :func:`check_listen` raise, before anything listens.
+    ``switches`` is told to clients, and changes nothing here. ``on_listening`` is told the address
+    once it answers (with the port chosen for port 0). Raises what :meth:`AioServer.start`,
+    :func:`check_listen` and :meth:`Policy.named` raise, before anything listens.
     """
     where = parse(address)
     check_listen(where, insecure)
-    profile = Policy.named(policy)
-    return asyncio.run(_serve(where, insecure, profile, on_listening))
+    bus = ApicBus(epoch=secrets.randbits(64), policy=Policy.named(policy), arbitration=arbitration)
+    return asyncio.run(_serve(bus, where, insecure, switches or Switches(), on_listening))
 
 
 async def _serve(
-    where: Address, insecure: bool, policy: Policy, on_listening: Callable[[str], None]
+    bus: ApicBus,
+    where: Address,
+    insecure: bool,
+    switches: Switches,
+    on_listening: Callable[[str], None],
 ) -> int:
-    bus = ApicBus(epoch=secrets.randbits(64), policy=policy)
     events = EventHub(bus.watch)
     pump = Pump(bus)
     hosts = HostRegistry(bus.epoch)
@@ -66,7 +74,14 @@ async def _serve(
         return str(server.bound_address)
 
     def add_services(server: grpc.aio.Server) -> None:
-        control = ControlService(bus, drain=pump.drain, hosts=hosts, events=events, address=address)
+        control = ControlService(
+            bus,
+            drain=pump.drain,
+            hosts=hosts,
+            events=events,
+            address=address,
+            switches=switches,
+        )
         add_control: Any = control_pb2_grpc.add_ControlServicer_to_server  # generated untyped
         add_control(control, server)
         health_pb2_grpc.add_HealthServicer_to_server(healthiness, server)

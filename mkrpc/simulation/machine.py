@@ -7,12 +7,14 @@ the caller moves :attr:`Machine.now_us`.
 
 from collections.abc import Callable, Sequence
 
+from mkrpc.errors import InvalidArgumentError
 from mkrpc.instance.attachment import Attachment
 from mkrpc.instance.cpu import Cpu
 from mkrpc.instance.kernel import Kernel, KernelConfig
 from mkrpc.instance.memory import SharedMemory
 from mkrpc.interconnect.apic_bus import ApicBus
 from mkrpc.interconnect.policy import Policy
+from mkrpc.interconnect.routing import Arbitration
 from mkrpc.interconnect.session import Session
 from mkrpc.interconnect.tally import Tally
 
@@ -33,7 +35,9 @@ class Machine:
 
     ``configs``: one kernel each; their instance ids and APIC ids must not overlap
     (:class:`mkrpc.errors.AlreadyExistsError`). Incarnations are the instance ids, counted up at a
-    restart: here nothing is random.
+    restart: here nothing is random. ``arbitration`` of lowest-priority IPIs (R32) is the machine's;
+    None is that of the kernels which send them, ``ppr`` if none does
+    (:class:`mkrpc.errors.InvalidArgumentError` if they disagree).
     """
 
     def __init__(
@@ -42,11 +46,14 @@ class Machine:
         *,
         policy: Policy | None = None,
         memory: SharedMemory | None = None,
+        arbitration: Arbitration | None = None,
     ) -> None:
         self.now_us = 0
         self.memory = memory if memory is not None else SharedMemory(bytearray(MEMORY_BYTES))
         self.bus = ApicBus(
-            epoch=1, policy=policy if policy is not None else Policy.named("bare-metal")
+            epoch=1,
+            policy=policy if policy is not None else Policy.named("bare-metal"),
+            arbitration=arbitration or _arbitration_of(configs),
         )
         self.kernels: dict[int, Kernel] = {}
         self._attachments: dict[int, Attachment] = {}
@@ -125,3 +132,19 @@ class Machine:
     def _round(self) -> bool:
         ran = [kernel.advance(_BUDGET) for kernel in list(self.kernels.values())]
         return self.exchange() or any(ran)
+
+
+def _arbitration_of(configs: Sequence[KernelConfig]) -> Arbitration:
+    """The one that all kernels which send lowest-priority IPIs agree on."""
+    found: Arbitration | None = None
+    for config in configs:
+        chosen = config.apic_policy.lowest_priority
+        if chosen == "unsupported":
+            continue
+        if found not in (None, chosen):
+            raise InvalidArgumentError(
+                f"lowest_priority is {found!r} in one kernel and {chosen!r} in {config.name}",
+                advice="the machine arbitrates in one way: name it as Machine(arbitration=...)",
+            )
+        found = chosen
+    return found or "ppr"

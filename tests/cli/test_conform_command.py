@@ -47,7 +47,9 @@ def test_a_wrong_expectation_exits_1_with_its_first_differing_step(scenario, tmp
     assert result.exit_code == 1, result.output
     assert f"FAILED {path}:2 made-wrong step 0" in result.stdout
     difference = result.stdout.splitlines()[-2].strip()
-    assert difference == ("expected cpu 1: delivered = [0xeb] | actual cpu 1: delivered = [0xea]")
+    assert difference == (
+        "expected cpu 1: delivered = [0xeb] | actual cpu 1: delivered = [0xea] | why: unexplained"
+    )
     assert result.stdout.splitlines()[-1] == "1 of 2 scored scenarios pass"
 
 
@@ -73,16 +75,18 @@ def test_what_is_not_scored_is_listed_unless_a_summary_is_asked_for(scenario, tm
     path = write(tmp_path / "four.jsonl", differing, agreeing)
     whole = conform(path)
     assert whole.exit_code == 0
-    first, difference, second = whole.stdout.splitlines()[2:-1]
+    disagree, side, first, difference, second = whole.stdout.splitlines()[2:-1]
+    assert disagree == "where the implementations disagree:"
+    assert side.startswith("  unexplained, scenarios: 1: ")
     assert first.startswith(f"reported {path}:1 alone step 0 (")
     assert difference.strip() == (
-        "expected cpu 1: delivered = [] | actual cpu 1: delivered = [0xea]"
+        "expected cpu 1: delivered = [] | actual cpu 1: delivered = [0xea] | why: unexplained"
     )
     assert second.startswith(f"reported {path}:2 alike (")
     brief = conform("--summary", path)
     assert brief.exit_code == 0
     assert brief.stdout.splitlines() == [
-        *whole.stdout.splitlines()[:2],
+        *whole.stdout.splitlines()[:4],
         whole.stdout.splitlines()[-1],
     ]
 
@@ -131,3 +135,84 @@ def test_a_folder_without_recordings_is_a_usage_error(tmp_path):
     result = conform(tmp_path)
     assert result.exit_code == 2
     assert str(tmp_path) in result.stderr
+
+
+@pytest.fixture
+def disputed(scenario, tmp_path) -> Path:
+    """A folder: every engine agrees but QEMU, which let a vector below 16 through."""
+    illegal = json.loads(json.dumps(scenario)) | {"name": "illegal", "agree": "no"}
+    illegal |= {"first_disagree_step": 0, "final": None, "delivered_total": None}
+    illegal["steps"] = [{"op": "icr", "cpu": 0, "hi": 1 << 24, "lo": 5, "cpus": {"0": {}}}]
+    sent = {"icr_lo": 5, "icr_hi": 1 << 24}
+    engines = tmp_path / "engines"
+    engines.mkdir()
+    write(tmp_path / "group.jsonl", illegal)
+    for engine, arrival in (("bochs", {}), ("tcg", {"delivered": ["exc5"], "isr": [5]})):
+        trace = {key: value for key, value in illegal.items() if key != "agree"}
+        events = arrival and arrival | {"ppr_at_entry": [0]}
+        trace["steps"] = [illegal["steps"][0] | {"cpus": {"0": sent, "1": events}}]
+        write(engines / f"{engine}-group.jsonl", trace)
+    return tmp_path
+
+
+def test_where_the_engines_disagree_both_sides_are_named(disputed):
+    result = conform("--summary", disputed / "group.jsonl")
+    assert result.exit_code == 0, result.output
+    (side,) = [line for line in result.stdout.splitlines() if line.startswith("  ")]
+    assert side.startswith(
+        "  illegal-vector-delivered (R52, R44), scenarios: 1: otherwise: tcg 1; "
+        "with the model: bochs; model: "
+    )
+    (entry,) = json.loads(conform("--json", disputed).stdout)["deviations"]
+    assert (entry["name"], entry["apart"], entry["with_model"], entry["scenarios"]) == (
+        "illegal-vector-delivered",
+        {"tcg": 1},
+        ["bochs"],
+        1,
+    )
+
+
+def test_against_an_engine_that_differs_by_a_rule_exits_0(disputed):
+    result = conform("--against", "tcg", disputed)
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[1].split()[1:] == ["1", "0", "1", "0", "0"]
+    assert lines[-2].strip() == (
+        "expected cpu 1: delivered = [exc5] | actual cpu 1: delivered = [] "
+        "| why: illegal-vector-delivered (R52, R44)"
+    )
+    assert lines[-1] == (
+        "the model agrees with tcg in 0 scenarios and differs in 1, 0 of them unexplained"
+    )
+    alike = conform("--against", "bochs", disputed / "group.jsonl")
+    assert alike.exit_code == 0
+    assert alike.stdout.splitlines()[-1].startswith("the model agrees with bochs in 1 scenarios")
+
+
+def test_against_an_engine_that_no_rule_explains_exits_1(disputed):
+    path = disputed / "engines" / "tcg-group.jsonl"
+    trace = json.loads(path.read_text())
+    trace["steps"][0]["cpus"]["1"] = {"tpr": 0x20}
+    write(path, trace)
+    result = conform("--summary", "--against", "tcg", disputed)
+    assert result.exit_code == 1
+    assert "why: unexplained" in result.stdout
+    report = json.loads(conform("--json", "--against", "tcg", disputed).stdout)
+    (file,) = report["files"]
+    assert (file["scenarios"], file["agree"], file["explained"], file["unexplained"]) == (
+        1,
+        0,
+        0,
+        1,
+    )
+    assert file["differing"][0]["deviation"] == "unexplained"
+
+
+@pytest.mark.parametrize("where", ["", "group.jsonl", "engines", "engines/bochs-group.jsonl"])
+def test_an_unknown_engine_is_an_error_that_lists_those_there_are(disputed, where):
+    result = conform("--against", "xen", disputed / where)
+    assert result.exit_code == 3
+    what, advice = result.stderr.splitlines()
+    assert "'xen'" in what
+    assert "bochs" in advice
+    assert ("tcg" in advice) is (where != "engines/bochs-group.jsonl")

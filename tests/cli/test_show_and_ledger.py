@@ -6,9 +6,11 @@ import pytest
 
 from mkrpc.cli.live import Lines
 from mkrpc.cli.output import apic_ids_text
+from mkrpc.cli.show import FEW_CPUS
 from mkrpc.client.answers import ClusterView
 from mkrpc.client.books import Ledger, LedgerTotals
 from mkrpc.v1 import control_pb2 as pb
+from mkrpc.v1 import types_pb2
 from mkrpc.x86.irq_stat import FIELDS
 
 
@@ -39,11 +41,66 @@ def test_show_json_has_the_promised_keys(run, peer, two_instances):
 
 def test_show_is_a_line_an_instance(run, peer, two_instances):
     peer.will("GetCluster", two_instances)
-    lines = run("show", "--address", peer.address).stdout.splitlines()
+    lines = run("show", "--address", peer.address, "--no-cpus").stdout.splitlines()
     assert lines[0] == "address unix:/x"
     assert lines[-2].split() == ["1", "web", "active", "77", "00010203", "2", "x2apic", "5"]
     assert lines[-1].split(maxsplit=5)[:3] == ["2", "db", "failed"]
     assert lines[-1].rstrip().endswith("killed by signal 9")
+
+
+def test_show_is_a_line_a_cpu_too_where_they_are_few(run, peer, two_instances):
+    peer.will("GetCluster", two_instances)
+    lines = run("show", "--address", peer.address).stdout.splitlines()
+    columns = ["apic", "instance", "cpu", "state", "IF", "tpr", "ppr", "irr", "isr", "CAL"]
+    assert lines[-2].split() == columns
+    assert lines[-1].split() == ["2", "web", "0", "idle", "on", "0x00", "0x00", "2", "0", "5"]
+
+
+@pytest.mark.parametrize(
+    ("cpus", "options", "listed"),
+    [
+        (FEW_CPUS, [], FEW_CPUS),
+        (FEW_CPUS + 1, [], 0),
+        (FEW_CPUS + 1, ["--cpus"], FEW_CPUS + 1),
+        (1, ["--no-cpus"], 0),
+    ],
+)
+def test_the_cpus_of_a_large_machine_are_listed_on_request(
+    run, peer, account, *, cpus, options, listed
+):
+    instance = pb.Instance(id=1, name="web", state=pb.INSTANCE_STATE_ACTIVE)
+    for apic_id in range(cpus):
+        address = types_pb2.CpuAddress(apic_id=apic_id, mode=types_pb2.APIC_MODE_X2APIC)
+        instance.cpus.add(address=address, account=account)
+    peer.will("GetCluster", pb.GetClusterResponse(instances=[instance]))
+    lines = run("show", "--address", peer.address, *options).stdout.splitlines()
+    assert sum(" idle " in line for line in lines) == listed
+
+
+def test_show_tells_what_is_set_apart_from_the_defaults(run, peer, two_instances):
+    cluster = pb.GetClusterResponse()
+    cluster.CopyFrom(two_instances)
+    cluster.apic.update({"lowest_priority": "hash", "icr_bit12": "gp"})
+    cluster.instances[0].switches.update({"entry": "fred", "apic.icr_bit12": "cleared"})
+    peer.will("GetCluster", cluster)
+    lines = run("show", "--address", peer.address).stdout.splitlines()
+    assert lines[2:4] == [
+        "apic icr_bit12=gp, lowest_priority=hash",
+        "instance 1 (web): apic.icr_bit12=cleared, entry=fred",
+    ]
+    shown = json.loads(run("show", "--address", peer.address, "--json").stdout)
+    assert shown["apic"] == {"icr_bit12": "gp", "lowest_priority": "hash"}
+    assert [instance["switches"] for instance in shown["instances"]] == [
+        {"apic.icr_bit12": "cleared", "entry": "fred"},
+        {},
+    ]
+
+
+def test_show_says_nothing_of_defaults(run, peer, two_instances):
+    peer.will("GetCluster", two_instances)
+    shown = run("show", "--address", peer.address).stdout
+    assert "apic " in shown  # the column
+    assert "=" not in shown
 
 
 def ledger_answer(*, balanced: bool) -> list[pb.GetLedgerResponse]:

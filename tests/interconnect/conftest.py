@@ -13,6 +13,7 @@ import pytest
 
 from mkrpc.interconnect.apic_bus import ApicBus
 from mkrpc.interconnect.policy import Policy
+from mkrpc.interconnect.routing import Arbitration
 from mkrpc.interconnect.session import Session
 from mkrpc.link.endpoint import LinkEnd
 from mkrpc.link.frames import (
@@ -171,9 +172,11 @@ class Wire:
         self,
         *instances: tuple[int, ...],
         policy: Policy | None = None,
+        arbitration: Arbitration = "ppr",
         sink: Callable[[Any], None] | None = None,
     ) -> None:
-        self.bus = ApicBus(epoch=7, policy=policy or Policy.bare_metal(), sink=sink)
+        self.bus = ApicBus(epoch=7, policy=policy or Policy.bare_metal(), arbitration=arbitration)
+        self.bus.watch(sink)
         self._born = 0
         self.peers = [self.attach(number, ids) for number, ids in enumerate(instances)]
 

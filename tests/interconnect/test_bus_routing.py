@@ -120,6 +120,31 @@ def test_lowest_priority_goes_to_the_lowest_reported_ppr(machine: Any) -> None:
     assert tally.legs == {(2, 1, Outcome.DELIVERED): 5}
 
 
+@pytest.mark.rule("R32")
+@pytest.mark.parametrize("vector", [0x50, 0x51, 0x52, 0x53, 0x54, 0xFF])
+def test_hashing_takes_the_nth_candidate_whatever_the_ppr(machine: Any, vector: int) -> None:
+    """n = vector mod count, in ascending order of APIC ids, as KVM's vector hashing."""
+    wire = machine((0, 3), (1, 2), arbitration="hash")
+    wire.peers[0].cpus[1].ppr = 0xF0
+    wire.peers[0].push()
+    tally = wire.inject(LOWEST & ~0xFF | vector, count=5)
+    wire.settle()
+    chosen = vector % 4
+    assert tally.legs == {(chosen, 0 if chosen in (0, 3) else 1, Outcome.DELIVERED): 5}
+    assert wire.bus.balance() == []
+
+
+@pytest.mark.rule("R32", "R37")
+def test_hashing_counts_the_software_enabled_alone(machine: Any) -> None:
+    wire = machine((0, 1), (2, 3), arbitration="hash")
+    wire.peers[0].events.append(replace(wire.peers[0].hello.cpus[1], software_enabled=False))
+    wire.settle()
+    for seq, (vector, chosen) in enumerate([(0x51, 0), (0x52, 2), (0x53, 3), (0x54, 0)], 1):
+        tally = wire.inject(LOWEST & ~0xFF | vector, seq=seq)
+        wire.settle()
+        assert tally.legs == {(chosen, chosen // 2, Outcome.DELIVERED): 1}
+
+
 @pytest.mark.rule("R32", "R37")
 def test_lowest_priority_passes_over_software_disabled_cpus(machine: Any) -> None:
     """In order with the writes: SVR bit 8 counts as it was when the write was made."""
@@ -167,6 +192,13 @@ def test_lowest_priority_arbitrates_among_those_permitted(machine: Any) -> None:
     wire.peers[1].write(LOWEST, count=4)
     wire.settle()
     assert Counter(cpus_hit(wire)) == {(1, 0): 2, (1, 1): 2}
+
+
+def test_hashing_counts_those_permitted_alone(machine: Any) -> None:
+    wire = machine((0, 1), (2, 3), policy=Policy.filtered(), arbitration="hash")
+    wire.peers[1].write(LOWEST, count=4)  # 0x51 is odd: the second of two
+    wire.settle()
+    assert Counter(cpus_hit(wire)) == {(1, 1): 4}
 
 
 @pytest.mark.parametrize(
