@@ -27,7 +27,6 @@ from mkrpc.instance.instructions import (
     Instruction,
     Nop,
     ReadRegister,
-    SelfIpi,
     Sti,
     WriteRegister,
     Wrmsr,
@@ -104,6 +103,8 @@ class ApicGuest:
             cpu.execute(WriteRegister(register, value))
         # A kernel has set this entry up by now; the recorded guest had not.
         cpu.execute(WriteRegister(Register.LVT_ERROR, LVT_MASKED))
+        if initial.get("if") == 0:
+            cpu.execute(Cli())
 
     # What runs inside the guest.
 
@@ -196,10 +197,9 @@ class ApicGuest:
                 return [WriteRegister(icr2, step.hi), WriteRegister(icr, step.lo)]
             case Op.WRITE:
                 return [WriteRegister(step.register, step.value)]
-            case Op.SELF_IPI if self._x2apic:
-                return [Wrmsr(msr_of(Register.SELF_IPI), step.vector)]
             case Op.SELF_IPI:
-                return [SelfIpi(step.vector)]
+                # A WRMSR in every mode: #GP where there is no such MSR (R3).
+                return [Wrmsr(msr_of(Register.SELF_IPI), step.vector)]
             case Op.EOI:
                 return [Eoi()]
             case Op.CLI:

@@ -85,7 +85,7 @@ def as_enum(kind: type[_Enum], value: object, name: str) -> _Enum:
 
 def as_cpu(text: str, cpus: int) -> int:
     """A CPU index in decimal, below ``cpus``."""
-    if not text.isdecimal() or not text.isascii() or int(text) >= cpus:
+    if text not in map(str, range(cpus)):
         raise MalformedError(f"there is no CPU {text!r} among {cpus}")
     return int(text)
 

@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from mkrpc.conformance.comparison import Comparison, compare, compare_line, compare_listed
+from mkrpc.conformance.deviations import UNEXPLAINED
+from mkrpc.conformance.linux_deviations import LINUX, explain_linux
 from mkrpc.conformance.recording import Agree, ApicScenario, LinuxTest
 from mkrpc.conformance.report import Finding
 from mkrpc.conformance.score import (
@@ -11,20 +14,23 @@ from mkrpc.conformance.score import (
     Run,
     comparable,
     differences,
-    engine_differences,
     first_in,
 )
 
-__all__ = ["LinuxObservation", "Verdict", "judge_apic", "judge_linux"]
+__all__ = ["LinuxObservation", "Verdict", "finding_of", "judge_apic", "judge_linux"]
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """``failed`` is None for a scored scenario that passes; ``reported`` what is not scored."""
+    """``failed`` is None for a scored scenario that passes; ``reported`` what is not scored.
+
+    ``comparisons``: the model beside each engine that ran the scenario.
+    """
 
     scored: bool
     failed: Finding | None = None
     reported: Finding | None = None
+    comparisons: tuple[Comparison, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,101 +53,124 @@ def judge_apic(
     traces: Mapping[str, ApicScenario] | None = None,
     engine: str = "",
 ) -> Verdict:
-    """Score one scenario on bare metal.
+    """Score one scenario on bare metal, and explain every difference.
 
-    ``traces``: what each engine did by itself, for a scenario on which they disagree. ``engine``:
-    whose trace the scenario itself is, if it is one engine's alone.
+    ``traces``: what each engine did by itself. ``engine``: whose trace the scenario itself is, if
+    it is one engine's alone.
     """
-    end = len(scenario.steps) + 1
+    comparisons = _comparisons(scenario, run, traces or {}, engine)
+    stop: int | None = None
     match scenario.agree:
         case Agree.ALL | Agree.DELIVERY:
-            return Verdict(
-                scored=True, failed=_finding(scenario, next(differences(scenario, run), None))
-            )
+            stop = len(scenario.steps) + 1
         case Agree.NO:
-            start = scenario.first_disagree_step
-            assert start is not None, scenario.name
-            fields = comparable("", scenario)
-            first = first_in(
-                differences(scenario, run), fields, start=BEFORE_FIRST_STEP, stop=start
-            )
-            return Verdict(
-                scored=True,
-                failed=_finding(scenario, first),
-                reported=_disagreement(scenario, run, traces or {}, start),
-            )
-        case _:
-            fields = comparable(engine, scenario)
-            first = first_in(differences(scenario, run), fields, start=BEFORE_FIRST_STEP, stop=end)
-            return Verdict(scored=False, reported=_reported(scenario, run, first, fields))
+            stop = scenario.first_disagree_step
+            assert stop is not None, scenario.name
+    failed = None
+    if stop is not None:
+        found = differences(scenario, run)
+        first = first_in(found, comparable("", scenario), start=BEFORE_FIRST_STEP, stop=stop)
+        failed = _failure(scenario, run, first)
+    whole = scenario.agree in (Agree.ALL, Agree.DELIVERY)
+    return Verdict(
+        scored=stop is not None,
+        failed=failed,
+        reported=None if whole else _reported(scenario, comparisons),
+        comparisons=comparisons,
+    )
 
 
-def _finding(
-    scenario: ApicScenario, difference: Difference | None, note: str = ""
-) -> Finding | None:
-    if difference is None:
+def _comparisons(
+    scenario: ApicScenario, run: Run, traces: Mapping[str, ApicScenario], engine: str
+) -> tuple[Comparison, ...]:
+    """Beside each engine's own trace; for want of them, beside what the line says of each."""
+    own = [compare(name, trace, run) for name, trace in sorted(traces.items())]
+    if own:
+        return tuple(comparison for comparison in own if comparison.fields)
+    if listed := compare_listed(scenario, run):
+        return tuple(listed.values())
+    if scenario.agree in (Agree.ALL, Agree.DELIVERY, Agree.NO):
+        return ()
+    engines = [engine] if engine else list(scenario.engines) or [""]
+    return tuple(compare(name, scenario, run) for name in engines)
+
+
+def _failure(scenario: ApicScenario, run: Run, first: Difference | None) -> Finding | None:
+    """What a deviation explains fails all the same: its name says where to look."""
+    if first is None:
         return None
+    departures = compare_line(scenario, run).departures
+    cause = next((each for each in departures if each.step == first.step), None)
     return Finding(
         name=scenario.name,
         line=scenario.line,
-        step=difference.step,
-        expected=difference.expected_text,
-        actual=difference.actual_text,
-        note=note or scenario.note,
+        step=first.step,
+        expected=first.expected_text,
+        actual=first.actual_text,
+        note=scenario.note,
+        deviation=UNEXPLAINED if cause is None else cause.name,
+        rules=() if cause is None else cause.rules,
     )
 
 
-def _reported(
-    scenario: ApicScenario, run: Run, first: Difference | None, fields: frozenset[str]
-) -> Finding:
-    """A scenario that nobody scores, with all the fields that differ anywhere in it."""
-    differing = {difference.field for difference in differences(scenario, run)}
-    words = [f"not scored ({scenario.agree})"]
-    if shown := sorted(differing & fields):
-        words.append(f"differs in {', '.join(shown)}")
-    elif fields:
-        words.append("the model agrees")
-    if hidden := sorted(differing - fields):
-        words.append(f"not comparable in {', '.join(hidden)}")
-    note = "; ".join([*words, *filter(None, [scenario.note])])
-    return _finding(scenario, first, note) or Finding(
-        name=scenario.name, line=scenario.line, note=note
-    )
-
-
-def _disagreement(
-    scenario: ApicScenario, run: Run, traces: Mapping[str, ApicScenario], start: int
-) -> Finding:
-    """Where the engines part: with which of them the model agrees to the end.
-
-    Expected is what that engine did with which the model stays together longest of those that it
-    parts from; the note names all.
-    """
-    by_engine = engine_differences(traces, run, start)
-    agrees = [engine for engine, difference in by_engine.items() if difference is None]
-    differs = {engine: difference for engine, difference in by_engine.items() if difference}
-    if not by_engine:
-        verdict = "no engine's own trace to compare with"
-    elif agrees:
-        verdict = f"the model agrees to the end with {', '.join(agrees)}"
-    else:
-        verdict = "the model agrees with no engine to the end"
-    parts = [
-        f"{engine} parts at step {difference.step} ({difference.expected_text})"
-        for engine, difference in differs.items()
+def _reported(scenario: ApicScenario, comparisons: tuple[Comparison, ...]) -> Finding:
+    """What nobody scores: whom the model agrees with, and what parts it from the others."""
+    agree = scenario.agree
+    words = [
+        f"the engines part at step {scenario.first_disagree_step}"
+        if agree is Agree.NO
+        else f"not scored ({agree})"
     ]
-    note = "; ".join([verdict, *parts, *filter(None, [scenario.note])])
-    if not differs:
-        return Finding(name=scenario.name, line=scenario.line, step=start, note=note)
-    last = max(differs, key=lambda engine: differs[engine].step)
+    agreeing = [each.engine or "the recording" for each in comparisons if each.agrees]
+    if not comparisons:
+        words.append("no engine's own trace to compare with")
+    elif agreeing:
+        words.append(f"the model agrees to the end with {', '.join(agreeing)}")
+    else:
+        words.append("the model agrees with no engine to the end")
+    return finding_of(scenario, comparisons, words)
+
+
+def finding_of(
+    scenario: ApicScenario, comparisons: tuple[Comparison, ...], words: list[str]
+) -> Finding:
+    """The earliest departure that says most; the note has ``words`` and all the others."""
+    parted = [(each.shown, each) for each in comparisons if each.shown is not None]
+    words = [*words, *(text for _, each in parted for text in _texts(each))]
+    note = "; ".join([*words, *filter(None, [scenario.note])])
+    agreeing = tuple(each.engine for each in comparisons if each.agrees)
+    if not parted:
+        return Finding(name=scenario.name, line=scenario.line, note=note, agrees_with=agreeing)
+    shown, comparison = min(
+        parted, key=lambda part: (part[0].deviation is not None, part[0].passing, part[0].step)
+    )
+    alike = all(each is not None and each.difference == shown.difference for each, _ in parted)
+    alone = alike and len(parted) == len(comparisons) and scenario.agree is not Agree.NO
+    prefix = "" if alone else f"{comparison.engine}: "
     return Finding(
         name=scenario.name,
         line=scenario.line,
-        step=differs[last].step,
-        expected=f"{last}: {differs[last].expected_text}",
-        actual=differs[last].actual_text,
+        step=shown.step,
+        expected=prefix + shown.difference.expected_text,
+        actual=shown.difference.actual_text,
         note=note,
+        deviation=shown.name,
+        rules=shown.rules,
+        agrees_with=agreeing,
+        parts_from=tuple(each.engine for each in comparisons if not each.agrees),
     )
+
+
+def _texts(comparison: Comparison) -> list[str]:
+    """``tcg parts at step 1: cluster-15 (R27)``; what passes is told once."""
+    told: dict[str, str] = {}
+    for departure in comparison.departures:
+        verb = "differs in passing" if departure.passing else "parts"
+        engine = comparison.engine or "the recording"
+        told.setdefault(
+            departure.name, f"{engine} {verb} at step {departure.step}: {departure.text}"
+        )
+    return list(told.values())
 
 
 def judge_linux(test: LinuxTest, seen: LinuxObservation) -> Verdict:
@@ -156,7 +185,9 @@ def judge_linux(test: LinuxTest, seen: LinuxObservation) -> Verdict:
         counts = _linux_differences(seen, counts=test.cal, counts_name="cal", printk=test.printk)
         return Verdict(
             scored=False,
-            reported=_linux_finding(test, [*counts, *unscored], "not scored (no expectation)"),
+            reported=_linux_finding(
+                test, [*counts, *unscored], "not scored (no expectation)", seen=seen
+            ),
         )
     counts = _linux_differences(
         seen,
@@ -166,8 +197,10 @@ def judge_linux(test: LinuxTest, seen: LinuxObservation) -> Verdict:
     )
     return Verdict(
         scored=True,
-        failed=_linux_finding(test, counts, "") if counts else None,
-        reported=_linux_finding(test, unscored, "beside the score") if unscored else None,
+        failed=_linux_finding(test, counts, "", seen=seen) if counts else None,
+        reported=_linux_finding(test, unscored, "beside the score", seen=seen)
+        if unscored
+        else None,
     )
 
 
@@ -197,8 +230,11 @@ def _linux_unscored(test: LinuxTest, seen: LinuxObservation) -> list[tuple[str, 
     return found
 
 
-def _linux_finding(test: LinuxTest, found: list[tuple[str, str]], why: str) -> Finding:
+def _linux_finding(
+    test: LinuxTest, found: list[tuple[str, str]], why: str, *, seen: LinuxObservation
+) -> Finding:
     """The step is the length of the script: counts are taken after it."""
+    deviation, rules = explain_linux(test, seen.cal) if found else ("", ())
     if not found:
         why = f"{why}; the model agrees"
     note = "; ".join(filter(None, [why, test.note]))
@@ -209,4 +245,8 @@ def _linux_finding(test: LinuxTest, found: list[tuple[str, str]], why: str) -> F
         expected="; ".join(expected for expected, _ in found),
         actual="; ".join(actual for _, actual in found),
         note=note,
+        deviation=deviation,
+        rules=rules,
+        agrees_with=() if found else (LINUX,),
+        parts_from=(LINUX,) if found else (),
     )

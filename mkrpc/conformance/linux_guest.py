@@ -4,9 +4,6 @@ A hook in the recorded kernel sent the IPIs; here the verbs of its script become
 driver of that boot wrote (:mod:`mkrpc.conformance.linux_driver`).
 """
 
-from collections.abc import Generator
-from typing import Any
-
 from mkrpc.conformance.judge import LinuxObservation
 from mkrpc.conformance.linux_driver import LinuxDriver
 from mkrpc.conformance.recording import Line, LinuxApic, LinuxTest, Verb
@@ -14,27 +11,14 @@ from mkrpc.instance.config import LINUX_TPR, KernelConfig
 from mkrpc.instance.cpu import Cpu
 from mkrpc.instance.instructions import (
     Cli,
-    Hlt,
-    Instruction,
     Nop,
     SelfIpi,
     Sti,
     WriteIcr,
-    WriteRegister,
-    WriteTpr,
 )
 from mkrpc.simulation.machine import Machine
-from mkrpc.x86.apic_state import SVR_APIC_ENABLED
-from mkrpc.x86.icr import (
-    DeliveryMode,
-    TriggerMode,
-    icr_word,
-    init_assert,
-    startup,
-)
-from mkrpc.x86.irq_vectors import MULTIKERNEL_VECTOR, SPURIOUS_APIC_VECTOR
+from mkrpc.x86.irq_vectors import MULTIKERNEL_VECTOR
 from mkrpc.x86.lapic import ApicMode
-from mkrpc.x86.registers import Register
 
 __all__ = ["LinuxGuest"]
 
@@ -68,8 +52,6 @@ class LinuxGuest:
         )
         self._machine = Machine([config])
         self._kernel = self._machine.kernels[_INSTANCE]
-        self._kernel.on_startup = _secondary_startup
-        self._offline: set[int] = set()
         self._machine.settle()
 
     def play(self, test: LinuxTest) -> LinuxObservation:
@@ -119,52 +101,15 @@ class LinuxGuest:
                     sender.execute(WriteIcr(word))
                     self._machine.settle()
 
-    # Hotplug.
-
     def _bring(self, number: int, *, online: bool) -> None:
-        if number >= len(self._kernel.cpus) or online is (number not in self._offline):
+        hotplug = self._kernel.hotplug
+        if number >= len(self._kernel.cpus) or online is (number not in hotplug.offline):
             return
-        cpu = self._kernel.cpus[number]
         if online:
-            self._offline.discard(number)
-            self._wake_up(cpu)
+            hotplug.bring_online(number)
         else:
-            self._offline.add(number)
-            self._play_dead(cpu)
+            hotplug.take_offline(number)
         self._machine.settle()
-
-    def _play_dead(self, cpu: Cpu) -> None:
-        """CPU offlining: interrupts off, apic_soft_disable, HLT for ever."""
-        for instruction in (
-            Cli(),
-            WriteRegister(Register.SVR, cpu.apic.svr & ~SVR_APIC_ENABLED),
-            Hlt(),
-        ):
-            cpu.execute(instruction)
-
-    def _wake_up(self, cpu: Cpu) -> None:
-        """The boot CPU sends INIT, INIT de-assert and two SIPIs (wakeup_secondary_cpu_via_init)."""
-        boot = self._kernel.cpus[0]
-        assert boot is not cpu
-        deassert = icr_word(
-            destination=cpu.apic_id,
-            delivery_mode=DeliveryMode.INIT,
-            trigger_mode=TriggerMode.LEVEL,
-        )
-        sipi = startup(cpu.apic_id, START_PAGE)
-        for word in (init_assert(cpu.apic_id), deassert, sipi, sipi):
-            boot.execute(WriteIcr(word))
-            self._machine.settle()
-
-
-def _secondary_startup(_cpu: Cpu, _vector: int) -> Any:
-    """What a CPU runs after SIPI: setup_local_APIC, then the idle task with IF = 1."""
-    return _setup_local_apic
-
-
-def _setup_local_apic(_cpu: Cpu) -> Generator[Instruction, Any, None]:
-    yield WriteTpr(LINUX_TPR)
-    yield WriteRegister(Register.SVR, SVR_APIC_ENABLED | SPURIOUS_APIC_VECTOR)
 
 
 def _interrupts_on(cpu: Cpu) -> None:

@@ -15,12 +15,14 @@ from mkrpc.x86.registers import Register
 __all__ = [
     "BANK_FIELDS",
     "EVENT_FIELDS",
+    "LAST_REGISTER",
     "REGISTER_FIELDS",
     "REGISTER_NAMES",
     "Agree",
     "ApicMachineMode",
     "ApicScenario",
     "CpuDelta",
+    "Disagreement",
     "FieldValue",
     "Line",
     "LinuxApic",
@@ -52,20 +54,35 @@ REGISTER_NAMES: Mapping[str, int] = MappingProxyType(
             for bank in (Register.ISR, Register.TMR, Register.IRR)
             for word in range(8)
         },
-        # Short names, as Linux has them in apicdef.h.
+        # As Linux has them in apicdef.h.
         "lvr": Register.VERSION,
+        "taskpri": Register.TPR,
+        "arbpri": Register.APR,
+        "procpri": Register.PPR,
+        "rrr": Register.RRD,
+        "spiv": Register.SVR,
+        "lvtcmci": Register.CMCI,
         "lvtthmr": Register.LVT_THERMAL,
         "lvtpc": Register.LVT_PERFORMANCE,
         "lvt0": Register.LVT_LINT0,
         "lvt1": Register.LVT_LINT1,
+        "lvterr": Register.LVT_ERROR,
+        # Other names in use.
+        "ver": Register.VERSION,
+        "lvt_timer": Register.LVTT,
+        "lvt_cmci": Register.CMCI,
+        "lvt_perf": Register.LVT_PERFORMANCE,
         "lint0": Register.LVT_LINT0,
         "lint1": Register.LVT_LINT1,
-        "lvterr": Register.LVT_ERROR,
+        "lvt_err": Register.LVT_ERROR,
         "icr_lo": Register.ICR,
         "icr_hi": Register.ICR2,
     }
 )
 """How a step names a register -> its offset. SDM names and Linux's; isr0 to isr7 are words."""
+
+LAST_REGISTER = 0x3F0
+"""Offset of the last register of the page; a step may give an offset in place of a name."""
 
 
 class Agree(StrEnum):
@@ -141,8 +158,22 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Disagreement:
+    """What each engine saw in one field of one step; ``cpu`` is None for a field of the step."""
+
+    step: int
+    cpu: int | None
+    field: str
+    values: Mapping[str, FieldValue]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApicScenario:
-    """One script on bare metal. ``ids``: APIC id by CPU index. ``line``: its line in the file."""
+    """One script on bare metal. ``ids``: APIC id by CPU index. ``line``: its line in the file.
+
+    ``engines``: who ran it, where the line says so; ``disagreements``: where they parted, as the
+    line lists it. ``ignored``: fields of a CPU that nobody here knows, so nobody compares.
+    """
 
     name: str
     line: int
@@ -156,6 +187,9 @@ class ApicScenario:
     first_disagree_step: int | None
     open_fields: frozenset[str]
     note: str
+    engines: tuple[str, ...] = ()
+    disagreements: tuple[Disagreement, ...] = ()
+    ignored: frozenset[str] = frozenset()
 
 
 class LinuxApic(StrEnum):

@@ -1,28 +1,35 @@
 """Replays recordings on the model and scores them: what ``mkrpc conform`` runs.
 
-Paths are files or folders; folders are searched for ``.jsonl`` and ``.jsonl.gz``. A folder
-``engines`` beside a recording holds each engine's own traces: found on the way through its parent
-it serves the comparison where the engines disagree, and is listed as such; named itself, or a file
-in it, it is replayed and reported like any recording that nobody scores.
+Paths are files or folders. Engines' own traces found on the way through the folder above them serve
+the comparison, and are listed as such; named itself, a file of them is replayed and reported like
+any recording that nobody scores. :mod:`mkrpc.conformance.files` has how they are told apart.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mkrpc.conformance.apic_guest import Layout, play
-from mkrpc.conformance.judge import Verdict, judge_apic, judge_linux
+from mkrpc.conformance.files import ENGINES_FOLDER, engine_of, recordings_in, traces_beside
+from mkrpc.conformance.judge import LinuxObservation, Verdict, judge_apic, judge_linux
+from mkrpc.conformance.linux_deviations import LINUX
 from mkrpc.conformance.linux_guest import LinuxGuest
 from mkrpc.conformance.parse import read_recording
-from mkrpc.conformance.recording import Agree, ApicScenario, LinuxTest, Recording
+from mkrpc.conformance.recording import ApicScenario, LinuxTest, Recording
 from mkrpc.conformance.report import FileReport, report_as_json
-from mkrpc.errors import ClusterStateError, InvalidArgumentError, NotFoundError
+from mkrpc.conformance.score import Run
+from mkrpc.conformance.sides import Side, linux_side, merged, sides_of
+from mkrpc.errors import ClusterStateError, InvalidArgumentError
 
-__all__ = ["ENGINES_FOLDER", "Progress", "report_as_json", "run", "run_file"]
-
-ENGINES_FOLDER = "engines"
-SUFFIXES = (".jsonl", ".jsonl.gz")
-_ENGINES = ("bochs", "kvm", "tcg", "tcg10")
+__all__ = [
+    "ENGINES_FOLDER",
+    "Progress",
+    "play_apic",
+    "play_linux",
+    "report_as_json",
+    "run",
+    "run_file",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +54,12 @@ def run(
     Raises NotFoundError for a path that does not exist, InvalidArgumentError for a folder without
     recordings and for a malformed file (with its line), LimitReachedError for a huge one.
     """
-    progress = on_progress if on_progress is not None else _silent
     reports: list[FileReport] = []
-    for file, companion in _files(paths):
+    for file, companion in recordings_in(paths):
         if companion:
             reports.append(_companion_report(file))
         else:
-            reports.append(run_file(file, on_progress=progress, layout=layout))
+            reports.append(run_file(file, on_progress=on_progress, layout=layout))
     return reports
 
 
@@ -67,9 +73,11 @@ def run_file(
     progress = on_progress if on_progress is not None else _silent
     recording = read_recording(file)
     if recording.linux:
-        verdicts = _play_linux(file, recording.linux, progress)
+        verdicts = [
+            judge_linux(test, seen) for test, seen in play_linux(file, recording.linux, progress)
+        ]
     else:
-        verdicts = _play_apic(file, recording, progress, layout)
+        verdicts = _judged_apic(file, recording, progress, layout)
     scored = [verdict for verdict in verdicts if verdict.scored]
     return FileReport(
         file=str(file),
@@ -78,33 +86,53 @@ def run_file(
         passed=sum(verdict.failed is None for verdict in scored),
         reported=tuple(v.reported for v in verdicts if v.reported is not None),
         failed=tuple(v.failed for v in verdicts if v.failed is not None),
+        ignored=tuple(sorted(set().union(*(each.ignored for each in recording.apic)))),
+        sides=merged(side for verdict in verdicts for side in _sides(verdict)),
     )
 
 
-def _play_apic(
+def _sides(verdict: Verdict) -> Iterable[Side]:
+    yield from sides_of(verdict.comparisons)
+    reported = verdict.reported
+    if reported is not None and reported.deviation and not verdict.comparisons:
+        yield linux_side(LINUX, reported.deviation)
+
+
+def _judged_apic(
     file: Path, recording: Recording, on_progress: Callable[[Progress], None], layout: Layout
 ) -> list[Verdict]:
-    traces = _engine_traces(file) if any(s.agree is Agree.NO for s in recording.apic) else {}
-    engine = _engine_of(file)
+    traces = traces_beside(file)
+    engine = engine_of(file, recording)
     verdicts = []
-    for done, scenario in enumerate(recording.apic, start=1):
+    for scenario, played in play_apic(file, recording.apic, on_progress, layout):
         own = {name: by[scenario.name] for name, by in traces.items() if scenario.name in by}
-        comparable = {name: trace for name, trace in own.items() if _same_script(trace, scenario)}
+        beside = {name: trace for name, trace in own.items() if _same_script(trace, scenario)}
+        verdicts.append(judge_apic(scenario, played, traces=beside, engine=engine))
+    return verdicts
+
+
+def play_apic(
+    file: Path,
+    scenarios: Sequence[ApicScenario],
+    on_progress: Callable[[Progress], None],
+    layout: Layout = Layout.ONE_KERNEL,
+) -> Iterable[tuple[ApicScenario, Run]]:
+    """Each scenario of a file with the model's run of it."""
+    for done, scenario in enumerate(scenarios, start=1):
         try:
             played = play(scenario, layout=layout)
         except Exception as error:
             error.add_note(f"while playing {scenario.name}, {file}:{scenario.line}")
             raise
-        verdicts.append(judge_apic(scenario, played, traces=comparable, engine=engine))
-        on_progress(Progress(file, done, len(recording.apic)))
-    return verdicts
+        yield scenario, played
+        on_progress(Progress(file, done, len(scenarios)))
 
 
-def _play_linux(
+def play_linux(
     file: Path, tests: Sequence[LinuxTest], on_progress: Callable[[Progress], None]
-) -> list[Verdict]:
+) -> Iterable[tuple[LinuxTest, LinuxObservation]]:
+    """Each test of a file, in one boot, with what the emulated kernel did."""
     guest = LinuxGuest(cpus=len(tests[0].cal), driver=tests[0].apic)
-    verdicts = []
     for done, test in enumerate(tests, start=1):
         try:
             seen = guest.play(test)
@@ -116,64 +144,8 @@ def _play_linux(
         except Exception as error:
             error.add_note(f"while playing {test.name}, {file}:{test.line}")
             raise
-        verdicts.append(judge_linux(test, seen))
+        yield test, seen
         on_progress(Progress(file, done, len(tests)))
-    return verdicts
-
-
-# Files.
-
-
-def _files(paths: Sequence[Path]) -> list[tuple[Path, bool]]:
-    """Every recording once, and whether it is only a companion of the recordings beside it."""
-    found: dict[Path, bool] = {}
-    for path in paths:
-        if path.is_dir():
-            inside = [file for file in path.rglob("*") if _is_recording(file)]
-            if not inside:
-                raise InvalidArgumentError(
-                    f"{path}: no recordings in this folder",
-                    advice=f"name a folder with files in {' or '.join(SUFFIXES)}",
-                )
-            companions = {file: _is_companion(file, path) for file in inside}
-            for file in sorted(inside, key=lambda file: (companions[file], file)):
-                found.setdefault(file, companions[file])
-        elif path.exists():
-            found[path] = False
-        else:
-            raise NotFoundError(f"{path}: no such file or folder", advice="check the path")
-    return list(found.items())
-
-
-def _is_companion(file: Path, searched: Path) -> bool:
-    """Was it found in an ``engines`` folder below the one that was named?"""
-    return ENGINES_FOLDER in file.relative_to(searched).parts[:-1]
-
-
-def _is_recording(file: Path) -> bool:
-    return file.is_file() and file.name.endswith(SUFFIXES)
-
-
-def _stem(file: Path) -> str:
-    return file.name.removesuffix(".gz").removesuffix(".jsonl")
-
-
-def _engine_of(file: Path) -> str:
-    """Whose trace a file is, by its name: ``ENGINE-GROUP``; empty for a consensus."""
-    engine, dash, _ = _stem(file).partition("-")
-    return engine if dash and engine in _ENGINES else ""
-
-
-def _engine_traces(file: Path) -> dict[str, Mapping[str, ApicScenario]]:
-    """By engine: its own trace of each scenario of ``file``, by name."""
-    folder = file.parent / ENGINES_FOLDER
-    ending = f"-{_stem(file)}"
-    traces: dict[str, Mapping[str, ApicScenario]] = {}
-    for candidate in sorted(folder.glob("*")) if folder.is_dir() else []:
-        engine = _stem(candidate).removesuffix(ending)
-        if _is_recording(candidate) and _stem(candidate) == engine + ending and "-" not in engine:
-            traces[engine] = {s.name: s for s in read_recording(candidate).apic}
-    return traces
 
 
 def _same_script(trace: ApicScenario, scenario: ApicScenario) -> bool:
@@ -190,8 +162,8 @@ def _companion_report(file: Path) -> FileReport:
         scenarios=len(recording.apic) + len(recording.linux),
         scored=0,
         passed=0,
-        note="an engine's own traces: compared where the engines disagree; name the file itself "
-        "to replay it",
+        note="an engine's own traces: laid beside the scenarios above; --against ENGINE, or the "
+        "name of the file itself, replays them all",
     )
 
 

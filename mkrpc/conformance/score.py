@@ -14,7 +14,6 @@ from mkrpc.conformance.recording import (
     EVENT_FIELDS,
     REGISTER_FIELDS,
     Agree,
-    ApicMachineMode,
     ApicScenario,
     CpuDelta,
     FieldValue,
@@ -30,7 +29,6 @@ __all__ = [
     "Run",
     "comparable",
     "differences",
-    "engine_differences",
     "first_in",
 ]
 
@@ -39,10 +37,12 @@ BEFORE_FIRST_STEP = -1
 
 _CPU_FIELDS = ("responsive", "boots", "if", *BANK_FIELDS, *REGISTER_FIELDS)
 _ICR_FIELDS = ("icr_lo", "icr_hi")
+_ICR_REGISTERS = (Register.ICR, Register.ICR2)
 _LOOSE = frozenset({"esr", "icr_lo", "icr_hi", "ldr", "result", "gp"})
 """What may be lacking in a ``delivery`` line without saying "unchanged"."""
 _KVM_FIELDS = frozenset({"delivered", "irr", "responsive", "esr", "svr"})
 _ALL_FIELDS = frozenset((*_CPU_FIELDS, *EVENT_FIELDS, "result", "gp", "skipped", "delivered_total"))
+_KVM = "kvm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,14 +123,12 @@ def comparable(engine: str, scenario: ApicScenario) -> frozenset[str]:
     """The fields in which an engine's own trace of a scenario can be compared; empty: none.
 
     KVM ran on a backend that keeps neither ISR nor PPR: five fields, and nothing where handlers
-    leave the EOI out. QEMU 10 reads the high half of an x2APIC ICR as 0.
+    leave the EOI out.
     """
-    if engine == "kvm":
-        defers = any(step.op is Op.MODE and step.defer for step in scenario.steps)
-        return frozenset() if defers else _KVM_FIELDS
-    if engine == "tcg10" and scenario.mode is ApicMachineMode.X2APIC:
-        return _ALL_FIELDS - {"icr_hi"}
-    return _ALL_FIELDS
+    if engine != _KVM:
+        return _ALL_FIELDS
+    defers = any(step.op is Op.MODE and step.defer for step in scenario.steps)
+    return frozenset() if defers else _KVM_FIELDS
 
 
 def differences(scenario: ApicScenario, run: Run) -> Iterator[Difference]:
@@ -153,20 +151,23 @@ def _all_differences(scenario: ApicScenario, run: Run) -> Iterator[Difference]:
         cpu: _Recorded({"responsive": True, **initial}) for cpu, initial in scenario.initial.items()
     }
     for cpu, known in recorded.items():
-        yield from _cpu_differences(BEFORE_FIRST_STEP, cpu, known, run.initial[cpu], skip=loose)
+        yield from _cpu_differences(
+            BEFORE_FIRST_STEP, cpu, known, run.initial[cpu], skip=frozenset()
+        )
     for index, (step, seen) in enumerate(zip(scenario.steps, run.steps, strict=True)):
         if _writes_icr(step, seen):
             recorded[step.cpu].icr_known.update(_ICR_FIELDS)
         for cpu, delta in step.cpus.items():
             recorded[cpu].apply(delta)
-        icr_left_over = step.register == Register.ICR and not recorded[step.cpu].icr_known
+        icr_left_over = step.register in _ICR_REGISTERS and not recorded[step.cpu].icr_known
         yield from _step_differences(index, step, seen, loose=loose, icr_left_over=icr_left_over)
         for cpu, known in recorded.items():
             delta = step.cpus.get(cpu, {})
             yield from _event_differences(index, cpu, delta, seen.cpus[cpu])
             skip = loose - delta.keys()
             yield from _cpu_differences(index, cpu, known, seen.cpus[cpu], skip=skip)
-    yield from _final_differences(scenario, run)
+    written = {cpu: known.icr_known for cpu, known in recorded.items()}
+    yield from _final_differences(scenario, run, written)
 
 
 def _writes_icr(step: Step, seen: Observation) -> bool:
@@ -212,11 +213,13 @@ def _cpu_differences(
             return
 
 
-def _final_differences(scenario: ApicScenario, run: Run) -> Iterator[Difference]:
+def _final_differences(
+    scenario: ApicScenario, run: Run, icr_known: Mapping[int, set[str]]
+) -> Iterator[Difference]:
     index = len(scenario.steps)
     last = run.steps[-1].cpus if run.steps else run.initial
     for cpu, final in scenario.final.items():
-        known = _Recorded(dict(final), set(_ICR_FIELDS))
+        known = _Recorded(dict(final), icr_known[cpu])
         yield from _cpu_differences(index, cpu, known, last[cpu], skip=frozenset())
     for cpu, total in scenario.delivered_total.items():
         seen = _total_delivered(run, cpu)
@@ -243,16 +246,3 @@ def first_in(
         if difference.step >= start and difference.field in fields:
             return difference
     return None
-
-
-def engine_differences(
-    traces: Mapping[str, ApicScenario], run: Run, start: int
-) -> dict[str, Difference | None]:
-    """By engine that can be compared: its first difference to the run from step ``start`` on."""
-    found: dict[str, Difference | None] = {}
-    for engine, trace in sorted(traces.items()):
-        fields = comparable(engine, trace)
-        if fields:
-            stop = len(trace.steps) + 1
-            found[engine] = first_in(differences(trace, run), fields, start=start, stop=stop)
-    return found

@@ -8,8 +8,17 @@ from typing import Any
 import pytest
 
 from mkrpc.conformance import parse
+from mkrpc.conformance.apic_guest import play
 from mkrpc.conformance.parse import read_recording
-from mkrpc.conformance.recording import Agree, ApicMachineMode, Line, LinuxApic, Op, Verb
+from mkrpc.conformance.recording import (
+    REGISTER_NAMES,
+    Agree,
+    ApicMachineMode,
+    Line,
+    LinuxApic,
+    Op,
+    Verb,
+)
 from mkrpc.errors import InvalidArgumentError, LimitReachedError
 
 STATE = {"id": 0, "tpr": 0, "svr": 0x1FF, "isr": [], "irr": [], "if": 1, "boots": 0}
@@ -98,6 +107,56 @@ def test_registers_go_by_name(tmp_path: Path, name: str, offset: int) -> None:
     assert scenario.steps[0].register == offset
 
 
+@pytest.mark.parametrize("mode", ["flat", "x2apic"])
+@pytest.mark.parametrize("name", sorted(REGISTER_NAMES))
+def test_every_register_can_be_named_in_either_mode(tmp_path: Path, mode: str, name: str) -> None:
+    """Whether the access faults is the machine's business: it is played, never refused."""
+    steps = [
+        {"op": op, "cpu": 0, "reg": reg, "value": 0, "cpus": {}}
+        for op in ("wr", "rd")
+        for reg in (name, name.upper(), REGISTER_NAMES[name])
+    ]
+    states = {cpu: {"tpr": 0, "svr": 0x1FF} for cpu in ("0", "1")}
+    line = apic_line(mode=mode, steps=steps, initial=states)
+    (scenario,) = read_recording(write(tmp_path / "x.jsonl", line)).apic
+    assert {step.register for step in scenario.steps} == {REGISTER_NAMES[name]}
+    assert len(play(scenario).steps) == len(steps)
+
+
+def test_the_order_of_cpus_and_of_vectors_in_a_bank_means_nothing(tmp_path: Path) -> None:
+    states = {str(cpu): {**STATE, "id": cpu, "irr": [0x51, 0x41]} for cpu in reversed(range(11))}
+    line = apic_line(cpus=11, ids=list(range(11)), initial=states)
+    (scenario,) = read_recording(write(tmp_path / "x.jsonl", line)).apic
+    assert [state["id"] for state in scenario.initial.values()] == list(range(11))
+    assert scenario.initial[0]["irr"] == (0x41, 0x51)
+
+
+def test_what_is_not_known_is_left_alone(tmp_path: Path) -> None:
+    step = {"op": "rd", "cpu": 0, "reg": "esr", "gp": None, "result": None, "took_us": 3}
+    state = {**STATE, "rip": 7}
+    line = apic_line(steps=[step], initial={"0": state, "1": STATE}, hardware="mine", agree=None)
+    (scenario,) = read_recording(write(tmp_path / "x.jsonl", line)).apic
+    assert scenario.ignored == {"rip"}
+    assert scenario.agree is Agree.UNSTATED
+    assert (scenario.steps[0].held, dict(scenario.steps[0].cpus)) == (frozenset(), {})
+
+
+@pytest.mark.parametrize(("count", "steps"), [(None, [0, 0, 1, 1]), (4, [0, 0, 1, 1]), (5, [0, 0])])
+def test_a_list_of_disagreements_that_was_cut_short_is_cut_at_a_cpu(
+    tmp_path: Path, count: int | None, steps: list[int]
+) -> None:
+    listed = [
+        {"step": step, "cpu": 1, "field": field, "values": {"bochs": [1], "tcg": []}}
+        for step in (0, 1)
+        for field in ("irr", "isr")
+    ]
+    unknown = {"step": 0, "cpu": 0, "field": "rip", "values": {"bochs": "x"}}
+    line = apic_line(disagree=[unknown, *listed], disagree_count=count and count + 1)
+    (scenario,) = read_recording(write(tmp_path / "x.jsonl", line)).apic
+    assert [entry.step for entry in scenario.disagreements] == steps
+    assert scenario.disagreements[0].values == {"bochs": (1,), "tcg": ()}
+
+
 def test_gzip_and_plain_text_read_the_same(tmp_path: Path) -> None:
     plain = write(tmp_path / "x.jsonl", apic_line(), apic_line(name="two"))
     packed = tmp_path / "y.jsonl.gz"
@@ -164,11 +223,38 @@ def test_every_verb_of_a_linux_script(tmp_path: Path, text: str, line: Line) -> 
         ),
         (
             apic_line(steps=[{"op": "nop", "cpu": 0, "cpus": {"0": {"isr": [256]}}}]),
-            "isr: 256 is no vector",
+            "'isr' is 256, not a number from 0 to 0xff",
         ),
         (
-            apic_line(steps=[{"op": "nop", "cpu": 0, "cpus": {"0": {"rip": 1}}}]),
-            "unknown field 'rip'",
+            apic_line(steps=[{"op": "nop", "cpu": 0, "cpus": {"0": {"delivered": ["exc16"]}}}]),
+            "delivered: 'exc16' is no vector",
+        ),
+        (
+            apic_line(steps=[{"op": "nop", "cpu": 0, "cpus": {"0": {"delivered": [[]]}}}]),
+            "delivered: [] is no vector",
+        ),
+        (
+            apic_line(steps=[{"op": "nop", "cpu": 0, "cpus": {"00": {}}}]),
+            "there is no CPU '00' among 2",
+        ),
+        (
+            apic_line(steps=[{"op": "wr", "cpu": 0, "reg": "tpr", "value": 1 << 32}]),
+            "step 0: 'value' is 4294967296",
+        ),
+        (
+            apic_line(steps=[{"op": "rd", "cpu": 0, "reg": 0x3F8}]),
+            "step 0: 'reg' is 0x3f8, no offset",
+        ),
+        (
+            apic_line(steps=[{"op": "rd", "cpu": 0, "reg": 0x400}]),
+            "step 0: 'reg' is 0x400, no offset",
+        ),
+        (apic_line(initial={"0": {**STATE, "if": 2}, "1": STATE}), "'if' is 2"),
+        (apic_line(disagree=[{"step": 0, "field": "gp"}]), "disagree: values is no JSON object"),
+        (apic_line(disagree=[{"field": "irr", "values": {}}]), "disagree: 'step' is None"),
+        (
+            apic_line(disagree=[{"step": 0, "field": "irr", "values": {}}]),
+            "disagree: 'cpu' is None",
         ),
         (linux_line(sender=2), "'sender' is 2"),
         (linux_line(expected=[1]), "'expected' and 'cal' differ in length"),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mkrpc.conformance.files import files_of
 from mkrpc.conformance.runner import Progress, report_as_json, run
 from mkrpc.errors import InvalidArgumentError, NotFoundError
 
@@ -67,7 +68,9 @@ def test_the_json_form_has_the_promised_keys(tmp_path: Path) -> None:
     assert file["file"] == str(path)
     assert file["failed"][0]["name"] == "wrong"
     assert file["failed"][0]["step"] == 0
-    assert set(file["failed"][0]) == {"name", "line", "step", "expected", "actual", "note"}
+    assert set(file["failed"][0]) >= {"name", "line", "step", "expected", "actual", "note"}
+    assert (file["failed"][0]["deviation"], file["failed"][0]["rules"]) == ("unexplained", [])
+    assert made["deviations"] == []
 
 
 def test_folders_are_searched_and_engines_listed_as_companions(tmp_path: Path) -> None:
@@ -142,3 +145,22 @@ def test_a_script_that_uses_an_offline_cpu_is_an_error_of_the_operator(tmp_path:
     path = write(tmp_path / "x.jsonl", test)
     with pytest.raises(InvalidArgumentError, match=r"x\.jsonl:1: cpu3-offline-hold-3: CPU 3"):
         run([path])
+
+
+def test_fields_that_nobody_knows_are_named_and_hide_nothing(tmp_path: Path) -> None:
+    odd = line("odd")
+    odd["steps"][0]["cpus"]["0"]["rip"] = 7
+    (report,) = run([write(tmp_path / "g.jsonl", odd)])
+    assert (report.scored, report.passed, report.ignored) == (1, 1, ("rip",))
+
+
+def test_a_folder_of_engines_may_hold_machines_of_ones_own(tmp_path: Path) -> None:
+    path = write(tmp_path / "g.jsonl", line("b"))
+    write(tmp_path / "engines" / "mymachine-g.jsonl", line("b", agree=None))
+    write(tmp_path / "engines" / "two-words-g.jsonl", line("b", agree=None, vector=0x41))
+    (report,) = run([path])
+    assert (report.passed, report.sides) == (1, ())
+    assert [file.name for file in files_of("mymachine", [tmp_path])] == ["mymachine-g.jsonl"]
+    with pytest.raises(NotFoundError) as caught:
+        files_of("yours", [path])
+    assert caught.value.advice.endswith(": mymachine")
