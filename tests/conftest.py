@@ -34,6 +34,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--full", action="store_true", help="also the larger row counts and longer runs"
     )
+    parser.addoption(
+        "--model-steps",
+        type=int,
+        metavar="N",
+        help="steps of the state machine that compares the machine with the naive one",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
