@@ -91,14 +91,13 @@ def _mirror_rows(instance: "InstanceView") -> dict[str, list[int]]:
 
 
 def _as_json(instance: "InstanceView", text: str | None) -> dict[str, object]:
-    head: dict[str, object] = {
-        "id": instance.id,
-        "name": instance.name,
-        "apic_ids": [cpu.address.apic_id for cpu in instance.cpus],
-    }
+    head: dict[str, object] = {"id": instance.id, "name": instance.name}
     if text is None:
-        return head | {"rows": _mirror_rows(instance)}
-    return head | {"rows": parse_interrupts(text), "text": text}
+        apic_ids = [cpu.address.apic_id for cpu in instance.cpus]
+        return head | {"apic_ids": apic_ids, "rows": _mirror_rows(instance)}
+    columns = text.partition("\n")[0].split()  # a CPU that is offline has none
+    apic_ids = [c.address.apic_id for c in instance.cpus if f"CPU{c.address.cpu}" in columns]
+    return head | {"apic_ids": apic_ids, "rows": parse_interrupts(text), "text": text}
 
 
 def _print_mirror(instance: "InstanceView") -> None:

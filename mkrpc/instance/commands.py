@@ -137,7 +137,8 @@ class CommandQueue:
         except GeneralProtection as fault:
             error = InvalidArgumentError(
                 f"#GP on CPU {command.cpu}: {fault}",
-                advice="in x2APIC mode bits 31:20, 17:16 and 13 of the ICR are reserved",
+                advice="in x2APIC mode bits 31:20, 17:16 and 13 of the ICR are reserved, with "
+                "icr_bit12 = gp bit 12 too",
             )
             return _error_reply(command, error, written=waiting.written)
         except MkrpcError as error:

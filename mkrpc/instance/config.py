@@ -95,6 +95,11 @@ class KernelConfig:
                 f"an APIC id is beyond {limit - 1:#x}",
                 f"mode {self.mode.name} has ids from 0 to {limit - 1:#x}",
             ),
+            (
+                self.mode is ApicMode.X2APIC and not self.apic_policy.x2apic_supported,
+                "x2APIC mode on a CPU that has none",
+                "choose mode xapic, or x2apic_supported = true",
+            ),
             (not 0 <= self.initial_tpr <= 0xFF, f"TPR {self.initial_tpr:#x}", "it has 8 bits"),
             (self.entry not in ("idt", "fred"), f"entry {self.entry!r}", "it is idt or fred"),
             (

@@ -86,7 +86,7 @@ class Router:
         self._ledger = ledger
         self._arbitration = arbitration
         self.sink: Sink | None = None
-        self._last_arbitrated = -1
+        self._last_winner = -1
 
     def route(self, write: Write) -> None:
         """Send each write to every CPU that its destination names."""
@@ -94,11 +94,12 @@ class Router:
             self._trace_write(write)
         icr = decode(write.word)
         targets = self._targets(write, icr)
-        if icr.delivery_mode is not DeliveryMode.LOWEST_PRIORITY or len(targets) < 2:
+        if icr.delivery_mode is not DeliveryMode.LOWEST_PRIORITY or targets is _NOBODY:
             self._send(write, icr, targets, write.first_seq, write.count)
             return
         candidates = self._lowest_priority(targets, icr.vector)
         if len(candidates) == 1:
+            self._won(candidates[0])
             self._send(write, icr, candidates, write.first_seq, write.count)
             return
         for seq in range(write.first_seq, write.first_seq + write.count):
@@ -184,10 +185,15 @@ class Router:
 
     def _in_turn(self, candidates: Sequence[_Target]) -> _Target:
         """The next after the one that won last, by APIC id, round and round."""
-        later = (target for target in candidates if target.apic_id > self._last_arbitrated)
+        later = (target for target in candidates if target.apic_id > self._last_winner)
         chosen = next(later, candidates[0])
-        self._last_arbitrated = chosen.apic_id
+        self._won(chosen)
         return chosen
+
+    def _won(self, target: _Target) -> None:
+        """Its turn is over, whether or not it had equals; a disabled APIC has won nothing."""
+        if _software_enabled(target):
+            self._last_winner = target.apic_id
 
     def _send(
         self, write: Write, icr: Icr, targets: Sequence[_Target], first_seq: int, count: int

@@ -257,7 +257,7 @@ def _open_private_directory(path: str) -> int:
         )
     raise PermissionDeniedError(
         f"{path} is open to other users (mode {stat.S_IMODE(status.st_mode):04o})",
-        advice=f"chmod 700 {path}, or choose a directory that does not exist yet",
+        advice=f"chmod 700 {path}, or choose a directory of your own",
     )
 
 
