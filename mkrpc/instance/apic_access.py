@@ -120,7 +120,8 @@ class ApicAccess:
         _check_bits("vector", vector, 8)
         if self.apic.mode is ApicMode.X2APIC:
             return self.wrmsr(_SELF_IPI_MSR, vector)
-        return self.write_icr(shorthand_word(Shorthand.SELF, vector))
+        # ICR2 stays: whoever was interrupted between writing it and ICR still finds it there.
+        return self.mmio_write(Register.ICR, shorthand_word(Shorthand.SELF, vector))
 
     def write_tpr(self, value: int) -> None:
         """Set TPR in any mode (R49). Raises GeneralProtection beyond 8 bits."""
@@ -130,6 +131,13 @@ class ApicAccess:
         self.apic.tpr = value
         self._note_latched_intr()
         self.changed = True
+
+    def write_svr(self, value: int) -> None:
+        """Set SVR in any mode (R37 to R39), as the kernel's own code; no reserved bits."""
+        before = self.apic.irr, self.apic.isr
+        self.apic.write_svr(value)
+        self._note_latched_intr()
+        self.observe(before)
 
     def rdmsr(self, msr: int) -> int:
         """As :func:`mkrpc.x86.registers.rdmsr`."""

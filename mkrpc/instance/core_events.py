@@ -86,11 +86,7 @@ def _acknowledge_latched_intr(cpu: "Cpu") -> bool:
     if apic.highest_deliverable() >= 0:
         return False
     apic.spurious_count += 1
-    cpu.changed = True
-    cpu.halted = False
-    cpu.interrupts_enabled = False
-    cpu.vector = apic.svr & SVR_VECTOR
-    cpu.execution.enter(cpu.vector, interrupts_enabled=True)
+    cpu.enter_interrupt(apic.svr & SVR_VECTOR)
     return True
 
 
@@ -107,6 +103,7 @@ def _take_init(cpu: "Cpu") -> None:
     apic.init()
     cpu.interrupts_enabled = False
     cpu.interrupt_shadow = 0
+    cpu.storm = False
     cpu.halted = False
     cpu.stopped = False
     if not apic.bsp:

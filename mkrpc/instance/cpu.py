@@ -160,36 +160,33 @@ class Cpu(ApicAccess):
 
     # Boundaries.
 
-    _core_event_ready = core_event_ready
-    _take_core_event = take_core_event
-
     def boundary(self, takes: range = TAKES) -> int:
         """Take what is deliverable, in R55 order, until nothing is or the limit is reached.
 
-        ``takes`` begins with how many this boundary took already. Returns how many in all; in a
-        storm none, since :meth:`step` goes on with that.
+        ``takes`` begins with how many this boundary took already. Returns how many in all. In a
+        storm it takes NMI, SMI and INIT alone: :meth:`step` goes on with the rest.
         """
-        if self.storm:
-            return 0
         apic = self.apic
         for taken in takes:
-            if self.interrupt_shadow:
+            if self.interrupt_shadow and not apic.init_latched:
                 # R57: NMI and SMI wait for the instruction after STI too.
                 return taken
-            if self.core_pending and self._take_core_event():
+            if self.core_pending and take_core_event(self):
                 continue
-            if not self.interrupts_enabled or apic.highest_deliverable() < 0:
+            if self.storm or not self.interrupts_enabled or apic.highest_deliverable() < 0:
                 return taken
             self._take(apic.acknowledge())
-        self.storm = True
-        self.kernel.schedule(self)
+        self.storm = self.core_pending or self._takes_maskable
+        if self.storm:
+            self.kernel.schedule(self)
         return MAX_TAKES_PER_BOUNDARY
 
     def step(self) -> int:
         """One instruction and the boundary after it; in a storm only what the last boundary left.
         Returns the cost: the number of interrupts taken, at least 1."""
         if self.storm:
-            self.storm = False
+            # Its handler is one instruction and cannot wait in the middle: it waits before (R20).
+            self.storm = not self.may_write
         elif not self.halted and not self.apic.wait_for_sipi and self.execution.runnable:
             self.changed = True
             shadow = self.interrupt_shadow
@@ -201,23 +198,30 @@ class Cpu(ApicAccess):
     @property
     def runnable(self) -> bool:
         """Would :meth:`step` make progress?"""
-        if self.storm:
-            # Its handler cannot wait in the middle, so it waits before (R20). INIT ends a storm.
-            return self.may_write or self.apic.init_latched
-        if not self.halted and not self.apic.wait_for_sipi and self.execution.runnable:
+        if self.storm and self.may_write:
             return True
-        if self.interrupt_shadow:
+        if not (self.storm or self.halted or self.apic.wait_for_sipi) and self.execution.runnable:
+            return True
+        if self.interrupt_shadow and not self.apic.init_latched:
             return False
-        if self.core_pending and self._core_event_ready():
+        if self.core_pending and core_event_ready(self):
             return True
+        return not self.storm and self._takes_maskable
+
+    @property
+    def _takes_maskable(self) -> bool:
         return self.interrupts_enabled and self.apic.highest_deliverable() >= 0
 
     def _take(self, vector: int) -> None:
-        """Enter the handler of a vector just acknowledged (R45, R56). Waking from HLT: the handler
-        returns to after the HLT (R59)."""
+        """A vector just acknowledged (R45): the books, and its handler."""
         books = self.books
         books.handled[vector] += 1
         books.touched[vector] = 1
+        self.enter_interrupt(vector)
+
+    def enter_interrupt(self, vector: int) -> None:
+        """Enter the handler of a maskable interrupt (R56), out of HLT too: it returns to after the
+        HLT (R59)."""
         self.changed = True
         self.halted = False
         self.interrupts_enabled = False

@@ -30,7 +30,8 @@ START_PAGE = 0x08
 
 
 class Hotplug:
-    """``offline``: CPUs by number that this kernel has taken offline. All are online at boot.
+    """``offline``: CPUs by number that are offline, by :meth:`take_offline` or because the reboot
+    vector stopped them. All are online at boot.
 
     A CPU that an INIT from elsewhere has stopped is still online: its kernel knows nothing of it.
     """
@@ -67,7 +68,6 @@ class Hotplug:
                 advice="wait until it is idle: its work has no other CPU to go to",
             )
         stop_this_cpu(cpu)
-        self.offline.add(number)
 
     def bring_online(self, number: int) -> None:
         """The boot CPU sends INIT, INIT de-assert and two SIPIs; the rest happens as they arrive.

@@ -168,7 +168,8 @@ class BufferedCpu(Cpu):
 
     def boundary(self, takes: range = TAKES) -> int:
         """As :meth:`Cpu.boundary`; an SMI drains too, though there is no handler to enter."""
-        if self.apic.smi_latched and not self.interrupt_shadow:
+        apic = self.apic
+        if apic.smi_latched and (apic.init_latched or not self.interrupt_shadow):
             self.store_buffer.drain()
         return super().boundary(takes)
 

@@ -76,11 +76,10 @@ def sysvec_reboot(cpu: "Cpu") -> None:
 
 
 def stop_this_cpu(cpu: "Cpu") -> None:
-    """Software-disable the APIC, IF = 0, HLT; what is in IRR stays there. Only INIT ends it."""
-    apic = cpu.apic
-    before = apic.irr, apic.isr
-    apic.write_svr(apic.svr & ~SVR_APIC_ENABLED)
-    cpu.observe(before)
+    """Offline, the APIC software-disabled, IF = 0, HLT; what is in IRR stays there. Only INIT ends
+    it."""
+    cpu.kernel.hotplug.offline.add(cpu.number)
+    cpu.write_svr(cpu.apic.svr & ~SVR_APIC_ENABLED)
     cpu.stop()
 
 

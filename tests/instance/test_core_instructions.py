@@ -9,7 +9,7 @@ from mkrpc.instance.instructions import Cli, Hlt, MovSs, Nop, Popf, Sti
 from mkrpc.x86.apic_base import GeneralProtection
 from mkrpc.x86.apic_policy import ApicPolicy
 from mkrpc.x86.cpuid import cpuid
-from mkrpc.x86.icr import DeliveryMode, fixed, icr_word, init_assert, nmi
+from mkrpc.x86.icr import DeliveryMode, fixed, icr_word, init_assert, nmi, startup
 from mkrpc.x86.lapic import ApicMode
 from mkrpc.x86.registers import IA32_APIC_BASE
 
@@ -88,7 +88,6 @@ def test_when_the_window_opens(kernel, execute, instructions, behind):
         pytest.param(fixed(1, 0x41), lambda cpu: cpu.books.handled[0x41], id="maskable"),
         pytest.param(nmi(1), lambda cpu: cpu.irq_stat.nmi_count, id="NMI"),
         pytest.param(SMI, lambda cpu: cpu.smi_count, id="SMI"),
-        pytest.param(init_assert(1), lambda cpu: cpu.wait_for_sipi, id="INIT"),
     ],
 )
 @pytest.mark.parametrize("behind", [Nop(), MovSs()], ids=["nop", "another"])
@@ -228,3 +227,20 @@ def test_a_wrong_operand_is_an_error_at_the_yield_and_changes_nothing(kernel, in
     kernel.advance(10)
     assert caught == [True]
     assert kernel.oops_count == 0
+
+
+@pytest.mark.rule("R36", "R57")
+@pytest.mark.parametrize("casts", [Sti(), MovSs()], ids=["STI", "MOV SS"])
+def test_a_shadow_does_not_keep_init_out(kernel, casts):
+    """Where the instruction after it never comes, INIT must still bring the CPU back."""
+    cpu = kernel.cpus[1]
+    cpu.execute(Cli())
+    cpu.execute(casts)
+    for arrival in (fixed(1, 0x41), nmi(1)):
+        kernel.accept(1, arrival)
+    assert cpu.irq_stat.nmi_count == 0, "NMI waits for the instruction"
+    kernel.accept(1, init_assert(1))
+    assert (cpu.wait_for_sipi, cpu.interrupt_shadow) == (True, 0)
+    kernel.accept(1, startup(1, 8))
+    assert cpu.boots == 1
+    assert_books(kernel)

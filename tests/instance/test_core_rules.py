@@ -23,7 +23,7 @@ from mkrpc.instance.instructions import (
 )
 from mkrpc.instance.memory import SharedMemory
 from mkrpc.outcome import Outcome
-from mkrpc.x86.icr import DeliveryMode, fixed, icr_word, init_assert, nmi
+from mkrpc.x86.icr import DeliveryMode, decode, fixed, icr_word, init_assert, nmi
 from mkrpc.x86.lapic import ApicMode
 
 SMI = icr_word(delivery_mode=DeliveryMode.SMI, destination=1)
@@ -78,11 +78,9 @@ def test_the_order_at_a_boundary_is_not_that_of_arrival(kernel, cpu, arrival):
 @pytest.mark.rule("R55", "R36")
 @pytest.mark.parametrize("arrival", list(permutations([SMI, NMI, LOW, INIT])))
 def test_init_comes_behind_smi_and_throws_the_rest_away(kernel, cpu, order, arrival):
-    cpu.execute(Cli())
-    cpu.execute(Sti())
     for word in arrival:
-        kernel.accept(1, word)
-    cpu.execute(Nop())
+        cpu.accept(decode(word))
+    cpu.boundary()
     assert order == []
     assert (cpu.wait_for_sipi, cpu.smi_count) == (True, 1)
     assert_books(kernel)

@@ -15,10 +15,12 @@ from mkrpc.instance.instructions import (
     WriteIcr,
     WriteTpr,
 )
+from mkrpc.link.frames import Writes
 from mkrpc.outcome import Outcome
 from mkrpc.x86.icr import (
     DeliveryMode,
     Shorthand,
+    decode,
     fixed,
     icr_word,
     init_assert,
@@ -26,6 +28,8 @@ from mkrpc.x86.icr import (
     shorthand_word,
     startup,
 )
+from mkrpc.x86.lapic import ApicMode
+from mkrpc.x86.registers import Register
 
 SMI = icr_word(delivery_mode=DeliveryMode.SMI, destination=1)
 NMI, INIT, SIPI = nmi(1), init_assert(1), startup(1, 8)
@@ -72,11 +76,9 @@ def test_smi_then_nmi_then_maskable_are_taken_in_this_order(kernel, cpu, order):
 
 @pytest.mark.rule("R55", "R36")
 def test_init_comes_before_nmi_and_throws_it_away(kernel, cpu, order):
-    cpu.execute(Cli())
-    cpu.execute(Sti())
     for word in (NMI, INIT):
-        assert kernel.accept(1, word) is Outcome.DELIVERED
-    cpu.execute(Nop())
+        assert cpu.accept(decode(word)) is Outcome.DELIVERED
+    cpu.boundary()
     assert order == []
     assert cpu.activity == "wait-for-sipi"
 
@@ -287,3 +289,17 @@ def test_an_interrupt_storm_leaves_the_other_cpus_their_turn(kernel):
     assert turns == [1, 1]
     assert len(count) == 3 * MAX_TAKES_PER_BOUNDARY
     assert_books(kernel)
+
+
+@pytest.mark.rule("R19", "R22")
+def test_a_self_ipi_leaves_the_destination_that_was_written_before_it(make_kernel):
+    """A handler between a program's two writes of an xAPIC command must not misroute it."""
+    kernel = make_kernel(mode=ApicMode.XAPIC)
+    cpu = kernel.cpus[1]
+    cpu.mmio_write(Register.ICR2, 3 << 24)
+    cpu.self_ipi(0x42)
+    cpu.mmio_write(Register.ICR, 0xEA)
+    words = [
+        word for event in kernel.take_events(9) if isinstance(event, Writes) for word in event.words
+    ]
+    assert words == [3 << 32 | 0xEA]

@@ -9,7 +9,7 @@ from mkrpc.instance.kernel import MAX_QUEUED_EVENTS
 from mkrpc.link.frames import MAX_FRAME_WORDS, CpuAddress, ResolvedRun, SettledWrite
 from mkrpc.link.source import WRITE_WINDOW
 from mkrpc.outcome import Outcome
-from mkrpc.x86.icr import fixed, init_assert
+from mkrpc.x86.icr import fixed, init_assert, nmi
 from mkrpc.x86.lapic import ApicMode
 from mkrpc.x86.registers import Register
 
@@ -113,8 +113,6 @@ def test_init_ends_a_storm_even_at_a_closed_window(kernel):
     while kernel.advance(512):
         pass
     assert kernel.accept(1, init_assert(1)) is Outcome.DELIVERED
-    assert kernel.runnable
-    kernel.advance(1)
     assert kernel.cpus[1].activity == "wait-for-sipi"
     assert not kernel.runnable
     assert_books(kernel)
@@ -186,3 +184,41 @@ def test_cpus_stand_still_when_the_link_takes_nothing(make_kernel, new_peer):
     assert len(frame.events) == MAX_FRAME_WORDS
     assert kernel.runnable
     assert_books(kernel)
+
+
+def hold_the_window(kernel):
+    """Fill the window with writes that nobody resolves; only commands and waiting code stop."""
+    cpu = kernel.cpus[1]
+    while cpu.may_write:
+        cpu.write_icr(fixed(0, 0x41))
+
+
+@pytest.mark.rule("R55", "R58")
+def test_in_a_storm_that_waits_for_the_window_nmi_and_init_are_taken(kernel):
+    ring_itself(kernel)
+    kernel.accept(1, RING)
+    cpu = kernel.cpus[1]
+    hold_the_window(kernel)
+    handled = cpu.multikernel_count
+    assert (cpu.storm, cpu.runnable) == (True, False)
+    kernel.accept(1, nmi(1))
+    assert cpu.irq_stat.nmi_count == 1
+    kernel.advance(100)
+    assert (cpu.storm, cpu.multikernel_count) == (True, handled), "its handler waits (R20)"
+    kernel.accept(1, init_assert(1))
+    assert (cpu.storm, cpu.wait_for_sipi) == (False, True)
+    assert_books(kernel)
+
+
+def test_a_boundary_that_took_the_limit_and_left_nothing_is_no_storm(kernel):
+    left = [MAX_TAKES_PER_BOUNDARY]
+
+    def handler(cpu):
+        left[0] -= 1
+        if left[0]:
+            cpu.self_ipi(0xEA)
+
+    kernel.register_handler(handler)
+    kernel.accept(1, RING)
+    cpu = kernel.cpus[1]
+    assert (left, cpu.storm, kernel.runnable) == ([0], False, False)

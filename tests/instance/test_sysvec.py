@@ -8,6 +8,7 @@ import pytest
 from mkrpc.instance.accounting import assert_books
 from mkrpc.instance.instructions import Cli, Nop, Sti, WriteTpr
 from mkrpc.instance.printk import format_record
+from mkrpc.instance.procfs import proc_interrupts
 from mkrpc.outcome import Outcome
 from mkrpc.x86.icr import fixed, nmi
 from mkrpc.x86.irq_stat import FIELDS
@@ -134,6 +135,8 @@ def test_the_reboot_vector_stops_a_cpu_for_good(kernel):
     kernel.accept(1, nmi(1))
     assert cpu.irq_stat.nmi_count == 0
     assert kernel.failed is None
+    assert "CPU1" not in proc_interrupts(kernel), "stop_this_cpu marks it offline first"
+    kernel.hotplug.bring_online(1)
     assert_books(kernel)
 
 

@@ -74,7 +74,7 @@ class Machine:
     def settle(self, cpu: int) -> None:
         """Take everything that can be taken (R55: SMI, then INIT, then NMI, then maskable)."""
         core, apic = self.cores[cpu], self.apics[cpu]
-        while not core.shadow:  # R57: NMI and SMI wait for the next instruction too
+        while not core.shadow or core.init_pending:  # R57: NMI and SMI wait for it too
             if core.smi_pending:
                 core.smi_pending = False
                 core.smi_count += 1
