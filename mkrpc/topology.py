@@ -3,8 +3,9 @@
 A topology comes from a TOML file (:meth:`Topology.load`), from two numbers (:meth:`Topology.of`) or
 from the plain form handed to other processes (:meth:`Topology.from_dict`), and is validated whole:
 one that exists has unique instance ids, names and APIC ids, and every name, CPU list, APIC mode and
-table of switches filled in. Everything wrong is reported at once, as one
-:class:`mkrpc.errors.TopologyError`. The keys are in :mod:`mkrpc.topology_spec`.
+table of switches filled in. What is wrong is one :class:`mkrpc.errors.TopologyError`, first the
+keys each by itself, and only if they are right how they go together. The keys are in
+:mod:`mkrpc.topology_spec`.
 """
 
 import tomllib
@@ -24,10 +25,9 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from mkrpc.errors import NotFoundError, TopologyError
-from mkrpc.topology_report import Problem, lines_of, report
+from mkrpc.limits import MAX_CPUS
+from mkrpc.topology_report import KeyPath, Problem, lines_of, report
 from mkrpc.topology_spec import (
-    MAX_CPUS,
-    MAX_HANDLERS,
     MAX_INSTANCES,
     MAX_PRINTK_RECORDS,
     ApicSpec,
@@ -39,8 +39,6 @@ from mkrpc.topology_spec import (
 )
 
 __all__ = [
-    "MAX_CPUS",
-    "MAX_HANDLERS",
     "MAX_INSTANCES",
     "MAX_PRINTK_RECORDS",
     "MAX_TOPOLOGY_BYTES",
@@ -216,6 +214,9 @@ def _machine_problems(instances: Sequence[InstanceSpec]) -> Iterator[Problem]:
         if spec.name in RESERVED_NAMES:
             what = f"{spec.name!r} is a destination shorthand, not a name"
             yield Problem((*at, "name"), what, "call the instance something else")
+        if spec.handlers and not spec.multikernel:
+            what = f"in {spec.name}, which has multikernel = false: nothing there would call them"
+            yield Problem((*at, "handlers"), what, "leave out handlers, or multikernel = false")
         yield from _cpu_problems(at, spec, owners)
         yield from _program_problems(at, spec)
 
@@ -256,6 +257,7 @@ def _apic_problems(topology: Topology) -> Iterator[Problem]:
     """Switches that contradict one another. Arbitration (R32) is the machine's: an instance can
     choose not to send, and no more."""
     arbitration = topology.arbitration
+    without_x2apic: dict[KeyPath, list[str]] = {}
     for index, spec in enumerate(topology.instances):
         path = ("instances", index, "apic")
         own = spec.apic.lowest_priority
@@ -264,8 +266,12 @@ def _apic_problems(topology: Topology) -> Iterator[Problem]:
             advice = f'set lowest_priority = "{own}" in [apic]; an instance may be "unsupported"'
             yield Problem((*path, "lowest_priority"), what, advice)
         if spec.mode == "x2apic" and not spec.apic.x2apic_supported:
-            what = f"false in {spec.name}, whose mode is x2apic"
-            yield Problem((*path, "x2apic_supported"), what, 'add mode = "xapic" (R1)')
+            whose = path if topology.apic.x2apic_supported else ("apic",)
+            without_x2apic.setdefault((*whose, "x2apic_supported"), []).append(spec.name)
+    for at, names in without_x2apic.items():
+        others = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        what = f"false in {names[0]}{others}, whose mode is x2apic"
+        yield Problem(at, what, 'add mode = "xapic" (R1)')
 
 
 def _listed(apic_ids: Sequence[int]) -> str:

@@ -1,4 +1,4 @@
-"""How a bad topology is reported: everything wrong, each with its line and key, in one error.
+"""How a bad topology is reported: in one error, by line, each problem with its key and its hint.
 
 The rules themselves are in :mod:`mkrpc.topology`.
 """
@@ -16,13 +16,21 @@ from mkrpc.errors import TopologyError
 __all__ = ["MAX_PROBLEMS_NAMED", "KeyPath", "Problem", "lines_of", "report"]
 
 MAX_PROBLEMS_NAMED = 5
-"""Problems that one error spells out; it counts the rest."""
+"""Problems that one error spells out, the first of the file; it counts the rest."""
 
 KeyPath = tuple[str | int, ...]
 """Where in a topology: ``("instances", 2, "cpus")``."""
 
 _ENTRY = 'should be "package.module:name"'
 _NAME = "should be lower-case letters, digits and hyphens, beginning with a letter, at most 63"
+_TYPES = {
+    "bool_type": "should be true or false",
+    "int_type": "should be an integer",
+    "model_type": "should be a table",
+    "string_type": "should be a string",
+    "tuple_type": "should be a list",
+}
+"""In the words of TOML what pydantic says in those of Python."""
 _PATTERNS = {"entry": _ENTRY, "handlers": _ENTRY, "name": _NAME}
 _ADVICE = {
     "programs.entry": "name a callable that can be imported, such as package.module:name",
@@ -55,17 +63,24 @@ def report(
     """One error for everything that pydantic, and the checks of the whole machine, found.
 
     ``where``: the file. ``specs``: the model at each path of table names, for "did you mean".
-    ``lines``: from :func:`lines_of`. The advice is that for the first problem.
+    ``lines``: from :func:`lines_of`. By line, what has none first. The advice is that for each
+    problem named, with its place if it is not for all of them.
     """
-    problems = _problems_of(error, specs)
+    problems = [(_line_of(p.path, lines), p) for p in _problems_of(error, specs)]
+    problems.sort(key=lambda found: found[0] or 0)
     parts = []
-    for problem in problems[:MAX_PROBLEMS_NAMED]:
-        line = _line_of(problem.path, lines)
-        place = f"line {line}: " if line else ""
-        parts.append(f"{place}{_dotted(problem.path)}: {problem.what}")
+    places_by_advice: dict[str, list[str]] = {}
+    for line, problem in problems[:MAX_PROBLEMS_NAMED]:
+        key = _dotted(problem.path)
+        place = f"line {line}" if line else key
+        parts.append(f"{place}: {key}: {problem.what}" if line else f"{key}: {problem.what}")
+        places = places_by_advice.setdefault(problem.advice, [])
+        places.extend([place] * (place not in places))
     if (more := len(problems) - len(parts)) > 0:
-        parts.append(f"and {more} more")
-    return TopologyError(f"{where}: {'; '.join(parts)}", advice=problems[0].advice)
+        parts.append(f"and {more} more, named once these are mended")
+    advice = [f"{', '.join(places)}: {text}" for text, places in places_by_advice.items()]
+    only = next(iter(places_by_advice)) if len(advice) == 1 else ""
+    return TopologyError(f"{where}: {'; '.join(parts)}", advice=only or "; ".join(advice))
 
 
 def _problems_of(
@@ -102,19 +117,28 @@ def _problem_of(detail: ErrorDetails, specs: Mapping[tuple[str, ...], type[BaseM
     advice = _ADVICE.get(".".join(named[-2:])) or _ADVICE.get(
         leaf, "choose one of them" if detail["type"] == "literal_error" else "correct the value"
     )
-    what = detail["msg"].removeprefix("Input ")
+    what = _TYPES.get(detail["type"], detail["msg"].removeprefix("Input "))
     if detail["type"] == "string_pattern_mismatch":
         what = _PATTERNS[leaf]
-    elif detail["type"] == "tuple_type":
-        what = "should be a list"
     elif detail["type"] in ("too_short", "too_long"):
         short = detail["type"] == "too_short"
         bound = "least" if short else "most"
         limit = detail["ctx"]["min_length" if short else "max_length"]
         return Problem(path, f"should have at {bound} {limit} entries", advice)
-    given = repr(detail["input"])
-    given = given if len(given) <= 60 else given[:57] + "..."
-    return Problem(path, f"{what}, not {given}", advice)
+    return Problem(path, f"{what}, not {_given(detail['input'])}", advice)
+
+
+def _given(value: object) -> str:
+    """A value in the words of TOML, shortened."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case dict():
+            return "a table"
+        case list() | tuple():
+            return "a list"
+    text = repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _line_of(path: KeyPath, lines: Mapping[KeyPath, int]) -> int | None:

@@ -8,14 +8,12 @@ from typing import Annotated, Any, Literal, Self, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, create_model
 
+from mkrpc.limits import MAX_CPUS, MAX_HANDLERS, MAX_INSTANCE_ID, MAX_STORE_BUFFER
 from mkrpc.x86.apic_policy import ApicPolicy
 
 __all__ = [
-    "MAX_CPUS",
-    "MAX_HANDLERS",
     "MAX_INSTANCES",
     "MAX_PRINTK_RECORDS",
-    "MAX_STORE_BUFFER",
     "ApicSpec",
     "InstanceSpec",
     "Mode",
@@ -24,16 +22,10 @@ __all__ = [
     "Spec",
 ]
 
-MAX_INSTANCES = 512
-"""Instances of one machine: id 0, the host, and 1 to 511 as in the kernel series."""
-MAX_CPUS = 512
-"""CPUs of one instance."""
-MAX_HANDLERS = 64
-"""Handlers registered with one instance at boot."""
+MAX_INSTANCES = MAX_INSTANCE_ID + 1
+"""Instances of one machine, id 0 among them."""
 MAX_PRINTK_RECORDS = 1 << 20
 """Records in one instance's printk ring."""
-MAX_STORE_BUFFER = 64
-"""Stores that wait in one CPU."""
 
 Mode = Literal["x2apic", "xapic"]
 

@@ -17,8 +17,8 @@ from mkrpc.interconnect.session import (
     MAX_FRAME_RUNS,
     MAX_PENDING_COMMANDS,
 )
+from mkrpc.limits import MAX_CPUS
 from mkrpc.link.frames import (
-    MAX_CPUS,
     MAX_FRAME_WORDS,
     MAX_REPLY_VIEWS,
     WIRE_VERSION,

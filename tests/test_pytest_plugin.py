@@ -98,7 +98,7 @@ WRONG = {
     "3": "*mk_topology: 3 is no file; give numbers by name: instances=, cpus=*",
     "'pair.toml', cpus=2": "*mk_topology: a file was given, and cpus beside it*",
     "'absent.toml'": "*mk_topology: absent.toml: cannot be read*",
-    "apic='xen'": "*mk_topology: topology: apic: should be a valid dictionary*",
+    "apic='xen'": "*mk_topology: topology: apic: should be a table, not 'xen'*",
     "apic={'intr': 'late'}": "*mk_topology: topology: apic.intr: should be 'synchronous' or*",
     "instances=0": "*mk_topology: instances: 0 is not between 1 and 512*",
 }

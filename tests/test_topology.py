@@ -7,11 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mkrpc import topology
 from mkrpc.errors import NotFoundError, TopologyError
-from mkrpc.instance import kernel
-from mkrpc.link import frames
-from mkrpc.topology import MAX_CPUS, MAX_INSTANCES, RESERVED_NAMES, Topology
+from mkrpc.limits import MAX_CPUS
+from mkrpc.topology import MAX_INSTANCES, RESERVED_NAMES, Topology
 
 EXAMPLES = Path(__file__).parent.parent / "deploy" / "topologies"
 
@@ -50,11 +48,6 @@ def test_the_largest_machine_is_possible():
 def test_a_machine_beyond_the_limits_is_refused(instances, cpus, mode, says):
     with pytest.raises(TopologyError, match=says):
         Topology.of(instances=instances, cpus=cpus, mode=mode)
-
-
-def test_limits_are_those_of_the_wire():
-    assert MAX_INSTANCES - 1 == frames.MAX_INSTANCE_ID
-    assert MAX_CPUS == frames.MAX_CPUS
 
 
 def test_counted_cpus_take_the_ids_after_the_highest_listed(tmp_path):
@@ -213,8 +206,58 @@ def test_no_instance_may_be_called_like_a_shorthand(name):
 
 def test_more_than_five_problems_are_counted(tmp_path):
     path = write(tmp_path, "".join(f"[[instances]]\nid = {600 + n}\n" for n in range(9)))
-    with pytest.raises(TopologyError, match="and 4 more"):
+    with pytest.raises(TopologyError, match=r"; and 4 more, named once these are mended$"):
         Topology.load(path)
+
+
+def test_problems_are_told_by_line_each_with_its_hint(tmp_path):
+    path = write(
+        tmp_path,
+        "colour = 'red'\n[[instances]]\nid = 600\n[[instances]]\nid = 601\n"
+        "mode = 'x3apic'\n[apic]\nintr = 'late'\nicr_bit12 = 'set'\npolisy = 1\n",
+    )
+    with pytest.raises(TopologyError) as caught:
+        Topology.load(path)
+    parts = str(caught.value).removeprefix(f"{path}: ").split("; ")
+    assert [part.split(":")[0] for part in parts[:-1]] == [f"line {n}" for n in (1, 3, 5, 6, 8)]
+    assert parts[-1] == "and 2 more, named once these are mended"
+    assert caught.value.advice == (
+        "line 1: known keys: name, policy, mode, apic, instances; "
+        "line 3, line 5: instance ids are 0 (the host) to 511; line 6, line 8: choose one of them"
+    )
+
+
+def test_without_a_file_a_hint_names_the_key():
+    data = {"name": "-", "instances": [{"id": 0, "cpus": 3}]}
+    with pytest.raises(TopologyError) as caught:
+        Topology.from_dict(data)
+    assert caught.value.advice == (
+        "name: choose a name such as web or mk-3; "
+        "instances[0].cpus: list APIC ids, such as cpus = [0, 1]"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("id = true", "should be an integer, not true"),
+        ("id = 1.5", "should be an integer, not 1.5"),
+        ("id = [0]", "should be an integer, not a list"),
+        ("name = 2026-01-02", "should be a string, not 2026-01-02"),
+        ("name = {a = true}", "should be a string, not a table"),
+        ("multikernel = 'no'", "should be true or false, not 'no'"),
+        ("cpus = 'all'", "should be a list, not 'all'"),
+        ("programs = ['a:b']", "should be a table, not 'a:b'"),
+        ("apic = [true]", "should be a table, not a list"),
+        ("entry = false", "should be 'idt' or 'fred', not false"),
+    ],
+)
+def test_a_wrong_type_is_told_in_the_words_of_toml(tmp_path, line, says):
+    path = write(tmp_path, f"[[instances]]\n{line}\n")
+    with pytest.raises(TopologyError) as caught:
+        Topology.load(path)
+    (told,) = [part for part in str(caught.value).split("; ") if "line 2" in part]
+    assert told.endswith(f": {says}")
 
 
 def test_a_file_that_is_not_there_or_is_not_text_is_a_topology_error(tmp_path):
@@ -297,10 +340,3 @@ def test_there_are_examples():
         "mixed-modes",
         "filtered",
     }
-
-
-def test_a_topology_holds_as_many_handlers_and_cpus_as_a_kernel():
-    """The same limits twice, since a topology loads nothing of a kernel."""
-    assert topology.MAX_HANDLERS == kernel.MAX_HANDLERS
-    assert topology.MAX_CPUS == frames.MAX_CPUS
-    assert topology.MAX_INSTANCES == frames.MAX_INSTANCE_ID + 1

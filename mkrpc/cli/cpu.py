@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 __all__ = ["cpu"]
 
+_64_BITS = ("IA32_APIC_BASE", "ICR")
+
 
 @click.command()
 @cluster_options
@@ -52,7 +54,10 @@ def _print(view: "CpuView", instance_id: int | None) -> None:
         f"apic {view.apic_id}, CPU {account.cpu} of instance {instance_id}: {account.activity},"
         f" IF {'on' if account.interrupts_enabled else 'off'}, {mode_text(view.mode)}"
     )
-    rows = [(name, f"{value:#010x}") for name, value in sorted(view.registers.items())]
+    rows = [
+        (name, f"{value:#0{2 + (16 if name in _64_BITS else 8)}x}")
+        for name, value in sorted(view.registers.items())
+    ]
     for register, value in (("irr", account.irr), ("isr", account.isr)):
         rows.append((register, " ".join(f"{vector:#04x}" for vector in vectors_of(value)) or "-"))
     print_table(("register", "value"), rows)

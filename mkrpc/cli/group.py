@@ -62,8 +62,9 @@ class Commands(click.Group):
 
 
 def tell_error(error: MkrpcError, *, where: str = "") -> None:
-    """Two lines on stderr: what happened and ``where``, and what to do."""
-    _tell(f"{where}: {error}" if where else str(error), error.advice)
+    """Two lines on stderr: what happened, ``where`` unless the error says so, and what to do."""
+    message = str(error)
+    _tell(message if where in message else f"{where}: {message}", error.advice)
 
 
 def _tell(message: str, advice: str) -> None:

@@ -88,13 +88,16 @@ class ApicSwitch(click.ParamType):  # type: ignore[type-arg] # generic in new cl
         # Imported late: pydantic is for those who need it.
         from mkrpc.topology import ApicSpec
 
-        key, _, text = str(value).partition("=")
+        key, equals, text = str(value).partition("=")
         if key not in ApicSpec.model_fields:
             close = get_close_matches(key, ApicSpec.model_fields, n=1)
             hint = f", did you mean {close[0]}?" if close else "."
             known = ", ".join(ApicSpec.model_fields)
             self.fail(f"there is no switch {key!r}{hint} There are: {known}", param, ctx)
         choices = ApicSpec.choices(key)
+        possible = " or ".join(choices)
+        if not equals:
+            self.fail(f"{key} without a value: write {key}=VALUE, {possible}", param, ctx)
         if text not in choices:
-            self.fail(f"{key} is {' or '.join(choices)}, not {text!r}", param, ctx)
+            self.fail(f"{key} is {possible}, not {text!r}", param, ctx)
         return key, {"true": True, "false": False}.get(text, text)

@@ -20,14 +20,24 @@ __all__ = ["dmesg", "interrupts", "parse_interrupts"]
 @cluster_options
 @click.argument("instances", metavar="[INSTANCE]...", nargs=-1)
 @click.option("--mirror", is_flag=True, help="The interconnect's copy of irq_stat instead.")
+@click.option("--stat", is_flag=True, help="The intr line of /proc/stat instead: their total.")
 @json_option
 def interrupts(
-    name: str, address: str | None, instances: tuple[str, ...], mirror: bool, as_json: bool
+    *,
+    name: str,
+    address: str | None,
+    instances: tuple[str, ...],
+    mirror: bool,
+    stat: bool,
+    as_json: bool,
 ) -> int:
     """Print /proc/interrupts of instances, by id or name; of every active one if none is named.
 
     Exits 3 if one of them cannot tell; the others are printed all the same.
     """
+    if mirror and stat:
+        raise click.UsageError("--mirror and --stat exclude each other")
+    file = "stat" if stat else "interrupts"
     with connect(name, address) as client:
         known = client.cluster().instances
         named = {key: found for found in known for key in (found.id, found.name)}
@@ -38,12 +48,13 @@ def interrupts(
         for which in asked:
             try:
                 found = named.get(which) or client.find_instance(which)
-                answers.append((found, None if mirror else client.interrupts(found.id)))
+                answers.append((found, None if mirror else client.proc(found.id, file)))
             except MkrpcError as error:
                 tell_error(error, where=_words(which, named.get(which)))
                 failed.append({"instance": which, "error": str(error)})
     if as_json:
-        shown = [_as_json(found, text) for found, text in answers]
+        form = _stat_as_json if stat else _as_json
+        shown = [form(found, text) for found, text in answers]
         print_json({"instances": shown, "failed": failed})
     else:
         _print(answers)
@@ -98,6 +109,13 @@ def _as_json(instance: "InstanceView", text: str | None) -> dict[str, object]:
     columns = text.partition("\n")[0].split()  # a CPU that is offline has none
     apic_ids = [c.address.apic_id for c in instance.cpus if f"CPU{c.address.cpu}" in columns]
     return head | {"apic_ids": apic_ids, "rows": parse_interrupts(text), "text": text}
+
+
+def _stat_as_json(instance: "InstanceView", text: str | None) -> dict[str, object]:
+    """``total``: the first number of the line; the others are those of interrupt numbers, all 0."""
+    assert text is not None
+    _, total, *_ = text.split(maxsplit=2)
+    return {"id": instance.id, "name": instance.name, "total": int(total), "text": text}
 
 
 def _print_mirror(instance: "InstanceView") -> None:

@@ -74,6 +74,8 @@ def show(
     if cpus or (cpus is None and 0 < len(found) <= FEW_CPUS):
         click.echo()
         print_table(_cpu_columns, found)
+    elif cpus is None and found:
+        click.echo(f"--cpus lists all {len(found)} CPUs")
 
 
 def _print(cluster: "ClusterView") -> None:

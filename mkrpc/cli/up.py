@@ -1,9 +1,11 @@
 """``mkrpc up``: start a cluster, in the background or under one's eyes."""
 
+import re
 import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn, cast
@@ -12,6 +14,7 @@ import click
 
 from mkrpc.cli.options import ApicSwitch, Number, json_option, name_option
 from mkrpc.cli.output import print_json
+from mkrpc.x86.apic_policy import ApicPolicy
 
 if TYPE_CHECKING:
     from mkrpc.cluster import Cluster
@@ -44,7 +47,8 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     "--apic",
     type=ApicSwitch(),
     multiple=True,
-    help="A switch of every local APIC, in place of that in the file's [apic]; repeatable.",
+    help="A switch of every local APIC, in place of that in the file's [apic]; repeatable. "
+    f"Keys: {', '.join(field.name for field in fields(ApicPolicy))}.",
 )
 @click.option("--detach", is_flag=True, help="Return once it runs; `mkrpc down` stops it.")
 @click.option("--address", help="Listen here instead of at a private Unix socket.")
@@ -107,16 +111,22 @@ def _topology(
     *,
     apic: dict[str, str | bool],
 ) -> "Topology":
+    from mkrpc.errors import TopologyError
     from mkrpc.topology import Topology
 
     if path is None:
-        return Topology.of(
-            instances=_DEFAULT_INSTANCES if instances is None else instances,
-            cpus=_DEFAULT_CPUS if cpus is None else cpus,
-            policy=cast("PolicyName", policy or "bare-metal"),
-            mode=cast("Mode", mode or "x2apic"),
-            apic=apic,
-        )
+        try:
+            return Topology.of(
+                instances=_DEFAULT_INSTANCES if instances is None else instances,
+                cpus=_DEFAULT_CPUS if cpus is None else cpus,
+                policy=cast("PolicyName", policy or "bare-metal"),
+                mode=cast("Mode", mode or "x2apic"),
+                apic=apic,
+            )
+        except TopologyError as error:
+            # There is no file in which to write the key.
+            advice = re.sub(r'mode = "(\w+)"', r"--mode \1", error.advice)
+            raise TopologyError(str(error), advice=advice) from None
     beside = {"--instances": instances, "--cpus": cpus, "--policy": policy, "--mode": mode}
     given = [option for option, value in beside.items() if value is not None]
     if given:

@@ -11,7 +11,8 @@ from mkrpc import logs
 from mkrpc.errors import InvalidArgumentError, MkrpcError
 from mkrpc.instance.boot import boot_from_topology
 from mkrpc.instance.process import EXIT_REFUSED, run
-from mkrpc.topology import MAX_CPUS, Topology
+from mkrpc.limits import MAX_CPUS
+from mkrpc.topology import Topology
 
 EXIT_USAGE = 2
 

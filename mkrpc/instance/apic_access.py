@@ -6,10 +6,9 @@ once, each ICR write gets its sequence number, and each change of the address is
 
 from typing import TYPE_CHECKING
 
-from mkrpc.errors import InvalidArgumentError, LimitReachedError
+from mkrpc.errors import LimitReachedError
 from mkrpc.instance.accounting import VectorBooks
 from mkrpc.instance.memory import PageFault
-from mkrpc.link.frames import SettledWrite
 from mkrpc.link.source import HARD_WRITE_WINDOW
 from mkrpc.outcome import Outcome
 from mkrpc.x86 import registers
@@ -17,6 +16,7 @@ from mkrpc.x86.apic_base import ApicMode, GeneralProtection
 from mkrpc.x86.apic_state import VECTOR_BIT
 from mkrpc.x86.icr import DeliveryMode, IcrWrite, Shorthand, decode, shorthand_word
 from mkrpc.x86.lapic import LocalApic
+from mkrpc.x86.operands import check_bits, check_integer
 from mkrpc.x86.registers import Register, msr_of
 
 if TYPE_CHECKING:
@@ -72,6 +72,14 @@ class ApicAccess:
         return self.kernel.source.may_write(self.number)
 
     @property
+    def icr_idle(self) -> bool:
+        """Would software that waits for delivery status write now (R20)?"""
+        apic = self.apic
+        if apic.policy.icr_busy == "never" or apic.mode is not ApicMode.XAPIC:
+            return True
+        return self.kernel.source.travelling(self.number) == 0
+
+    @property
     def apic_id(self) -> int:
         """The 32-bit id that the APIC was given at power-up."""
         return self.apic.initial_id
@@ -106,7 +114,7 @@ class ApicAccess:
         reserved bit in x2APIC mode (R18), InvalidArgumentError beyond 64 bits, LimitReachedError
         at MAX_UNRESOLVED_WRITES.
         """
-        _check_bits("ICR word", word, 64)
+        check_bits("ICR word", word, 64)
         if self.apic.mode is ApicMode.X2APIC:
             return self.wrmsr(_ICR_MSR, word)
         self.mmio_write(Register.ICR2, (word >> 32 & 0xFF) << 24)
@@ -117,7 +125,7 @@ class ApicAccess:
 
         ``vector`` 0 to 255, else InvalidArgumentError. Returns as :meth:`write_icr`.
         """
-        _check_bits("vector", vector, 8)
+        check_bits("vector", vector, 8)
         if self.apic.mode is ApicMode.X2APIC:
             return self.wrmsr(_SELF_IPI_MSR, vector)
         # ICR2 stays: whoever was interrupted between writing it and ICR still finds it there.
@@ -125,7 +133,7 @@ class ApicAccess:
 
     def write_tpr(self, value: int) -> None:
         """Set TPR in any mode (R49). Raises GeneralProtection beyond 8 bits."""
-        _check_integer("TPR", value)
+        check_integer("TPR", value)
         if not 0 <= value <= 0xFF:
             raise GeneralProtection(f"TPR: reserved bit in {value:#x}")
         self.apic.tpr = value
@@ -145,7 +153,7 @@ class ApicAccess:
 
     def wrmsr(self, msr: int, value: int) -> int:
         """As :func:`mkrpc.x86.registers.wrmsr`; returns as :meth:`write_icr`, or 0."""
-        _check_bits("MSR value", value, 64)
+        check_bits("MSR value", value, 64)
         if msr in (_ICR_MSR, _SELF_IPI_MSR):
             self._check_unresolved()
         before = self.apic.irr, self.apic.isr
@@ -167,7 +175,7 @@ class ApicAccess:
         Raises PageFault beyond the page.
         """
         _check_page(offset)
-        _check_bits("value", value, 32)
+        check_bits("value", value, 32)
         if offset == Register.ICR:
             self._check_unresolved()
             self._note_delivery_status()
@@ -201,19 +209,11 @@ class ApicAccess:
         """Tell the APIC whether a command of its own is under way, if its ICR shows it (R20).
 
         That is: an ICR write of this CPU has travelled, or waits for its frame, and is unresolved.
-        The window counts also those that were settled inside the APIC, until a frame takes them.
         An INIT does not call back what is under way.
         """
         apic = self.apic
-        if apic.policy.icr_busy == "never":
-            return
-        kernel, number = self.kernel, self.number
-        unresolved = kernel.source.held(number)
-        if unresolved:
-            unresolved -= sum(
-                isinstance(event, SettledWrite) and event.cpu == number for event in kernel.events
-            )
-        apic.delivery_pending = unresolved > 0
+        if apic.policy.icr_busy != "never":
+            apic.delivery_pending = self.kernel.source.travelling(self.number) > 0
 
     def _note_latched_intr(self) -> None:
         """A write of TPR or SVR can leave an INTR to be acknowledged: as rare as an NMI (R47)."""
@@ -284,22 +284,6 @@ class ApicAccess:
             self.kernel.publish_settled(self.number, word, Outcome.DELIVERED)
         self.books.count_bits(self.books.delivered, bits)
         return bits
-
-
-def _check_integer(what: str, value: int) -> None:
-    """What runs on a CPU is Python, whose operands can be anything."""
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{what} {value!r} is no integer")
-
-
-def _check_bits(what: str, value: int, bits: int) -> None:
-    if type(value) is not int:  # a quick look first: this is on the way of every ICR write
-        _check_integer(what, value)
-    if not 0 <= value < 1 << bits:
-        raise InvalidArgumentError(
-            f"{what} {value:#x} does not fit {bits} bits",
-            advice=f"give a number from 0 to {(1 << bits) - 1:#x}",
-        )
 
 
 def _check_page(offset: int) -> None:

@@ -90,6 +90,7 @@ class Attachment:
             incarnation=kernel.incarnation,
             pid=pid,
             cpus=tuple(kernel.address_of(cpu.number) for cpu in kernel.cpus),
+            # In x2APIC mode too, where nobody looks: the mode can change at run time.
             tell_resolved=kernel.config.apic_policy.icr_busy != "never",
         )
 

@@ -10,7 +10,7 @@ from mkrpc.errors import (
     MkrpcError,
 )
 from mkrpc.instance.accounting import view_of
-from mkrpc.instance.instructions import WriteIcr
+from mkrpc.instance.instructions import Hlt, WriteIcr
 from mkrpc.instance.procfs import proc_interrupts, proc_stat
 from mkrpc.link.frames import MAX_REPLY_VIEWS, Command, CommandKind, LogRecord, Reply
 from mkrpc.x86.apic_base import GeneralProtection
@@ -31,7 +31,7 @@ MAX_COMMAND_WRITES = 1_000_000
 InvalidArgumentError."""
 
 MAX_WAITING_COMMANDS = 1024
-"""Commands that wait for the write window, on all CPUs; one more behind another of its CPU is
+"""Commands that wait until their CPU may write, on all CPUs; one more behind another of its CPU is
 LimitReachedError."""
 
 MAX_LOG_REPLY_BYTES = 200 * 1024
@@ -57,9 +57,11 @@ class CommandQueue:
     """Executes commands, those of one CPU in their order.
 
     A WRITE_ICR stops when its CPU may not write and goes on when writes are resolved; further
-    WRITE_ICR of the same CPU wait behind it. The others are answered at once. So is a FENCE: its
-    reply is sent after everything that was done before it, which is what it asks for. What a
-    WRITE_ICR has still to write was not done; that one's own reply is open until then.
+    WRITE_ICR of the same CPU wait behind it. It is software that waits for delivery status: with
+    ``icr_busy`` an xAPIC has one such write under way at a time. The other kinds of command are
+    answered at once. So is a FENCE: its reply is sent after everything that was done before it,
+    which is what it asks for. What a WRITE_ICR has still to write was not done; that one's own
+    reply is open until then.
     """
 
     __slots__ = ("_kernel", "_replies", "_waiting")
@@ -119,14 +121,16 @@ class CommandQueue:
         return None
 
     def _continue(self, waiting: _Waiting) -> Reply | None:
-        """Write until the count or the window is reached; None for the window."""
+        """Write until the count is reached; None when the CPU has to wait."""
         command = waiting.command
         instruction = WriteIcr(command.word)
         try:
             cpu = self._cpu(command)
+            always_idle = cpu.apic.policy.icr_busy == "never"
             while waiting.written < command.count:
-                if not cpu.may_write:
-                    # R20: as if delivery status stayed busy; the CPU's programs still run.
+                if not cpu.may_write or not (always_idle or cpu.icr_idle):
+                    # R20: delivery status is busy, or the window as if it were; the CPU's programs
+                    # still run.
                     return None
                 if not cpu.execute(instruction, command=command.number):
                     raise ClusterStateError(
@@ -226,8 +230,10 @@ def _set_cpu(cpu: "Cpu", action: str) -> None:
         if name == "if":
             cpu.interrupts_enabled = bool(value)
             cpu.interrupt_shadow = 0
+        elif name == "hlt" and value:
+            cpu.perform(Hlt())
         elif name == "hlt":
-            cpu.halted = bool(value)
+            cpu.halted = False
         else:
             cpu.write_tpr(value)
     cpu.changed = True

@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING, Literal
 
 from mkrpc.errors import InvalidArgumentError
 from mkrpc.instance.printk import DEFAULT_RECORDS
-from mkrpc.link.frames import MAX_CPUS, MAX_INSTANCE_ID
+from mkrpc.limits import MAX_CPUS, MAX_INSTANCE_ID, MAX_STORE_BUFFER
 from mkrpc.x86.apic_policy import ApicPolicy
 from mkrpc.x86.apic_state import LVT_MASKED, SVR_APIC_ENABLED
 from mkrpc.x86.icr import BROADCAST, XAPIC_BROADCAST
 from mkrpc.x86.irq_vectors import ERROR_APIC_VECTOR, SPURIOUS_APIC_VECTOR
 from mkrpc.x86.lapic import ApicMode, LocalApic
 from mkrpc.x86.registers import Register, mmio_write, msr_of, wrmsr
+from mkrpc.x86.switches import check_switches
 
 if TYPE_CHECKING:
     # Only a name here: the validation behind it loads far more than a kernel needs.
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LINUX_TPR",
-    "MAX_STORE_BUFFER",
     "KernelConfig",
     "booted_apic",
     "kernel_config",
@@ -29,9 +29,6 @@ __all__ = [
 LINUX_TPR = 0x10
 """What Linux leaves in TPR: vectors 0x10 to 0x1F, which belong to exceptions, stay out
 (setup_local_APIC, arch/x86/kernel/apic/apic.c; read back in the recordings)."""
-
-MAX_STORE_BUFFER = 64
-"""Entries of the largest store buffer that a CPU can be given."""
 
 _FLAT_CPUS = 8
 _DEFAULT_POLICY = ApicPolicy()
@@ -53,7 +50,7 @@ class KernelConfig:
     ``apic_debug``: booted with apic=debug, so that APIC errors are printed in words.
     ``store_buffer``: stores (0 to MAX_STORE_BUFFER) that wait in each CPU; 0 is none at all.
 
-    Raises InvalidArgumentError for values outside these ranges.
+    Raises InvalidArgumentError for values outside these ranges, and for other choices.
     """
 
     instance_id: int
@@ -73,6 +70,7 @@ class KernelConfig:
     store_buffer: int = 0
 
     def __post_init__(self) -> None:
+        check_switches(self)
         limit = BROADCAST if self.mode is ApicMode.X2APIC else XAPIC_BROADCAST
         for wrong, problem, advice in (
             (
@@ -101,7 +99,6 @@ class KernelConfig:
                 "choose mode xapic, or x2apic_supported = true",
             ),
             (not 0 <= self.initial_tpr <= 0xFF, f"TPR {self.initial_tpr:#x}", "it has 8 bits"),
-            (self.entry not in ("idt", "fred"), f"entry {self.entry!r}", "it is idt or fred"),
             (
                 not 0 <= self.store_buffer <= MAX_STORE_BUFFER,
                 f"a store buffer of {self.store_buffer} entries",

@@ -9,9 +9,9 @@ has no instruction here: it is the end of a handler. Faults and results are the 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from mkrpc.errors import InvalidArgumentError
 from mkrpc.x86.cpuid import cpuid
 from mkrpc.x86.idt import SegmentNotPresent
+from mkrpc.x86.operands import check_bits
 
 if TYPE_CHECKING:
     from mkrpc.instance.cpu import Cpu
@@ -31,7 +31,6 @@ __all__ = [
     "Popf",
     "Pushf",
     "Sti",
-    "check_operand",
 ]
 
 BLOCKING_BY_STI = 1
@@ -160,7 +159,7 @@ class Int(Instruction):
         Raises SegmentNotPresent for a gate that is not present, a fault of this instruction, and
         FatalFredEvent in a kernel with FRED, which has no gates.
         """
-        check_operand("vector", self.vector, 8)
+        check_bits("vector", self.vector, 8)
         if cpu.kernel.config.entry == "fred":
             raise FatalFredEvent(f"software interrupt {self.vector:#04x} in ring 0")
         if not cpu.idt[self.vector].present:
@@ -197,17 +196,4 @@ class Cpuid(Instruction):
 
     def execute(self, cpu: "Cpu") -> tuple[int, int, int, int]:
         """As :func:`mkrpc.x86.cpuid.cpuid`. InvalidArgumentError beyond 32 bits."""
-        check_operand("leaf", self.leaf, 32)
-        check_operand("subleaf", self.subleaf, 32)
         return cpuid(cpu.apic, self.leaf, self.subleaf)
-
-
-def check_operand(what: str, value: int, bits: int) -> None:
-    """Raise TypeError for what is no integer, InvalidArgumentError beyond ``bits`` bits."""
-    if type(value) is not int:
-        raise TypeError(f"{what} {value!r} is no integer")
-    if not 0 <= value < 1 << bits:
-        raise InvalidArgumentError(
-            f"{what} {value:#x} does not fit {bits} bits",
-            advice=f"give a number from 0 to {(1 << bits) - 1:#x}",
-        )

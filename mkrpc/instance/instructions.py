@@ -19,9 +19,9 @@ from mkrpc.instance.core_instructions import (
     Popf,
     Pushf,
     Sti,
-    check_operand,
 )
 from mkrpc.x86.apic_base import ApicMode
+from mkrpc.x86.operands import check_bits
 from mkrpc.x86.registers import Register, msr_of, read_cr8, write_cr8
 
 if TYPE_CHECKING:
@@ -234,7 +234,7 @@ class WriteCr8(Instruction):
 
     def execute(self, cpu: "Cpu") -> None:
         """Raises GeneralProtection beyond 4 bits, InvalidArgumentError beyond a register's 64."""
-        check_operand("CR8", self.value, 64)
+        check_bits("CR8", self.value, 64)
         apic = cpu.apic
         before = apic.irr, apic.isr
         write_cr8(apic, self.value)

@@ -24,6 +24,7 @@ from mkrpc.instance.oops import print_oops
 from mkrpc.instance.printk import KERN_EMERG, KERN_INFO, Printk, Ratelimit
 from mkrpc.instance.store_buffer import BufferedCpu
 from mkrpc.instance.sysvec import install_event_dispatch
+from mkrpc.limits import MAX_HANDLERS
 from mkrpc.link.frames import (
     MAX_FRAME_WORDS,
     Command,
@@ -40,7 +41,6 @@ from mkrpc.x86.icr import decode
 __all__ = [
     "INCARNATION_BYTES",
     "LINUX_TPR",
-    "MAX_HANDLERS",
     "MAX_QUEUED_EVENTS",
     "Kernel",
     "KernelConfig",
@@ -48,9 +48,6 @@ __all__ = [
 ]
 
 INCARNATION_BYTES = 16
-MAX_HANDLERS = 64
-"""Handlers registered for the multikernel interrupt; one more is LimitReachedError."""
-
 MAX_QUEUED_EVENTS = 4 * MAX_FRAME_WORDS
 """Events that wait for the link; at so many the CPUs stand still until it has taken some. They
 still take what arrives, which the interconnect bounds, since it gets no answers meanwhile."""
@@ -272,7 +269,7 @@ class Kernel:
 
     def publish_settled(self, cpu: int, word: int, outcome: Outcome, *, command: int = 0) -> int:
         """Number an ICR write that was settled inside its APIC and queue it for the link."""
-        seq = self.source.next_seq(cpu)
+        seq = self.source.next_settled_seq(cpu)
         self.events.append(SettledWrite(cpu, seq, word, outcome, command))
         return seq
 

@@ -82,7 +82,8 @@ def _is_shown(kernel: "Kernel", row: ArchRow) -> bool:
         return True
     if row.vector is None:
         return kernel.x86_platform_ipi_callback is not None
-    return kernel.idt[row.vector].name != SPURIOUS_INTERRUPT
+    gate = kernel.idt[row.vector]
+    return gate.present and gate.name != SPURIOUS_INTERRUPT
 
 
 def _counter(cpu: "Cpu", field: str) -> int:

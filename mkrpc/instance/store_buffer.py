@@ -117,9 +117,9 @@ class BufferedExecution(PythonExecution):
 class BufferedCpu(Cpu):
     """A CPU with a store buffer.
 
-    A CPU of its own kind, so that one without a buffer pays nothing. While it runs no program and
-    no generator handler the buffer is empty, and stores go to memory at once: before anybody else
-    could look, its IRET or its idle HLT would drain them.
+    A CPU of its own kind, so that one without a buffer pays nothing. While it is halted, or runs no
+    program and no generator handler, the buffer is empty, and stores go to memory at once: before
+    anybody else could look, its IRET or its HLT would drain them.
     """
 
     __slots__ = ("store_buffer",)
@@ -139,10 +139,10 @@ class BufferedCpu(Cpu):
 
     def store(self, address: int, value: int, size: int) -> None:
         """To the kernel's shared memory, by way of the buffer. Raises PageFault."""
-        if self.execution.busy:
+        if self.execution.busy and not self.halted:
             self.store_buffer.store(address, value, size)
         else:
-            assert not self.store_buffer, "an idle CPU has drained"
+            self.store_buffer.drain()  # what a handler left that wrote ``halted`` itself
             super().store(address, value, size)
 
     # What drains.

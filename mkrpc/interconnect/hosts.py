@@ -21,8 +21,9 @@ from mkrpc.errors import (
 )
 from mkrpc.interconnect.handshake import close_unless_hello
 from mkrpc.interconnect.registry import MAX_NAME
+from mkrpc.limits import MAX_CPUS, MAX_INSTANCE_ID
 from mkrpc.link.endpoint import check_wire_version
-from mkrpc.link.frames import MAX_CPUS, MAX_INSTANCE_ID, NOBODY
+from mkrpc.link.frames import NOBODY
 from mkrpc.transport.stream import Connection
 from mkrpc.v1 import interconnect_pb2 as pb
 

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from mkrpc.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError, ProtocolError
 from mkrpc.interconnect.session import Session
+from mkrpc.limits import MAX_CPUS, MAX_INSTANCE_ID
 from mkrpc.link.endpoint import check_wire_version
-from mkrpc.link.frames import MAX_CPUS, MAX_INSTANCE_ID, NOBODY, CpuAddress, Hello
+from mkrpc.link.frames import NOBODY, CpuAddress, Hello
 from mkrpc.x86.apic_base import ApicMode
 from mkrpc.x86.destination import ApicAddress, DestinationMap
 

@@ -27,7 +27,7 @@ __all__ = ["Arbitration", "Router", "Write"]
 Arbitration = Literal["ppr", "hash"]
 """Who gets a lowest-priority IPI (R32). ``ppr``: the lowest PPR, ties in turn, as in Xen. ``hash``:
 the n-th candidate in ascending order of APIC ids, n being the vector modulo their number, as KVM's
-vector hashing has it."""
+vector hashing does where LDRs follow the ids."""
 
 _AT_ITS_OWN_GATE = frozenset(
     {
@@ -38,7 +38,9 @@ _AT_ITS_OWN_GATE = frozenset(
         Outcome.REJECTED_BLOCKED,
     }
 )
-"""What an APIC's receiving side can say to a self IPI; anything else its sending side said."""
+"""Outcomes that book a self IPI to its own CPU: only the receiving side of its APIC says them. What
+the sending side says is booked to nobody, and so is an illegal vector, though the receiving side
+refuses it where ``self_ipi_illegal_vector`` is ``receive`` or ``both``: the outcome is the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

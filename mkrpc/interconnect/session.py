@@ -159,7 +159,7 @@ class Session:
 
     @property
     def instance_id(self) -> int:
-        """0 to :data:`~mkrpc.link.frames.MAX_INSTANCE_ID`."""
+        """0 to :data:`~mkrpc.limits.MAX_INSTANCE_ID`."""
         return self.hello.instance_id
 
     @property

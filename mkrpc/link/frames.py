@@ -13,9 +13,7 @@ from typing import NamedTuple
 from mkrpc.outcome import Outcome
 
 __all__ = [
-    "MAX_CPUS",
     "MAX_FRAME_WORDS",
-    "MAX_INSTANCE_ID",
     "MAX_REPLY_VIEWS",
     "NOBODY",
     "WIRE_VERSION",
@@ -41,13 +39,8 @@ __all__ = [
 ]
 
 WIRE_VERSION = 1
-"""Both ends of a link must speak the same; another is refused by name."""
-
-MAX_CPUS = 512
-"""CPUs of one instance at most."""
-
-MAX_INSTANCE_ID = 511
-"""As the kernel series: id 0 is the host instance, 1 to 511 are spawned ones."""
+"""Both ends of a link must speak the same; another is refused by name. It stays 1 until the first
+release, though outcomes and fields are still added."""
 
 MAX_FRAME_WORDS = 4096
 """ICR words or legs in one frame at most; what is over waits for the next frame."""
@@ -194,7 +187,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class CpuView:
-    """One CPU as its instance sees it; registers by SDM name, raw values, and ``DIAG_*`` counts."""
+    """One CPU as its instance sees it; registers by SDM name, raw values, and ``DIAG_*``."""
 
     account: CpuAccount
     apic_id: int

@@ -3,7 +3,8 @@
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from mkrpc.link.frames import MAX_CPUS, ResolvedRun
+from mkrpc.limits import MAX_CPUS
+from mkrpc.link.frames import ResolvedRun
 from mkrpc.link.runs import RunSet
 from mkrpc.outcome import Outcome
 
@@ -101,7 +102,7 @@ class OutcomeMemory:
     It forgets exactly the writes that their source has published as resolved. That is better than a
     floor below which all is forgotten: memory stays bounded even while one old write is stuck
     elsewhere. ``source`` is 16 bytes: an instance's incarnation or a client's id; ``cpu`` is below
-    :data:`mkrpc.link.frames.MAX_CPUS`.
+    :data:`mkrpc.limits.MAX_CPUS`.
     """
 
     __slots__ = ("_latest", "_latest_id", "_size", "_sources")

@@ -4,7 +4,8 @@ import heapq
 from collections.abc import Iterable
 
 from mkrpc.errors import ProtocolError
-from mkrpc.link.frames import MAX_CPUS, ResolvedRun
+from mkrpc.limits import MAX_CPUS
+from mkrpc.link.frames import ResolvedRun
 from mkrpc.link.runs import RunSet
 
 __all__ = [
@@ -51,7 +52,15 @@ class SourceWindow:
     about three times as many.
     """
 
-    __slots__ = ("_held", "_published", "_resolved", "_shared", "_writers", "_written")
+    __slots__ = (
+        "_held",
+        "_published",
+        "_resolved",
+        "_shared",
+        "_unreported",
+        "_writers",
+        "_written",
+    )
 
     def __init__(self) -> None:
         self._written = 0
@@ -61,8 +70,10 @@ class SourceWindow:
         """Who made which outstanding write."""
         self._held = [0] * MAX_CPUS
         """How many of them each CPU made."""
+        self._unreported = [0] * MAX_CPUS
+        """How many of these were settled inside their APIC."""
         self._shared = 0
-        """How many of them are beyond the places that their CPUs have for themselves."""
+        """How many outstanding writes are beyond the places that their CPUs have for themselves."""
 
     @property
     def written(self) -> int:
@@ -77,6 +88,10 @@ class SourceWindow:
     def held(self, cpu: int) -> int:
         """How many of them are this CPU's."""
         return self._held[cpu]
+
+    def travelling(self, cpu: int) -> int:
+        """How many of these were not settled inside its APIC."""
+        return self._held[cpu] - self._unreported[cpu]
 
     def may_write(self, cpu: int) -> bool:
         """Whether a CPU that can wait may write now."""
@@ -102,10 +117,18 @@ class SourceWindow:
             self._shared += 1
         return seq
 
+    def next_settled_seq(self, cpu: int) -> int:
+        """As :meth:`next_seq`, of a write that is settled inside its APIC."""
+        self._unreported[cpu] += 1
+        return self.next_seq(cpu)
+
     def reported(self, seq: int) -> None:
         """A write that was settled inside its APIC is on its way to the books: nothing can come
         back of it that its CPU would have to wait for."""
-        self._release((seq,))
+        cpu = self._writers.get(seq)
+        if cpu is not None:
+            self._unreported[cpu] -= 1
+            self._release((seq,))
 
     def resolve(self, runs: Iterable[ResolvedRun]) -> int:
         """Take note of resolved writes; repeated ones change nothing. Returns how many are new.

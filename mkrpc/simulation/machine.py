@@ -6,6 +6,7 @@ the caller moves :attr:`Machine.now_us`.
 """
 
 from collections.abc import Callable, Sequence
+from typing import get_args
 
 from mkrpc.errors import InvalidArgumentError
 from mkrpc.instance.attachment import Attachment
@@ -17,6 +18,7 @@ from mkrpc.interconnect.policy import Policy
 from mkrpc.interconnect.routing import Arbitration
 from mkrpc.interconnect.session import Session
 from mkrpc.interconnect.tally import Tally
+from mkrpc.x86.switches import check_switch
 
 __all__ = ["MAX_ROUNDS", "MEMORY_BYTES", "Machine"]
 
@@ -36,8 +38,8 @@ class Machine:
     ``configs``: one kernel each; their instance ids and APIC ids must not overlap
     (:class:`mkrpc.errors.AlreadyExistsError`). Incarnations are the instance ids, counted up at a
     restart: here nothing is random. ``arbitration`` of lowest-priority IPIs (R32) is the machine's;
-    None is that of the kernels which send them, ``ppr`` if none does
-    (:class:`mkrpc.errors.InvalidArgumentError` if they disagree).
+    None is that of the first kernel which sends them, ``ppr`` if none does
+    (:class:`mkrpc.errors.InvalidArgumentError` if a kernel contradicts it).
     """
 
     def __init__(
@@ -48,12 +50,15 @@ class Machine:
         memory: SharedMemory | None = None,
         arbitration: Arbitration | None = None,
     ) -> None:
+        if arbitration is None:
+            arbitration = _arbitration_of(configs)
+        check_switch("arbitration", arbitration, get_args(Arbitration))
         self.now_us = 0
         self.memory = memory if memory is not None else SharedMemory(bytearray(MEMORY_BYTES))
         self.bus = ApicBus(
             epoch=1,
             policy=policy if policy is not None else Policy.named("bare-metal"),
-            arbitration=arbitration or _arbitration_of(configs),
+            arbitration=arbitration,
         )
         self.kernels: dict[int, Kernel] = {}
         self._attachments: dict[int, Attachment] = {}
@@ -64,7 +69,18 @@ class Machine:
             self.boot(config)
 
     def boot(self, config: KernelConfig) -> Kernel:
-        """Start a kernel and attach it; a new incarnation if its id ran before."""
+        """Start a kernel and attach it; a new incarnation if its id ran before.
+
+        Raises InvalidArgumentError if its ``lowest_priority`` is neither the machine's arbitration
+        nor ``unsupported``, AlreadyExistsError for an id that is in use.
+        """
+        own = config.apic_policy.lowest_priority
+        if own not in ("unsupported", self.bus.arbitration):
+            raise InvalidArgumentError(
+                f"lowest_priority is {own!r} in {config.name}, where the machine arbitrates by "
+                f"{self.bus.arbitration!r}",
+                advice="a kernel can only choose 'unsupported' in its place",
+            )
         self._incarnations += 1
         kernel = Kernel(
             config,
@@ -135,16 +151,9 @@ class Machine:
 
 
 def _arbitration_of(configs: Sequence[KernelConfig]) -> Arbitration:
-    """The one that all kernels which send lowest-priority IPIs agree on."""
-    found: Arbitration | None = None
+    """That of the first kernel which sends lowest-priority IPIs."""
     for config in configs:
         chosen = config.apic_policy.lowest_priority
-        if chosen == "unsupported":
-            continue
-        if found not in (None, chosen):
-            raise InvalidArgumentError(
-                f"lowest_priority is {found!r} in one kernel and {chosen!r} in {config.name}",
-                advice="the machine arbitrates in one way: name it as Machine(arbitration=...)",
-            )
-        found = chosen
-    return found or "ppr"
+        if chosen != "unsupported":
+            return chosen
+    return "ppr"

@@ -6,12 +6,17 @@ Source: section 3.6 of the design, and the rules of docs/rules.md.
 from dataclasses import dataclass
 from typing import Literal
 
+from mkrpc.x86.switches import check_switches
+
 __all__ = ["ApicPolicy"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApicPolicy:
-    """The choices of one APIC model; frozen, shared by all APICs of an instance."""
+    """The choices of one APIC model; frozen, shared by all APICs of an instance.
+
+    Raises InvalidArgumentError for a value that a switch does not have.
+    """
 
     lowest_priority: Literal["ppr", "hash", "unsupported"] = "ppr"
     """Lowest-priority IPIs (R32). ``ppr``: sent, and the bus picks the lowest PPR, ties in turn, as
@@ -63,3 +68,6 @@ class ApicPolicy:
 
     x2apic_supported: bool = True
     """CPUID.1:ECX[21]. Without it EXTD is a reserved bit of IA32_APIC_BASE (R1)."""
+
+    def __post_init__(self) -> None:
+        check_switches(self)

@@ -3,9 +3,9 @@
 Source: SDM vol. 2, CPUID; vol. 3, 10.4.2, 10.4.3, 10.4.6, 10.12.1, 10.12.8.1; rules R1, R3, R7.
 """
 
-from mkrpc.errors import InvalidArgumentError
 from mkrpc.x86.apic_base import ApicMode
 from mkrpc.x86.apic_state import ApicState
+from mkrpc.x86.operands import check_bits
 
 __all__ = ["CPUID_APIC", "CPUID_X2APIC", "EXTENDED_TOPOLOGY_LEAF", "FEATURE_LEAF", "cpuid"]
 
@@ -18,7 +18,6 @@ CPUID_X2APIC = 1 << 21
 """ECX of leaf 1: x2APIC mode can be entered (R1)."""
 
 _INITIAL_ID_SHIFT = 24
-_REGISTER_BITS = 32
 
 
 def cpuid(apic: ApicState, leaf: int, subleaf: int = 0) -> tuple[int, int, int, int]:
@@ -32,13 +31,10 @@ def cpuid(apic: ApicState, leaf: int, subleaf: int = 0) -> tuple[int, int, int, 
     A departure: every other leaf, and every other bit of these, is 0. That goes for the highest
     leaf, which hardware gives in leaf 0: the emulated CPU is known by its APIC alone.
 
-    Raises InvalidArgumentError for a leaf or subleaf beyond 32 bits.
+    Raises InvalidArgumentError for a leaf or subleaf beyond 32 bits, TypeError for no integer.
     """
-    for name, value in (("leaf", leaf), ("subleaf", subleaf)):
-        if not 0 <= value < 1 << _REGISTER_BITS:
-            raise InvalidArgumentError(
-                f"CPUID {name} {value:#x} does not fit 32 bits", advice="EAX and ECX have 32 bits"
-            )
+    check_bits("leaf", leaf, 32)
+    check_bits("subleaf", subleaf, 32)
     if leaf == FEATURE_LEAF:
         return (
             0,

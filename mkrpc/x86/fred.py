@@ -55,8 +55,8 @@ class FredDispatch(Idt):
             table, common_interrupt=common_interrupt, spurious_interrupt=spurious_interrupt
         )
         for vector in range(v.FIRST_EXTERNAL_VECTOR):
-            self.gates[vector] = Gate(vector, FRED_EXTINT, fred_extint)
-        self.gates[v.NMI_VECTOR] = Gate(v.NMI_VECTOR, _NMI, handlers["asm_exc_nmi"])
+            self._write(Gate(vector, FRED_EXTINT, fred_extint))
+        self._write(Gate(v.NMI_VECTOR, _NMI, handlers["asm_exc_nmi"]))
 
     def install(self, vector: int, name: str, handler: Handler) -> None:
         """Take an unassigned entry of sysvec_table, as fred_install_sysvec does.

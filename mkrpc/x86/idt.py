@@ -187,28 +187,24 @@ class Idt:
     def __getitem__(self, vector: int) -> Gate:
         return self.gates[vector]
 
-    def gate(self, vector: int) -> Gate:
-        """The gate of a vector (0..255)."""
-        assert 0 <= vector < v.NR_VECTORS, vector
-        return self.gates[vector]
-
     def install(self, vector: int, name: str, handler: Handler) -> None:
         """Write one interrupt gate, as ``sysvec_install`` does at run time. ``vector`` 0..255."""
-        assert 0 <= vector < v.NR_VECTORS, vector
-        self.gates[vector] = Gate(vector, name, handler)
+        self._write(Gate(vector, name, handler))
 
     def install_trap_gate(self, vector: int, name: str, handler: Handler) -> None:
         """Write one trap gate: its handler begins with IF as it was (R56). ``vector`` 0..255."""
-        assert 0 <= vector < v.NR_VECTORS, vector
-        self.gates[vector] = Gate(vector, name, TrapHandler(handler), GateKind.TRAP)
+        self._write(Gate(vector, name, TrapHandler(handler), GateKind.TRAP))
 
     def remove(self, vector: int) -> None:
         """Make one gate not present: what is delivered through it is #NP (R61). ``vector`` 0..255.
 
         A second removal, and a later :meth:`install`, are allowed.
         """
-        assert 0 <= vector < v.NR_VECTORS, vector
-        self.gates[vector] = Gate(vector, NOT_PRESENT, partial(_fault, vector), present=False)
+        self._write(Gate(vector, NOT_PRESENT, partial(_fault, vector), present=False))
+
+    def _write(self, gate: Gate) -> None:
+        assert 0 <= gate.vector < v.NR_VECTORS, gate
+        self.gates[gate.vector] = gate
 
 
 def _fault(vector: int, cpu: object) -> None:

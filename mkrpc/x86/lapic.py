@@ -289,6 +289,10 @@ class LocalApic(ApicState):
             return None
         if mode in _RESERVED_MODES:
             return Outcome.REJECTED_RESERVED_MODE
+        invalid = mode is not _FIXED and icr.shorthand in _SHORTHANDS_OF_FIXED_ALONE
+        if invalid:
+            # R22: the diagnostic is the count, which every view of the CPU shows.
+            self.invalid_combinations += 1
         if mode is _LOWEST_PRIORITY and self.policy.lowest_priority == "unsupported":
             # R32: only bit 4, even when the vector is illegal too.
             self.report_error(ESR_REDIRECTABLE_IPI)
@@ -297,11 +301,8 @@ class LocalApic(ApicState):
             return self._send_illegal_vector(icr)
         if icr.is_init_deassert:
             return Outcome.REJECTED_INIT_DEASSERT
-        if icr.shorthand in _SHORTHANDS_OF_FIXED_ALONE and mode is not _FIXED:
-            # R22: the diagnostic is the count, which every view of the CPU shows.
-            self.invalid_combinations += 1
-            if self.policy.invalid_combination == "drop":
-                return Outcome.REJECTED_INVALID_COMBINATION
+        if invalid and self.policy.invalid_combination == "drop":
+            return Outcome.REJECTED_INVALID_COMBINATION
         if icr.shorthand is Shorthand.SELF:
             return self.accept(icr)
         return None

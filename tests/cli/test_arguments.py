@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+from dataclasses import fields
 
 import pytest
 
 from mkrpc.cli import main
+from mkrpc.x86.apic_policy import ApicPolicy
 
 USAGE_ERRORS = [
     (["ipi"], "--to"),
@@ -42,11 +44,13 @@ USAGE_ERRORS = [
     (["up", "--topology", "absent.toml"], "cannot be read"),
     (["up", "--apic", "icr_bit21=gp"], "no switch 'icr_bit21', did you mean icr_bit12?"),
     (["up", "--apic", "colour=red"], "There are: lowest_priority, "),
-    (["up", "--apic", "icr_bit12"], "icr_bit12 is cleared or gp, not ''"),
+    (["up", "--apic", "icr_bit12"], "write icr_bit12=VALUE, cleared or gp"),
+    (["up", "--apic", "icr_bit12="], "icr_bit12 is cleared or gp, not ''"),
     (["up", "--apic", "x2apic_supported=no"], "x2apic_supported is true or false, not 'no'"),
     (["up", "--apic", "x2apic_supported=false"], "whose mode is x2apic"),
     (["up", "--address", "unix:/typo/x.sock"], "the directory /typo does not exist"),
     (["up", "--json"], "--detach"),
+    (["interrupts", "--mirror", "--stat"], "exclude"),
     (["down", "--all", "--address", "unix:/x"], "exclude"),
     (["show", "--address", "nonsense"], "not an address"),
     (["conform"], "PATHS"),
@@ -107,6 +111,33 @@ def test_a_bad_topology_file_is_told_by_line(run, tmp_path, told):
     result = run("up", "--topology", path)
     assert result.exit_code == 2
     assert f"{path}: line 6: instances[1].cpus: APIC id 0" in told(result)[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "advice"),
+    [
+        (["--apic", "x2apic_supported=false"], "add --mode xapic (R1)"),
+        (["--instances", "256", "--mode", "xapic"], "use smaller ids, or --mode x2apic"),
+    ],
+    ids=["no x2APIC", "too many for xAPIC"],
+)
+def test_without_a_file_the_advice_is_an_option(run, told, options, advice):
+    result = run("up", "--cpus", "1", *options)
+    assert result.exit_code == 2
+    assert told(result)[1] == f"  → {advice}"
+
+
+def test_handlers_of_an_unpatched_kernel_are_told_before_anything_starts(run, tmp_path, told):
+    path = tmp_path / "bad.toml"
+    path.write_text("[[instances]]\nid = 0\ncpus = [0]\nmultikernel = false\nhandlers = ['a:b']\n")
+    result = run("up", "--topology", path)
+    assert result.exit_code == 2
+    assert f"{path}: line 5: instances[0].handlers: " in told(result)[0]
+
+
+def test_the_help_names_every_switch(run):
+    shown = run("up", "--help").stdout
+    assert [field.name for field in fields(ApicPolicy) if field.name not in shown] == []
 
 
 def test_every_command_explains_itself(run):

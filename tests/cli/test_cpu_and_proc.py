@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mkrpc.cli.proc import parse_interrupts
-from mkrpc.errors import DeadlineExceededError
+from mkrpc.errors import DeadlineExceededError, NotFoundError
 from mkrpc.v1 import control_pb2 as pb
 from mkrpc.v1 import types_pb2
 
@@ -30,6 +30,23 @@ def test_cpu_sets_first_and_shows_the_registers(run, peer, account):
     assert shown["registers"] == {"svr": 0x1FF, "tpr": 0x10}
     assert (shown["instance_id"], shown["irr"]) == (1, [0x31, 0xEA])
     assert type(peer.requests[-1]) is pb.GetCpuRequest
+
+
+def test_a_register_is_as_wide_as_it_is(run, peer, account):
+    view = types_pb2.CpuView(
+        account=account,
+        apic_id=2,
+        mode=types_pb2.APIC_MODE_X2APIC,
+        registers={"ICR": 0xEA, "IA32_APIC_BASE": 0xFEE00C00, "DIAG_ESR_PENDING": 0x20, "ID": 2},
+    )
+    peer.will("GetCpu", pb.GetCpuResponse(cpu=view, instance_id=1))
+    lines = run("cpu", "2", "--address", peer.address).stdout.splitlines()
+    assert [line.split() for line in lines[2:6]] == [
+        ["DIAG_ESR_PENDING", "0x00000020"],
+        ["IA32_APIC_BASE", "0x00000000fee00c00"],
+        ["ICR", "0x00000000000000ea"],
+        ["ID", "0x00000002"],
+    ]
 
 
 PROC = (
@@ -96,8 +113,27 @@ def test_an_instance_that_is_not_there_does_not_keep_the_others(run, peer, two_i
     assert result.exit_code == 3
     assert result.stdout == "instance 1 (web)\n" + PROC
     what, advice = told(result)
-    assert "wbe" in what
+    assert what == f"mkrpc: no instance wbe at {peer.address}"
     assert "1 (web)" in advice
+
+
+def test_an_error_that_names_the_instance_is_not_told_twice(run, peer, two_instances, told):
+    gone = NotFoundError("instance 2 (db) is not attached: killed", advice="mkrpc exec db")
+    peer.will("GetCluster", two_instances)
+    peer.will("GetProc", gone)
+    result = run("interrupts", "db", "--address", peer.address)
+    assert result.exit_code == 3
+    assert told(result)[0] == "mkrpc: instance 2 (db) is not attached: killed"
+
+
+def test_the_total_of_all_interrupts_as_proc_stat_has_it(run, peer, two_instances):
+    peer.will("GetCluster", two_instances)
+    peer.will("GetProc", pb.GetProcResponse(text="intr 20 0 0\n"))
+    result = run("interrupts", "--stat", "--address", peer.address)
+    assert result.stdout == "instance 1 (web)\nintr 20 0 0\n"
+    assert peer.requests[-1].path == "stat"
+    shown = json.loads(run("interrupts", "--stat", "--address", peer.address, "--json").stdout)
+    assert shown["instances"] == [{"id": 1, "name": "web", "total": 20, "text": "intr 20 0 0\n"}]
 
 
 def test_the_mirror_has_irq_stat_by_linux_names(run, peer, two_instances):

@@ -75,6 +75,8 @@ def test_the_cpus_of_a_large_machine_are_listed_on_request(
     peer.will("GetCluster", pb.GetClusterResponse(instances=[instance]))
     lines = run("show", "--address", peer.address, *options).stdout.splitlines()
     assert sum(" idle " in line for line in lines) == listed
+    left_out = not listed and not options
+    assert (lines[-1] == f"--cpus lists all {cpus} CPUs") == left_out
 
 
 def test_show_tells_what_is_set_apart_from_the_defaults(run, peer, two_instances):

@@ -6,7 +6,7 @@ from pathlib import Path
 import dill
 import pytest
 
-from mkrpc.errors import NotFoundError, TopologyError
+from mkrpc.errors import InvalidArgumentError, NotFoundError, TopologyError
 from mkrpc.instance.boot import boot_from_topology, kernel_config, load_callables
 from mkrpc.instance.kernel import KernelConfig
 from mkrpc.topology import Topology
@@ -58,6 +58,14 @@ def test_a_kernel_has_everything_that_its_instance_says():
 
 def test_what_an_instance_does_not_say_is_as_a_kernel_has_it():
     assert kernel_config(TOPOLOGY, 0) == KernelConfig(instance_id=0, name="mk0", apic_ids=(0, 1))
+
+
+@pytest.mark.parametrize("field", ["entry", "boundary", "xapic_ldr"])
+@pytest.mark.parametrize("value", ["", "IDT", "words", None])
+def test_a_choice_that_a_kernel_does_not_have_is_refused_by_name(field, value):
+    with pytest.raises(InvalidArgumentError, match=f"^{field} is {value!r}$") as caught:
+        KernelConfig(instance_id=0, name="mk0", apic_ids=(0,), **{field: value})
+    assert repr(getattr(kernel_config(TOPOLOGY, 0), field)) in caught.value.advice
 
 
 def test_an_instance_that_the_topology_lacks():

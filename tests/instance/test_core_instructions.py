@@ -1,5 +1,7 @@
 """The instructions of the core: shadows, flags, CR8, CPUID (R4, R49, R56, R57)."""
 
+from enum import IntEnum
+
 import pytest
 
 from mkrpc.errors import InvalidArgumentError
@@ -14,6 +16,11 @@ from mkrpc.x86.lapic import ApicMode
 from mkrpc.x86.registers import IA32_APIC_BASE
 
 SMI = icr_word(delivery_mode=DeliveryMode.SMI, destination=1)
+
+
+class Operand(IntEnum):
+    CLASS = 4
+    VECTOR = 0xEA
 
 
 @pytest.fixture
@@ -196,6 +203,28 @@ def test_cpuid_is_that_of_the_apic(kernel, leaf, subleaf):
 
 
 @pytest.mark.parametrize(
+    "instruction",
+    [
+        ins.Int(Operand.VECTOR),
+        ins.SelfIpi(Operand.VECTOR),
+        ins.WriteIcr(Operand.VECTOR),
+        ins.WriteCr8(Operand.CLASS),
+        ins.WriteTpr(Operand.VECTOR),
+        ins.Cpuid(Operand.CLASS, Operand.CLASS),
+    ],
+    ids=repr,
+)
+def test_an_operand_can_have_a_name(kernel, instruction):
+    def program(cpu):
+        yield instruction
+
+    kernel.start_program(1, program)
+    kernel.advance(10)
+    assert kernel.oops_count == 0
+    assert kernel.cpus[1].program is program
+
+
+@pytest.mark.parametrize(
     ("instruction", "error"),
     [
         (ins.Int(256), InvalidArgumentError),
@@ -210,6 +239,8 @@ def test_cpuid_is_that_of_the_apic(kernel, leaf, subleaf):
         (ins.Cpuid(1 << 32), InvalidArgumentError),
         (ins.Cpuid(1, -1), InvalidArgumentError),
         (ins.Cpuid(None), TypeError),
+        (ins.Cpuid(1, 0.0), TypeError),
+        (ins.Cpuid(True), TypeError),
     ],
     ids=repr,
 )

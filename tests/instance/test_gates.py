@@ -185,7 +185,7 @@ def test_a_gate_can_be_removed_again_and_put_back(kernel):
     ran = []
     kernel.idt.remove(0x41)
     kernel.idt.remove(0x41)
-    assert not kernel.idt.gate(0x41).present
+    assert not kernel.idt[0x41].present
     kernel.idt.install(0x41, "back", lambda c: (ran.append(c.vector), c.apic_eoi()))
     kernel.accept(1, fixed(1, 0x41))
     assert (ran, kernel.oops_count) == ([0x41], 0)

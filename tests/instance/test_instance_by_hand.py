@@ -10,7 +10,7 @@ import structlog
 from click.testing import CliRunner
 
 from mkrpc.instance.__main__ import main
-from mkrpc.topology import MAX_CPUS
+from mkrpc.limits import MAX_CPUS
 
 CANNOT_BE = [
     (["--apic-ids", "x"], "'x' is no APIC id"),

@@ -11,6 +11,7 @@ from mkrpc.instance.procfs import proc_interrupts, proc_stat
 from mkrpc.link.frames import Command, CommandKind, Reply, ResolvedRun, SettledWrite, Writes
 from mkrpc.link.source import WRITE_WINDOW
 from mkrpc.outcome import Outcome
+from mkrpc.x86.apic_policy import ApicPolicy
 from mkrpc.x86.icr import Shorthand, fixed, init_assert, shorthand_word, startup
 from mkrpc.x86.lapic import ApicMode
 from mkrpc.x86.registers import IA32_APIC_BASE
@@ -54,6 +55,20 @@ def test_what_a_handler_writes_meanwhile_is_not_the_command_s(kernel):
     settled, answer = kernel.events
     assert isinstance(settled, SettledWrite)
     assert (settled.command, answer.command) == (7, 0)
+
+
+@pytest.mark.rule("R20")
+@pytest.mark.parametrize("icr_busy", ["queue", "drop"])
+def test_write_icr_waits_while_delivery_status_is_busy(make_kernel, icr_busy):
+    kernel = make_kernel(mode=ApicMode.XAPIC, apic_policy=ApicPolicy(icr_busy=icr_busy))
+    kernel.cpus[0].write_icr(RING)
+    assert ask(kernel, "WRITE_ICR", cpu=0, word=RING, count=2) is None
+    assert kernel.source.written == 1
+    assert ask(kernel, "WRITE_ICR", cpu=1, word=RING, count=1) == Reply(7, written=1)
+    for first, written, replies in ((1, 3, []), (3, 4, [Reply(7, written=2)])):
+        kernel.source.resolve([ResolvedRun(first, first)])
+        kernel.resume_commands()
+        assert (kernel.source.written, kernel.take_replies()) == (written, replies)
 
 
 @pytest.mark.rule("R20")

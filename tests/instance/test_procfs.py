@@ -171,6 +171,14 @@ def test_a_hypervisors_row_appears_with_its_vector(make_kernel, entry, vector, f
     assert proc_stat(kernel).startswith("intr 1 ")
 
 
+@pytest.mark.parametrize("vector", [0xF3, 0xEE, 0xED])
+def test_a_gate_that_is_not_present_has_no_row(kernel, vector):
+    kernel.idt.remove(vector)
+    assert labels(kernel) == ALWAYS_SHOWN
+    kernel.idt.install(vector, "sysvec", lambda cpu: cpu.apic_eoi())
+    assert len(labels(kernel)) == len(ALWAYS_SHOWN) + 1
+
+
 def test_counters_wrap_at_32_bits_in_what_a_person_reads(kernel):
     kernel.cpus[0].irq_stat.irq_call_count = (1 << 32) + 5
     kernel.irq_err_count = (1 << 32) + 1

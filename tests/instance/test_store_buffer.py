@@ -13,6 +13,7 @@ from mkrpc.instance.config import KernelConfig
 from mkrpc.instance.cpu import Cpu
 from mkrpc.instance.memory import PageFault, SharedMemory
 from mkrpc.instance.store_buffer import BufferedCpu, StoreBuffer
+from mkrpc.link.frames import Command, CommandKind
 from mkrpc.simulation.machine import Machine
 from mkrpc.x86.icr import DeliveryMode, fixed, icr_word
 from mkrpc.x86.lapic import ApicMode
@@ -127,6 +128,35 @@ def stored(kernel):
 
     kernel.start_program(0, program)
     kernel.advance(1)
+
+
+@pytest.mark.rule("R17")
+@pytest.mark.parametrize("depth", [0, 1])
+def test_a_cpu_that_halts_in_its_program_holds_no_store_back(kernel, memory, depth):
+    """Nor one that comes from outside, nor those that wait when a debugger halts it."""
+
+    def program(cpu):
+        if not depth:
+            yield ins.Hlt()
+        while True:
+            yield ins.Store(FLAG, 1)
+
+    kernel.start_program(0, program)
+    kernel.advance(1)
+    kernel.execute(Command(1, CommandKind.SET_CPU, cpu=0, action="hlt=1"))
+    assert memory.load(FLAG, 8) == depth
+    kernel.cpus[0].execute(ins.Store(FLAG, 2))
+    assert kernel.cpus[0].activity == "halted"
+    assert memory.load(FLAG, 8) == 2
+
+
+@pytest.mark.rule("R17")
+def test_a_store_of_a_halted_cpu_stays_behind_those_that_wait(kernel, memory):
+    stored(kernel)
+    kernel.cpus[0].halted = True  # as no instruction does it
+    kernel.cpus[0].execute(ins.Store(FLAG, 2))
+    kernel.advance(DEPTH)
+    assert memory.load(FLAG, 8) == 2
 
 
 @pytest.mark.rule("R17")

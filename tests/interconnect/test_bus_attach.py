@@ -7,7 +7,8 @@ import pytest
 
 from mkrpc.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError, ProtocolError
 from mkrpc.interconnect import registry
-from mkrpc.link.frames import MAX_CPUS, MAX_INSTANCE_ID, NOBODY, WIRE_VERSION, Welcome
+from mkrpc.limits import MAX_CPUS, MAX_INSTANCE_ID
+from mkrpc.link.frames import NOBODY, WIRE_VERSION, Welcome
 from mkrpc.trace import InstanceAttached, InstanceDetached, InstanceRefused
 
 

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mkrpc.limits import MAX_CPUS
 from mkrpc.link import memory as memory_module
-from mkrpc.link.frames import MAX_CPUS, ResolvedRun
+from mkrpc.link.frames import ResolvedRun
 from mkrpc.link.memory import OutcomeMemory
 from mkrpc.link.source import SourceWindow
 from mkrpc.outcome import Outcome

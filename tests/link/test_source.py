@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mkrpc.errors import ProtocolError
-from mkrpc.link.frames import MAX_CPUS, ResolvedRun
+from mkrpc.limits import MAX_CPUS
+from mkrpc.link.frames import ResolvedRun
 from mkrpc.link.source import (
     HARD_WRITE_WINDOW,
     MAX_PUBLISHED_RUNS,
@@ -78,6 +79,17 @@ def test_a_write_settled_inside_its_apic_holds_a_place_until_it_is_reported() ->
     window.reported(17)
     window.resolve([ResolvedRun(17, 17)])
     assert window.outstanding == WRITE_WINDOW - 1, "a place comes back once"
+
+
+def test_what_travels_is_what_was_not_settled_inside_its_apic() -> None:
+    window = SourceWindow()
+    travels, settled = window.next_seq(3), window.next_settled_seq(3)
+    assert (window.held(3), window.travelling(3), window.travelling(4)) == (2, 1, 0)
+    window.reported(settled)
+    window.reported(settled)
+    assert (window.held(3), window.travelling(3)) == (1, 1)
+    window.resolve([ResolvedRun(travels, travels)])
+    assert (window.held(3), window.travelling(3)) == (0, 0)
 
 
 @pytest.mark.parametrize("run", [ResolvedRun(3, 11), ResolvedRun(11, 11), ResolvedRun(0, 1)])

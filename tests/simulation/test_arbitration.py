@@ -1,4 +1,4 @@
-"""Who decides how lowest-priority IPIs are arbitrated: the machine, whatever its kernels are."""
+"""Who decides how lowest-priority IPIs are arbitrated: the machine; its kernels may not differ."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -45,20 +45,49 @@ def test_clients_get_the_machine_s_where_no_kernel_sends(arbitration: str, winne
     assert tally.legs == {(winner, 0, Outcome.DELIVERED): 1}
 
 
-def test_kernels_that_contradict_one_another_make_no_machine() -> None:
-    configs = [
+def kernels(*choices: Any) -> list[KernelConfig]:
+    """One CPU each, by what ``lowest_priority`` is in them."""
+    return [
         KernelConfig(
             instance_id=number,
             name=f"mk{number}",
             apic_ids=(number,),
-            apic_policy=ApicPolicy(lowest_priority=arbitration),  # type: ignore[arg-type]
+            apic_policy=ApicPolicy(lowest_priority=choice),
         )
-        for number, arbitration in enumerate(["unsupported", "hash", "ppr"])
+        for number, choice in enumerate(choices)
     ]
-    with pytest.raises(InvalidArgumentError, match="'hash' in one kernel and 'ppr' in mk2"):
-        Machine(configs)
-    assert Machine(configs[:2]).bus.arbitration == "hash"
-    assert Machine(configs, arbitration="ppr").bus.arbitration == "ppr"
+
+
+@pytest.mark.parametrize("arbitration", [None, "ppr", "hash"])
+def test_kernels_that_contradict_one_another_make_no_machine(arbitration: Any) -> None:
+    with pytest.raises(
+        InvalidArgumentError, match=r"lowest_priority is '\w+' in mk\d, .*arbitrates"
+    ):
+        Machine(kernels("unsupported", "hash", "ppr"), arbitration=arbitration)
+
+
+def test_the_machine_arbitrates_as_its_kernels_say() -> None:
+    assert Machine(kernels("unsupported", "hash")).bus.arbitration == "hash"
+    assert Machine(kernels("unsupported")).bus.arbitration == "ppr"
+    assert Machine(kernels("unsupported"), arbitration="hash").bus.arbitration == "hash"
+
+
+@pytest.mark.parametrize("arbitration", ["", "Hash", "unsupported", "fixed"])
+def test_an_arbitration_that_is_none_is_refused(arbitration: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"^arbitration is ") as caught:
+        Machine(kernels("unsupported"), arbitration=arbitration)
+    assert "'ppr', 'hash'" in caught.value.advice
+
+
+def test_a_kernel_that_boots_later_may_not_contradict_the_machine() -> None:
+    first, same, other, without = kernels("hash", "hash", "ppr", "unsupported")
+    machine = Machine([first])
+    with pytest.raises(InvalidArgumentError, match=r"'ppr' in mk2, .* by 'hash'"):
+        machine.boot(other)
+    assert list(machine.kernels) == [0]
+    machine.boot(same)
+    machine.boot(without)
+    assert list(machine.kernels) == [0, 1, 3]
 
 
 @pytest.mark.parametrize(

@@ -221,6 +221,42 @@ def test_a_flood_under_drop_is_one_ipi_at_a_time_and_every_write_is_in_the_books
     assert_balanced(machine)
 
 
+class Unread(list):
+    """The kernel's queue; who looks through all of it costs more with each write."""
+
+    def __iter__(self):
+        raise AssertionError("an access of the ICR looks at the whole queue")
+
+
+@pytest.mark.parametrize("icr_busy", ["queue", "drop"])
+def test_what_an_access_of_the_icr_costs_does_not_grow_with_the_queue(icr_busy):
+    kernel = machine_with(icr_busy).kernels[0]
+    kernel.events = Unread()
+    cpu = kernel.cpus[0]
+    for word in (shorthand_word(Shorthand.SELF, 0x41), RING_2, fixed(2, 5)):
+        cpu.write_icr(word)
+        assert bool(cpu.mmio_read(0x300) & BUSY) is (word != shorthand_word(Shorthand.SELF, 0x41))
+    assert len(kernel.events) == kernel.source.written == 3
+
+
+@pytest.mark.parametrize("mode", [ApicMode.XAPIC, ApicMode.X2APIC])
+@pytest.mark.parametrize("icr_busy", POLICIES)
+@pytest.mark.parametrize("beside", [None, two_polite_doorbells])
+def test_a_command_waits_for_idle_and_loses_nothing(icr_busy, mode, beside):
+    """``mkrpc ipi --from 0 --count 5``, twice at the same time."""
+    machine = machine_with(icr_busy, mode)
+    if beside is not None:
+        machine.kernels[0].start_program(0, beside)
+    done = []
+    for _ in range(2):
+        machine.bus.write_icr(apic_id=0, word=RING_2, count=5, on_done=done.append)
+    machine.settle()
+    assert [(tally.written, tally.error) for tally in done] == [(5, None)] * 2
+    assert rung(machine) == ([10, 0] if beside is None else [11, 1])
+    assert refused(machine) == 0
+    assert_balanced(machine)
+
+
 def test_the_view_of_a_cpu_shows_the_register_without_the_bit():
     """Reading all registers from outside is no access of the CPU's."""
     machine = machine_with("queue")

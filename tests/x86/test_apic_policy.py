@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
+from mkrpc.errors import InvalidArgumentError
 from mkrpc.outcome import Outcome
 from mkrpc.x86.icr import DeliveryMode, Icr, Shorthand, fixed, icr_word, shorthand_word
 from mkrpc.x86.lapic import ApicMode, ApicPolicy, LocalApic
@@ -222,6 +223,18 @@ def test_every_value_of_every_switch_has_a_row() -> None:
         for value in values_of(hint)
     }
     assert {(field, value) for field, value, _, _ in ROWS} == there_are
+
+
+@pytest.mark.parametrize(
+    "field", [name for name, hint in get_type_hints(ApicPolicy).items() if hint is not bool]
+)
+@pytest.mark.parametrize("value", ["", "Ppr", None, True])
+def test_a_value_that_a_switch_does_not_have_is_refused_by_name(field: str, value: object) -> None:
+    choice: dict[str, Any] = {field: value}
+    with pytest.raises(InvalidArgumentError, match=f"^{field} is {value!r}$") as caught:
+        ApicPolicy(**choice)
+    for possible in values_of(get_type_hints(ApicPolicy)[field]):
+        assert repr(possible) in caught.value.advice
 
 
 def test_the_defaults_are_those_of_the_pages() -> None:

@@ -151,19 +151,32 @@ def test_combinations_that_table_10_3_calls_invalid(
 @pytest.mark.rule("R21", "R22")
 @pytest.mark.parametrize("shorthand", [Shorthand.SELF, Shorthand.ALL_INCLUDING_SELF])
 @pytest.mark.parametrize(
-    ("low", "outcome"),
+    ("low", "outcome", "counted"),
     [
-        (0x300, Outcome.REJECTED_RESERVED_MODE),
-        (0x700, Outcome.REJECTED_RESERVED_MODE),
-        (0x8500, Outcome.REJECTED_INIT_DEASSERT),
+        (0x300, Outcome.REJECTED_RESERVED_MODE, 0),
+        (0x700, Outcome.REJECTED_RESERVED_MODE, 0),
+        (0x005, Outcome.REJECTED_ILLEGAL_VECTOR, 0),
+        (0x105, Outcome.REJECTED_REDIRECTABLE_IPI, 1),
+        (0x141, Outcome.REJECTED_REDIRECTABLE_IPI, 1),
+        (0x8500, Outcome.REJECTED_INIT_DEASSERT, 1),
     ],
 )
 def test_what_no_apic_sends_in_any_combination_is_refused_as_that(
-    shorthand: Shorthand, low: int, outcome: Outcome
+    shorthand: Shorthand, low: int, outcome: Outcome, counted: int
 ) -> None:
-    apic = enabled(policy=ApicPolicy(invalid_combination="drop"))
+    """And counted, where the mode is one that the table knows."""
+    policy = ApicPolicy(invalid_combination="drop", lowest_priority="unsupported")
+    apic = enabled(policy=policy)
     assert apic.write_icr(shorthand << 18 | low).settled is outcome
-    assert apic.invalid_combinations == 0
+    assert apic.invalid_combinations == counted
+
+
+@pytest.mark.rule("R22", "R52")
+def test_an_illegal_vector_in_an_invalid_combination_counts_as_one() -> None:
+    apic = enabled(policy=ApicPolicy(invalid_combination="drop"))
+    word = shorthand_word(Shorthand.SELF, 5, delivery_mode=DeliveryMode.LOWEST_PRIORITY)
+    assert apic.write_icr(word).settled is Outcome.REJECTED_ILLEGAL_VECTOR
+    assert apic.invalid_combinations == 1
 
 
 @pytest.mark.rule("R22")
