@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
-from mkrpc.cli.group import EXIT_NO, EXIT_OK
+from mkrpc.cli.group import EXIT_INTERRUPTED, EXIT_NO, EXIT_OK
 from mkrpc.cli.options import json_option
 from mkrpc.cli.output import print_json, print_table
 
@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from mkrpc.conformance.sides import Side
 
 __all__ = ["conform"]
+
+_VALUE_WIDTH = 40
+"""Characters of a value that are shown; --json has the whole."""
+_BEFORE_DIFFERENCE = 8
+"""Characters that are shown of what is alike in two long values."""
+_NOTE_WIDTH = 120
 
 
 @click.command()
@@ -36,8 +42,16 @@ def conform(paths: tuple[Path, ...], against: str | None, summary: bool, as_json
     With --against nothing is scored: every trace of ENGINE in engines/ENGINE-GROUP.jsonl beside or
     below the paths is compared, and exit 0 means that a named rule explains every difference.
     """
-    if against is not None:
-        return _against(against, paths, summary=summary, as_json=as_json)
+    try:
+        if against is not None:
+            return _against(against, paths, summary=summary, as_json=as_json)
+        return _score(paths, summary=summary, as_json=as_json)
+    except KeyboardInterrupt:
+        click.echo("mkrpc: interrupted", err=True)
+        return EXIT_INTERRUPTED
+
+
+def _score(paths: Sequence[Path], *, summary: bool, as_json: bool) -> int:
     from mkrpc.conformance.runner import report_as_json, run
     from mkrpc.conformance.sides import merged
 
@@ -75,6 +89,8 @@ def _progress() -> Iterator[Callable[["Progress"], None]]:
 
 
 def _print(reports: Sequence["FileReport"], sides: Sequence["Side"], *, summary: bool) -> None:
+    from mkrpc.conformance.deviations import UNEXPLAINED
+
     played = [report for report in reports if not report.note]
     rows = [
         (r.file, r.scenarios, r.scored, r.passed, len(r.failed), len(r.reported)) for r in played
@@ -82,19 +98,23 @@ def _print(reports: Sequence["FileReport"], sides: Sequence["Side"], *, summary:
     if rows:
         columns = ("file", "scenarios#", "scored#", "passed#", "failed#", "reported#")
         print_table(columns, rows)
-    for line in _beside(reports):
+    for line in (*_traces(reports), *_ignored(reports)):
         click.echo(line)
     if sides:
         click.echo("where the implementations disagree:")
     for side in sides:
-        click.echo(f"  {_side_text(side)}")
+        _print_side(side)
+        if summary and side.name == UNEXPLAINED:
+            click.echo("    without --summary they are named, with --json in full")
     for report in reports:
         for finding in report.failed:
             _print_finding("FAILED", report.file, finding)
         for finding in () if summary else report.reported:
             _print_finding("reported", report.file, finding)
+        for finding in () if summary else _unexplained(report, UNEXPLAINED):
+            _print_finding(UNEXPLAINED, report.file, finding)
     scored, passed = sum(r.scored for r in reports), sum(r.passed for r in reports)
-    click.echo(f"{passed} of {scored} scored scenarios pass")
+    click.echo(f"{passed} of {scored} scored scenarios pass{'' if scored else _hint(reports)}")
 
 
 def _print_against(engine: str, reports: Sequence["AgainstReport"], *, summary: bool) -> None:
@@ -115,7 +135,9 @@ def _print_against(engine: str, reports: Sequence["AgainstReport"], *, summary: 
     from mkrpc.conformance.sides import merged
 
     for side in merged(side for report in reports for side in report.sides):
-        click.echo(f"  {_titled(side)}: {engine} {side.engine}; model: {side.model}")
+        click.echo(f"  {_titled(side)}")
+        click.echo(f"    {engine} {side.engine}")
+        click.echo(f"    model: {side.model}")
     for report in reports:
         for finding in report.differing:
             if not summary or finding.deviation == UNEXPLAINED:
@@ -129,20 +151,52 @@ def _print_against(engine: str, reports: Sequence["AgainstReport"], *, summary: 
     )
 
 
-def _beside(reports: Sequence["FileReport"]) -> list[str]:
-    """What was not compared, in a line for each reason."""
-    by_note: dict[str, list[FileReport]] = {}
+def _traces(reports: Sequence["FileReport"]) -> Iterator[str]:
+    """What became of the engines' own traces; those that matched nothing by name."""
+    companions = [report for report in reports if report.note]
+    matched = [report for report in companions if report.matched]
+    if matched:
+        traces = sum(report.matched for report in matched)
+        yield (
+            f"{_counted(len(matched), 'file')} with {_counted(traces, 'trace')} of single engines "
+            f"{'was' if len(matched) == 1 else 'were'} compared with the scenarios above; "
+            "`--against ENGINE` replays them."
+        )
+    for report in matched:
+        if report.matched < report.scenarios:
+            of = _counted(report.scenarios, "trace")
+            yield f"{report.file}: only {report.matched} of {of} match a scenario"
+    alone = {report.file for report in companions if not report.matched}
+    alone |= {file for report in reports for file, n in report.compared.items() if not n}
+    if alone:
+        from mkrpc.conformance.files import why_alone
+
+        for file in sorted(alone):
+            yield f"{file}: compared with nothing: {why_alone(Path(file))}"
+
+
+def _ignored(reports: Sequence["FileReport"]) -> Iterator[str]:
     for report in reports:
-        if report.note:
-            by_note.setdefault(report.note, []).append(report)
-    return [
-        f"files: {len(files)}, scenarios: {sum(file.scenarios for file in files)}: {note}"
-        for note, files in by_note.items()
-    ] + [
-        f"{report.file}: fields that cannot be compared: {', '.join(report.ignored)}"
-        for report in reports
-        if report.ignored
-    ]
+        if report.ignored:
+            fields = ", ".join(report.ignored)
+            yield f"{report.file}: fields that cannot be compared: {fields}"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _hint(reports: Sequence["FileReport"]) -> str:
+    """What to do with traces of an engine, in which nothing is scored."""
+    from mkrpc.conformance.files import engine_named
+
+    own = [engine_named(Path(report.file)) for report in reports if report.own]
+    if not own:
+        return ""
+    engines = sorted({engine for engine in own if engine})
+    if engines:
+        return f": no line has `agree`; compare with `--against {engines[0]}`"
+    return ": no line has `agree`; name the file NAME-GROUP.jsonl and compare with `--against NAME`"
 
 
 def _titled(side: "Side") -> str:
@@ -150,17 +204,60 @@ def _titled(side: "Side") -> str:
     return f"{side.name}{rules}, scenarios: {side.scenarios}"
 
 
-def _side_text(side: "Side") -> str:
+def _print_side(side: "Side") -> None:
     apart = ", ".join(f"{engine or 'the recording'} {n}" for engine, n in side.apart.items())
-    along = f"with the model: {', '.join(side.with_model)}; " if side.with_model else ""
-    return f"{_titled(side)}: otherwise: {apart}; {along}model: {side.model}"
+    along = f"; with the model: {', '.join(side.with_model)}" if side.with_model else ""
+    click.echo(f"  {_titled(side)}: otherwise: {apart}{along}")
+    click.echo(f"    model: {side.model}")
+
+
+def _unexplained(report: "FileReport", name: str) -> Iterator["Finding"]:
+    """Those that are not shown as reported already, of that engine or of all that are alike."""
+    shown = {(each.line, each.engine) for each in report.reported if each.deviation == name}
+    for finding in report.unexplained:
+        if shown.isdisjoint({(finding.line, finding.engine), (finding.line, "")}):
+            yield finding
 
 
 def _print_finding(verdict: str, file: str, finding: "Finding") -> None:
-    at = "" if finding.step is None else f" step {finding.step}"
+    """One line, and a second one with the values, unless they differ only in passing."""
+    at = f" {finding.where}" if finding.where else ""
+    status = f" ({finding.status.removeprefix('not scored: ')})" if finding.status else ""
     rules = f" ({', '.join(finding.rules)})" if finding.rules else ""
-    note = f" ({finding.note})" if finding.note else ""
-    click.echo(f"{verdict} {file}:{finding.line} {finding.name}{at}{note}")
-    if finding.step is not None:
-        differs = f"expected {finding.expected} | actual {finding.actual}"
-        click.echo(f"    {differs} | why: {finding.deviation}{rules}")
+    why = f"{finding.deviation}{rules}"
+    head = f"{verdict} {file}:{finding.line} {finding.name}{at}{status}"
+    if not finding.deviation:
+        click.echo(f"{head}: {'the model agrees' if finding.agrees_with else 'nothing to compare'}")
+    elif finding.agrees_with and not finding.parts_from:
+        click.echo(f"{head}: in passing {why}")
+    else:
+        expected, actual = _cut(finding.expected, finding.actual)
+        click.echo(head)
+        click.echo(f"    expected {expected} | actual {actual} | why: {why}")
+    if verdict == "FAILED" and finding.note:
+        click.echo(f"    note: {_end_cut(finding.note, _NOTE_WIDTH)}")
+
+
+def _cut(expected: str, actual: str) -> tuple[str, str]:
+    """Both values, no longer than ``_VALUE_WIDTH``: what is alike before they differ goes first.
+
+    What stands before the value, the CPU and the field, is told once if it is the same.
+    """
+    name, equals, recorded = expected.partition(" = ")
+    other_name, _, seen = actual.partition(" = ")
+    alike = 0
+    if max(len(recorded), len(seen)) > _VALUE_WIDTH:
+        pairs = enumerate(zip(recorded, seen, strict=False))
+        differs = next((i for i, (a, b) in pairs if a != b), min(len(recorded), len(seen)))
+        alike = recorded.rfind(" ", 0, max(0, differs - _BEFORE_DIFFERENCE)) + 1
+    cut = [
+        _end_cut(f"…{value[alike:]}" if alike else value, _VALUE_WIDTH)
+        for value in (recorded, seen)
+    ]
+    # An engine's name stands before what it did, and not before what the model did.
+    repeated = "" if name.endswith(other_name) else f"{other_name}{equals}"
+    return f"{name}{equals}{cut[0]}", f"{repeated}{cut[1]}"
+
+
+def _end_cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"

@@ -4,7 +4,7 @@ Everything raises :class:`MalformedError`, which says what is wrong but not wher
 file knows the line.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from enum import StrEnum
 from typing import Any, ParamSpec, TypeVar
 
@@ -20,6 +20,7 @@ __all__ = [
     "as_object",
     "as_strings",
     "at",
+    "given",
     "number_at",
     "string_at",
     "list_at",
@@ -28,6 +29,7 @@ __all__ = [
 MAX_VECTOR = 0xFF
 MAX_WORD = 0xFFFF_FFFF
 MAX_QWORD = 0xFFFF_FFFF_FFFF_FFFF
+_WIDTHS = (MAX_VECTOR, MAX_WORD, MAX_QWORD)
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
@@ -53,10 +55,17 @@ def as_object(value: object, what: str) -> dict[str, Any]:
     return value
 
 
-def as_number(value: object, name: str, most: int) -> int:
-    """A whole number from 0 to ``most``; true and false are none."""
-    if type(value) is not int or not 0 <= value <= most:
-        raise MalformedError(f"'{name}' is {value!r}, not a number from 0 to {most:#x}")
+def as_number(value: object, name: str, most: int, *, least: int = 0, base: int = 10) -> int:
+    """A whole number from ``least`` to ``most``; true and false are none.
+
+    ``base``: that in which it was written, and in which the complaint has it.
+    """
+    if type(value) is not int or not least <= value <= most:
+        form = "#x" if base == 16 else "d"
+        shown = format(value, form) if type(value) is int else repr(value)
+        hexadecimal = f" ({most:#x})" if base == 10 and most in _WIDTHS else ""
+        span = f"{format(least, form)} to {format(most, form)}{hexadecimal}"
+        raise MalformedError(f"'{name}' is {shown}, not a number from {span}")
     return value
 
 
@@ -74,13 +83,13 @@ def as_strings(value: object, name: str) -> tuple[str, ...]:
     return tuple(value)
 
 
-def as_enum(kind: type[_Enum], value: object, name: str) -> _Enum:
-    """A member of ``kind`` by its value."""
-    try:
-        return kind(str(value))
-    except ValueError:
-        known = ", ".join(repr(str(member)) for member in kind)
-        raise MalformedError(f"{name} {value!r} is none of {known}") from None
+def as_enum(kind: type[_Enum], value: object, name: str, *, but: Collection[_Enum] = ()) -> _Enum:
+    """A member of ``kind`` by its value, other than ``but``."""
+    member = next((each for each in kind if each == str(value)), None)
+    if member is None or member in but:
+        known = ", ".join(repr(str(each)) for each in kind if each not in but)
+        raise MalformedError(f"{name} {value!r} is none of {known}")
+    return member
 
 
 def as_cpu(text: str, cpus: int) -> int:
@@ -90,22 +99,29 @@ def as_cpu(text: str, cpus: int) -> int:
     return int(text)
 
 
-def number_at(line: Mapping[str, Any], key: str, most: int) -> int:
-    """The number under ``key``, 0 to ``most``."""
-    return as_number(line.get(key), key, most)
+def given(line: Mapping[str, Any], key: str) -> Any:
+    """What is under ``key``, which cannot be left out."""
+    if line.get(key) is None:
+        raise MalformedError(f"'{key}' is missing")
+    return line[key]
+
+
+def number_at(line: Mapping[str, Any], key: str, most: int, *, least: int = 0) -> int:
+    """The number under ``key``, ``least`` to ``most``."""
+    return as_number(given(line, key), key, most, least=least)
 
 
 def string_at(line: Mapping[str, Any], key: str) -> str:
     """The text under ``key``, which is not empty."""
-    value = line.get(key)
+    value = given(line, key)
     if not isinstance(value, str) or not value:
-        raise MalformedError(f"'{key}' is missing or no text")
+        raise MalformedError(f"'{key}' is empty or no text")
     return value
 
 
 def list_at(line: Mapping[str, Any], key: str) -> list[Any]:
     """The list under ``key``."""
-    value = line.get(key)
+    value = given(line, key)
     if not isinstance(value, list):
         raise MalformedError(f"'{key}' is no list")
     return value

@@ -7,6 +7,7 @@ engine's own as well, named likewise.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from mkrpc.conformance.parse import read_recording
@@ -16,15 +17,27 @@ from mkrpc.errors import InvalidArgumentError, NotFoundError
 __all__ = [
     "ENGINES_FOLDER",
     "SUFFIXES",
+    "OwnTraces",
     "engine_named",
     "engine_of",
     "files_of",
+    "is_own",
     "recordings_in",
     "traces_beside",
+    "why_alone",
 ]
 
 ENGINES_FOLDER = "engines"
 SUFFIXES = (".jsonl", ".jsonl.gz")
+
+
+@dataclass(frozen=True, slots=True)
+class OwnTraces:
+    """One file of an engine's own traces, by the names of the scenarios."""
+
+    engine: str
+    file: Path
+    by_name: Mapping[str, ApicScenario]
 
 
 def recordings_in(paths: Sequence[Path]) -> list[tuple[Path, bool]]:
@@ -60,14 +73,21 @@ def files_of(engine: str, paths: Sequence[Path]) -> list[Path]:
     engine has none.
     """
     known: dict[str, list[Path]] = {}
+    nameless: list[str] = []
     for file in _with_companions(paths):
-        if (name := engine_named(file)) and _is_own(file):
+        if not _is_own_file(file):
+            continue
+        if name := engine_named(file):
             known.setdefault(name, []).append(file)
+        else:
+            nameless.append(file.name)
     if engine not in known:
+        dash = ": the name of an engine has no dash" if "-" in engine else ""
+        odd = f"not named ENGINE-GROUP: {', '.join(nameless)}; " if nameless else ""
         there = ", ".join(sorted(known)) or "none"
         raise NotFoundError(
-            f"no traces of an engine {engine!r} here",
-            advice=f"engines with traces of their own beside or below the paths: {there}",
+            f"no traces of an engine {engine!r} here{dash}",
+            advice=f"{odd}engines with traces of their own beside or below the paths: {there}",
         )
     return known[engine]
 
@@ -80,32 +100,48 @@ def _with_companions(paths: Sequence[Path]) -> Iterable[Path]:
     return found
 
 
-def _is_own(file: Path) -> bool:
+def _is_own_file(file: Path) -> bool:
     """One engine's own traces: by its folder, or since no line says how far engines agree."""
-    if file.parent.name == ENGINES_FOLDER:
-        return True
-    scenarios = read_recording(file).apic
+    return file.parent.name == ENGINES_FOLDER or is_own(read_recording(file))
+
+
+def is_own(recording: Recording) -> bool:
+    """Does no line say how far engines agree, so that it is one engine's own?"""
+    scenarios = recording.apic
     return bool(scenarios) and all(each.agree is Agree.UNSTATED for each in scenarios)
 
 
 def engine_named(file: Path) -> str:
     """The ENGINE of a file named ``ENGINE-GROUP``; empty if it is named otherwise."""
-    engine, dash, _ = _stem(file).partition("-")
-    return engine if dash else ""
+    engine, _, group = _stem(file).partition("-")
+    return engine if group else ""
 
 
 def engine_of(file: Path, recording: Recording) -> str:
     """Whose own trace a recording is; empty for a consensus, which says how far engines agree."""
-    own = all(each.agree is Agree.UNSTATED for each in recording.apic)
-    return engine_named(file) if own else ""
+    return engine_named(file) if is_own(recording) else ""
 
 
-def traces_beside(file: Path) -> dict[str, Mapping[str, ApicScenario]]:
-    """By engine: its own trace of each scenario of ``file``, by name."""
-    return {
-        engine: {scenario.name: scenario for scenario in read_recording(candidate).apic}
+def traces_beside(file: Path) -> list[OwnTraces]:
+    """The engines' own traces of the scenarios of ``file``."""
+    return [
+        OwnTraces(engine, candidate, {each.name: each for each in read_recording(candidate).apic})
         for engine, candidate in _beside(file)
-    }
+    ]
+
+
+def why_alone(file: Path) -> str:
+    """Why none of the traces of a file below an ``engines`` folder matches a scenario."""
+    if file.parent.name != ENGINES_FOLDER:
+        return f"it lies below a folder {ENGINES_FOLDER}, not in it"
+    if not engine_named(file):
+        return "it is not named ENGINE-GROUP"
+    group = _stem(file).partition("-")[2]
+    if not any((file.parent.parent / f"{group}{suffix}").is_file() for suffix in SUFFIXES):
+        return f"no {group}.jsonl lies beside the folder {ENGINES_FOLDER}"
+    if read_recording(file).linux:
+        return "tests of a patched kernel are not compared one by one"
+    return f"no scenario of {group} has the name, ids and steps of one of its traces"
 
 
 def _beside(file: Path) -> list[tuple[str, Path]]:

@@ -7,7 +7,7 @@ from mkrpc.conformance.comparison import Comparison, compare, compare_line, comp
 from mkrpc.conformance.deviations import UNEXPLAINED
 from mkrpc.conformance.linux_deviations import LINUX, explain_linux
 from mkrpc.conformance.recording import Agree, ApicScenario, LinuxTest
-from mkrpc.conformance.report import Finding
+from mkrpc.conformance.report import AFTER_SCRIPT, Finding, place
 from mkrpc.conformance.score import (
     BEFORE_FIRST_STEP,
     Difference,
@@ -24,13 +24,15 @@ __all__ = ["LinuxObservation", "Verdict", "finding_of", "judge_apic", "judge_lin
 class Verdict:
     """``failed`` is None for a scored scenario that passes; ``reported`` what is not scored.
 
-    ``comparisons``: the model beside each engine that ran the scenario.
+    ``comparisons``: the model beside each engine that ran the scenario. ``unexplained``: those of
+    them in which something has no rule.
     """
 
     scored: bool
     failed: Finding | None = None
     reported: Finding | None = None
     comparisons: tuple[Comparison, ...] = ()
+    unexplained: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,11 @@ def judge_apic(
         failed=failed,
         reported=None if whole else _reported(scenario, comparisons),
         comparisons=comparisons,
+        unexplained=tuple(
+            finding_of(scenario, (each,), [], named=True)
+            for each in comparisons
+            if each.unexplained
+        ),
     )
 
 
@@ -105,6 +112,7 @@ def _failure(scenario: ApicScenario, run: Run, first: Difference | None) -> Find
         name=scenario.name,
         line=scenario.line,
         step=first.step,
+        where=place(first.step, len(scenario.steps)),
         expected=first.expected_text,
         actual=first.actual_text,
         note=scenario.note,
@@ -115,42 +123,70 @@ def _failure(scenario: ApicScenario, run: Run, first: Difference | None) -> Find
 
 def _reported(scenario: ApicScenario, comparisons: tuple[Comparison, ...]) -> Finding:
     """What nobody scores: whom the model agrees with, and what parts it from the others."""
-    agree = scenario.agree
-    words = [
-        f"the engines part at step {scenario.first_disagree_step}"
-        if agree is Agree.NO
-        else f"not scored ({agree})"
-    ]
-    agreeing = [each.engine or "the recording" for each in comparisons if each.agrees]
+    steps = len(scenario.steps)
+    match scenario.agree:
+        case Agree.NO:
+            assert scenario.first_disagree_step is not None, scenario.name
+            status = f"the engines part {_at(scenario.first_disagree_step, steps)}"
+        case Agree.UNSTATED:
+            status = "not scored: no `agree`"
+        case agree:
+            status = f"not scored: {agree}"
+    words = []
+    alike = [each.engine or "the recording" for each in comparisons if not each.departures]
     if not comparisons:
         words.append("no engine's own trace to compare with")
-    elif agreeing:
-        words.append(f"the model agrees to the end with {', '.join(agreeing)}")
-    else:
+    elif alike:
+        words.append(f"the model agrees to the end with {', '.join(alike)}")
+    elif not any(each.agrees for each in comparisons):
         words.append("the model agrees with no engine to the end")
-    return finding_of(scenario, comparisons, words)
+    return finding_of(scenario, comparisons, words, status=status)
+
+
+def _at(step: int, steps: int) -> str:
+    where = place(step, steps)
+    return f"at {where}" if where.startswith("step") else f"in the {where}"
 
 
 def finding_of(
-    scenario: ApicScenario, comparisons: tuple[Comparison, ...], words: list[str]
+    scenario: ApicScenario,
+    comparisons: tuple[Comparison, ...],
+    words: list[str],
+    *,
+    status: str = "",
+    named: bool = False,
 ) -> Finding:
-    """The earliest departure that says most; the note has ``words`` and all the others."""
+    """The earliest departure that says most; the note has ``words`` and all the others.
+
+    An engine is named where others did otherwise, or if it has to be (``named``).
+    """
+    steps = len(scenario.steps)
     parted = [(each.shown, each) for each in comparisons if each.shown is not None]
-    words = [*words, *(text for _, each in parted for text in _texts(each))]
-    note = "; ".join([*words, *filter(None, [scenario.note])])
+    words = [*words, *(text for _, each in parted for text in _texts(each, steps))]
+    note = "; ".join(filter(None, [status, *words, scenario.note]))
     agreeing = tuple(each.engine for each in comparisons if each.agrees)
     if not parted:
-        return Finding(name=scenario.name, line=scenario.line, note=note, agrees_with=agreeing)
+        return Finding(
+            name=scenario.name,
+            line=scenario.line,
+            status=status,
+            note=note,
+            agrees_with=agreeing,
+        )
     shown, comparison = min(
         parted, key=lambda part: (part[0].deviation is not None, part[0].passing, part[0].step)
     )
     alike = all(each is not None and each.difference == shown.difference for each, _ in parted)
     alone = alike and len(parted) == len(comparisons) and scenario.agree is not Agree.NO
-    prefix = "" if alone else f"{comparison.engine}: "
+    engine = "" if alone and not named else comparison.engine
+    prefix = f"{engine}: " if engine else ""
     return Finding(
         name=scenario.name,
         line=scenario.line,
         step=shown.step,
+        where=place(shown.step, steps),
+        engine=engine,
+        status=status,
         expected=prefix + shown.difference.expected_text,
         actual=shown.difference.actual_text,
         note=note,
@@ -161,14 +197,15 @@ def finding_of(
     )
 
 
-def _texts(comparison: Comparison) -> list[str]:
+def _texts(comparison: Comparison, steps: int) -> list[str]:
     """``tcg parts at step 1: cluster-15 (R27)``; what passes is told once."""
     told: dict[str, str] = {}
+    in_passing = "differs only in passing" if comparison.agrees else "differs in passing"
     for departure in comparison.departures:
-        verb = "differs in passing" if departure.passing else "parts"
+        verb = in_passing if departure.passing else "parts"
         engine = comparison.engine or "the recording"
         told.setdefault(
-            departure.name, f"{engine} {verb} at step {departure.step}: {departure.text}"
+            departure.name, f"{engine} {verb} {_at(departure.step, steps)}: {departure.text}"
         )
     return list(told.values())
 
@@ -186,7 +223,7 @@ def judge_linux(test: LinuxTest, seen: LinuxObservation) -> Verdict:
         return Verdict(
             scored=False,
             reported=_linux_finding(
-                test, [*counts, *unscored], "not scored (no expectation)", seen=seen
+                test, [*counts, *unscored], "not scored: no `expected`", seen=seen
             ),
         )
     counts = _linux_differences(
@@ -235,13 +272,14 @@ def _linux_finding(
 ) -> Finding:
     """The step is the length of the script: counts are taken after it."""
     deviation, rules = explain_linux(test, seen.cal) if found else ("", ())
-    if not found:
-        why = f"{why}; the model agrees"
-    note = "; ".join(filter(None, [why, test.note]))
+    agrees = "" if found else "the model agrees"
+    note = "; ".join(filter(None, [why, agrees, test.note]))
     return Finding(
         name=test.name,
         line=test.line,
         step=len(test.script) if found else None,
+        where=AFTER_SCRIPT if found else "",
+        status=why,
         expected="; ".join(expected for expected, _ in found),
         actual="; ".join(actual for _, actual in found),
         note=note,

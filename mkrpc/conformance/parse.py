@@ -20,6 +20,8 @@ __all__ = ["MAX_CPUS", "MAX_FILE_BYTES", "MAX_STEPS", "read_recording"]
 
 MAX_FILE_BYTES = 256 << 20
 """Of one file, unpacked; beyond it LimitReachedError."""
+_CHUNK_BYTES = 1 << 20
+_AGAIN = "record or copy it again"
 
 
 def read_recording(path: Path) -> Recording:
@@ -64,18 +66,38 @@ def _json(text: str) -> object:
 
 
 def _lines(path: Path) -> Iterator[str]:
+    for number, line in enumerate(_data(path).split(b"\n"), start=1):
+        try:
+            yield line.decode()
+        except UnicodeDecodeError as error:
+            raise InvalidArgumentError(
+                f"{path}:{number}: no UTF-8: byte {line[error.start]:#04x} at {error.start}",
+                advice=_AGAIN,
+            ) from error
+
+
+def _data(path: Path) -> bytes:
+    """What is in the file, unpacked."""
+    data = bytearray()
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-        if len(data) > MAX_FILE_BYTES:
-            raise LimitReachedError(
-                f"{path}: more than {MAX_FILE_BYTES} bytes", advice="split the file"
-            )
-        return iter(data.decode().split("\n"))
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+            while chunk := file.read1(_CHUNK_BYTES):
+                data += chunk
+                if len(data) > MAX_FILE_BYTES:
+                    raise LimitReachedError(
+                        f"{path}: more than {MAX_FILE_BYTES} bytes", advice="split the file"
+                    )
+    except (EOFError, zlib.error, OSError) as error:
+        if isinstance(error, OSError) and not data:
+            raise InvalidArgumentError(
+                f"{path}: cannot be read: {error}", advice="name a .jsonl or .jsonl.gz file"
+            ) from error
+        number = data.count(b"\n") + 1
         raise InvalidArgumentError(
-            f"{path}: cannot be read: {error}", advice="name a .jsonl or .jsonl.gz file"
+            f"{path}:{number}: cannot be read from here on: {error}",
+            advice=_AGAIN,
         ) from error
+    return bytes(data)
 
 
 def _check_linux_file(path: Path, tests: list[LinuxTest]) -> None:

@@ -19,6 +19,7 @@ from mkrpc.conformance.fields import (
     as_object,
     as_strings,
     at,
+    given,
     list_at,
     number_at,
     string_at,
@@ -49,6 +50,7 @@ _WORD_FIELDS = frozenset((*REGISTER_FIELDS, "boots"))
 _LIST_FIELDS = frozenset((*BANK_FIELDS, *EVENT_FIELDS))
 _CPU_FIELDS = frozenset((*_WORD_FIELDS, *_LIST_FIELDS, "if", "responsive"))
 _STEP_FIELDS = frozenset({"result", "gp", "skipped"})
+_OPEN_FIELDS = frozenset((*_CPU_FIELDS, *_STEP_FIELDS, "icr", "delivered_total"))
 _EXCEPTIONS = frozenset(f"exc{vector}" for vector in range(FIRST_LEGAL_VECTOR))
 _X2APIC_START = {
     "svr": X2APIC_WRITABLE[Register.SVR],
@@ -58,7 +60,7 @@ _X2APIC_START = {
 
 def apic_scenario(line: Mapping[str, Any], number: int) -> ApicScenario:
     """The scenario of line ``number`` of a file; raises MalformedError."""
-    mode = as_enum(ApicMachineMode, line.get("mode"), "mode")
+    mode = as_enum(ApicMachineMode, given(line, "mode"), "mode")
     x2apic = mode is ApicMachineMode.X2APIC
     ids = _ids(line, BROADCAST if x2apic else XAPIC_BROADCAST)
     raw_steps = list_at(line, "steps")
@@ -68,7 +70,7 @@ def apic_scenario(line: Mapping[str, Any], number: int) -> ApicScenario:
         at(f"step {index}", _step, raw, len(ids), MAX_QWORD if x2apic else MAX_WORD)
         for index, raw in enumerate(raw_steps)
     )
-    agree = as_enum(Agree, line.get("agree") or Agree.UNSTATED, "agree")
+    agree = _agree(line)
     initial = _cpus(line, "initial", len(ids))
     if list(initial) != list(range(len(ids))):
         raise MalformedError("'initial' does not name every CPU")
@@ -85,7 +87,7 @@ def apic_scenario(line: Mapping[str, Any], number: int) -> ApicScenario:
         final={} if line.get("final") is None else _cpus(line, "final", len(ids)),
         delivered_total=_totals(line, len(ids)),
         first_disagree_step=_first_disagree_step(line, agree, len(steps)),
-        open_fields=frozenset(as_strings(line.get("open") or [], "open")),
+        open_fields=_open_fields(line),
         note=" ".join(as_strings(_notes(line), "note")),
         engines=as_strings(line.get("engines") or [], "engines"),
         disagreements=at("disagree", _disagreements, line, len(ids)),
@@ -102,16 +104,32 @@ def _check_x2apic_start(initial: Mapping[int, CpuDelta]) -> None:
                 raise MalformedError(f"initial[{cpu}]: no x2APIC can hold '{name}' {value:#x}")
 
 
+def _agree(line: Mapping[str, Any]) -> Agree:
+    if not line.get("agree"):
+        return Agree.UNSTATED
+    return as_enum(Agree, line["agree"], "agree", but=(Agree.UNSTATED,))
+
+
+def _open_fields(line: Mapping[str, Any]) -> frozenset[str]:
+    """A name that is no field would open nothing, and nobody would see it."""
+    names = as_strings(line.get("open") or [], "open")
+    for name in names:
+        if name not in _OPEN_FIELDS:
+            known = ", ".join(sorted(_OPEN_FIELDS))
+            raise MalformedError(f"'open' has {name!r}, which is none of {known}")
+    return frozenset(names)
+
+
 def _ids(line: Mapping[str, Any], limit: int) -> tuple[int, ...]:
-    count = number_at(line, "cpus", MAX_CPUS)
+    count = number_at(line, "cpus", MAX_CPUS, least=1)
     ids = line.get("ids", list(range(count)))
     if (
         not isinstance(ids, list)
-        or not 1 <= len(ids) == count
+        or len(ids) != count
         or not all(type(i) is int and 0 <= i < limit for i in ids)
         or len(set(ids)) != count
     ):
-        raise MalformedError(f"'ids' are not {count} different APIC ids below {limit:#x}")
+        raise MalformedError(f"'ids' are not {count} different APIC ids below {limit} ({limit:#x})")
     return tuple(ids)
 
 
@@ -154,7 +172,7 @@ def _disagreements(line: Mapping[str, Any], cpus: int) -> tuple[Disagreement, ..
             continue
         of_cpu = field in _CPU_FIELDS
         read = _field if of_cpu else _step_field
-        values = as_object(entry.get("values"), "values")
+        values = as_object(given(entry, "values"), "values")
         found.append(
             Disagreement(
                 step=number_at(entry, "step", MAX_STEPS),
@@ -173,7 +191,7 @@ def _step_field(name: str, value: object) -> FieldValue:
 def _step(raw: object, cpus: int, most: int) -> Step:
     """``most``: the largest value that a register of this mode can be written with."""
     step = as_object(raw, "a step")
-    op = as_enum(Op, step.get("op"), "op")
+    op = as_enum(Op, given(step, "op"), "op")
     operands: dict[str, Any] = {}
     match op:
         case Op.ICR:
@@ -188,8 +206,8 @@ def _step(raw: object, cpus: int, most: int) -> Step:
         case Op.SELF_IPI:
             operands = {"vector": number_at(step, "vector", MAX_QWORD)}
         case Op.MODE:
-            if step.get("value") not in ("eoi", "defer"):
-                raise MalformedError(f"mode {step.get('value')!r}: neither 'eoi' nor 'defer'")
+            if given(step, "value") not in ("eoi", "defer"):
+                raise MalformedError(f"mode {step['value']!r}: neither 'eoi' nor 'defer'")
             operands = {"defer": step["value"] == "defer"}
         case _:
             pass
@@ -216,7 +234,10 @@ def _register(step: Mapping[str, Any]) -> int:
     register = step.get("reg")
     if type(register) is int:
         if not 0 <= register <= LAST_REGISTER or register & 0xF:
-            raise MalformedError(f"'reg' is {register:#x}, no offset of a register")
+            raise MalformedError(
+                f"'reg' is {register} ({register:#x}), not a multiple of 16 from 0 to "
+                f"{LAST_REGISTER} ({LAST_REGISTER:#x})"
+            )
         return register
     name = string_at(step, "reg")
     if name.lower() not in REGISTER_NAMES:
@@ -226,7 +247,7 @@ def _register(step: Mapping[str, Any]) -> int:
 
 def _cpus(line: Mapping[str, Any], key: str, cpus: int) -> dict[int, CpuDelta]:
     """By CPU index, ascending, whatever the order in the line."""
-    states = as_object(line.get(key), key)
+    states = as_object(given(line, key), key)
     read = {as_cpu(cpu, cpus): at(f"{key}[{cpu}]", _delta, raw) for cpu, raw in states.items()}
     return dict(sorted(read.items()))
 

@@ -13,6 +13,7 @@ from mkrpc.conformance.fields import (
     as_number,
     as_strings,
     at,
+    given,
     number_at,
     string_at,
 )
@@ -59,13 +60,13 @@ _DECIMAL = {"delay_ms": _MAX_DELAY_MS, "repeat": MAX_REPEAT}
 
 def linux_test(line: Mapping[str, Any], number: int) -> LinuxTest:
     """The test of one line of a file; raises MalformedError."""
-    cal = _counts(line.get("cal"), "cal")
+    cal = _counts(given(line, "cal"), "cal")
     if not 1 <= len(cal) <= MAX_CPUS:
         raise MalformedError(f"'cal' names {len(cal)} CPUs, 1 to {MAX_CPUS} can be")
     expected = None if line.get("expected") is None else _counts(line["expected"], "expected")
     if expected is not None and len(expected) != len(cal):
         raise MalformedError("'expected' and 'cal' differ in length")
-    script = as_strings(line.get("script"), "script")
+    script = as_strings(given(line, "script"), "script")
     if len(script) > MAX_STEPS:
         raise MalformedError(f"{len(script)} verbs, at most {MAX_STEPS}")
     note = line.get("note") or []
@@ -77,9 +78,9 @@ def linux_test(line: Mapping[str, Any], number: int) -> LinuxTest:
         cal=cal,
         printk=number_at(line, "printk", MAX_WORD),
         expected=expected,
-        clean=as_bool(line.get("clean"), "clean"),
+        clean=as_bool(given(line, "clean"), "clean"),
         peek=as_strings(line.get("peek", []), "peek"),
-        apic=as_enum(LinuxApic, line.get("apic"), "apic"),
+        apic=as_enum(LinuxApic, given(line, "apic"), "apic"),
         other_dmesg=as_strings(line.get("other_dmesg", []), "other_dmesg"),
         note=note if isinstance(note, str) else " ".join(as_strings(note, "note")),
     )
@@ -110,6 +111,6 @@ def _operand(name: str, text: str, cpus: int) -> int:
         return as_cpu(text, cpus)
     base, most = (16, _HEXADECIMAL[name]) if name in _HEXADECIMAL else (10, _DECIMAL[name])
     try:
-        return as_number(int(text, base), name, most)
+        return as_number(int(text, base), name, most, base=base)
     except ValueError:
         raise MalformedError(f"{name} {text!r} is no number to base {base}") from None

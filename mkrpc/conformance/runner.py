@@ -5,12 +5,20 @@ the comparison, and are listed as such; named itself, a file of them is replayed
 any recording that nobody scores. :mod:`mkrpc.conformance.files` has how they are told apart.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mkrpc.conformance.apic_guest import Layout, play
-from mkrpc.conformance.files import ENGINES_FOLDER, engine_of, recordings_in, traces_beside
+from mkrpc.conformance.files import (
+    ENGINES_FOLDER,
+    engine_of,
+    is_own,
+    recordings_in,
+    traces_beside,
+    why_alone,
+)
 from mkrpc.conformance.judge import LinuxObservation, Verdict, judge_apic, judge_linux
 from mkrpc.conformance.linux_deviations import LINUX
 from mkrpc.conformance.linux_guest import LinuxGuest
@@ -49,18 +57,22 @@ def run(
 ) -> list[FileReport]:
     """Replay every recording among ``paths``, in the order given.
 
-    In a folder recordings come in order of their names, engines' own traces after them.
+    In a folder recordings come in order of their names; engines' own traces after all others.
     ``layout`` says how the CPUs of a bare-metal scenario are shared out among kernels.
     Raises NotFoundError for a path that does not exist, InvalidArgumentError for a folder without
     recordings and for a malformed file (with its line), LimitReachedError for a huge one.
     """
-    reports: list[FileReport] = []
-    for file, companion in recordings_in(paths):
-        if companion:
-            reports.append(_companion_report(file))
-        else:
-            reports.append(run_file(file, on_progress=on_progress, layout=layout))
-    return reports
+    found = recordings_in(paths)
+    reports = [
+        run_file(file, on_progress=on_progress, layout=layout)
+        for file, companion in found
+        if not companion
+    ]
+    matched = Counter[Path]()
+    for report in reports:
+        matched.update({Path(file).resolve(): n for file, n in report.compared.items()})
+    companions = [file for file, companion in found if companion]
+    return [*reports, *(_companion_report(each, matched[each.resolve()]) for each in companions)]
 
 
 def run_file(
@@ -72,12 +84,13 @@ def run_file(
     """Replay one file, whatever folder it lies in. Raises as :func:`run`."""
     progress = on_progress if on_progress is not None else _silent
     recording = read_recording(file)
+    compared: Mapping[str, int] = {}
     if recording.linux:
         verdicts = [
             judge_linux(test, seen) for test, seen in play_linux(file, recording.linux, progress)
         ]
     else:
-        verdicts = _judged_apic(file, recording, progress, layout)
+        verdicts, compared = _judged_apic(file, recording, progress, layout)
     scored = [verdict for verdict in verdicts if verdict.scored]
     return FileReport(
         file=str(file),
@@ -88,6 +101,9 @@ def run_file(
         failed=tuple(v.failed for v in verdicts if v.failed is not None),
         ignored=tuple(sorted(set().union(*(each.ignored for each in recording.apic)))),
         sides=merged(side for verdict in verdicts for side in _sides(verdict)),
+        unexplained=tuple(finding for verdict in verdicts for finding in verdict.unexplained),
+        own=is_own(recording),
+        compared=compared,
     )
 
 
@@ -100,15 +116,21 @@ def _sides(verdict: Verdict) -> Iterable[Side]:
 
 def _judged_apic(
     file: Path, recording: Recording, on_progress: Callable[[Progress], None], layout: Layout
-) -> list[Verdict]:
+) -> tuple[list[Verdict], Mapping[str, int]]:
+    """Each scenario's verdict; by file of engines' own traces, how many were compared."""
     traces = traces_beside(file)
     engine = engine_of(file, recording)
+    compared = {str(own.file): 0 for own in traces}
     verdicts = []
     for scenario, played in play_apic(file, recording.apic, on_progress, layout):
-        own = {name: by[scenario.name] for name, by in traces.items() if scenario.name in by}
-        beside = {name: trace for name, trace in own.items() if _same_script(trace, scenario)}
+        beside = {}
+        for own in traces:
+            trace = own.by_name.get(scenario.name)
+            if trace is not None and _same_script(trace, scenario) and own.engine not in beside:
+                beside[own.engine] = trace
+                compared[str(own.file)] += 1
         verdicts.append(judge_apic(scenario, played, traces=beside, engine=engine))
-    return verdicts
+    return verdicts, compared
 
 
 def play_apic(
@@ -155,15 +177,18 @@ def _same_script(trace: ApicScenario, scenario: ApicScenario) -> bool:
     ]
 
 
-def _companion_report(file: Path) -> FileReport:
+def _companion_report(file: Path, matched: int) -> FileReport:
     recording = read_recording(file)
+    scenarios = len(recording.apic) + len(recording.linux)
+    match matched:
+        case 0:
+            note = f"an engine's own traces: none matches a scenario: {why_alone(file)}"
+        case _ if matched < scenarios:
+            note = f"an engine's own traces: {matched} of {scenarios} match a scenario"
+        case _:
+            note = "an engine's own traces: each matches a scenario"
     return FileReport(
-        file=str(file),
-        scenarios=len(recording.apic) + len(recording.linux),
-        scored=0,
-        passed=0,
-        note="an engine's own traces: laid beside the scenarios above; --against ENGINE, or the "
-        "name of the file itself, replays them all",
+        file=str(file), scenarios=scenarios, scored=0, passed=0, note=note, matched=matched
     )
 
 

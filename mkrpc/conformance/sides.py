@@ -8,7 +8,7 @@ from mkrpc.conformance.comparison import Comparison
 from mkrpc.conformance.deviations import DEVIATIONS, UNEXPLAINED
 from mkrpc.conformance.linux_deviations import LINUX_DEVIATIONS
 
-__all__ = ["Side", "linux_side", "merged", "side_as_json", "sides_of"]
+__all__ = ["Side", "linux_side", "merged", "side_as_json", "sides_of", "unseen"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +96,14 @@ def merged(sides: Iterable[Side]) -> tuple[Side, ...]:
             along=_sum(side.along for side in by_name[name]),
         )
         for name in sorted(by_name, key=_ORDER.index)
+    )
+
+
+def unseen(sides: Iterable[Side]) -> tuple[Side, ...]:
+    """The deviations that are known here and that none of ``sides`` is about."""
+    seen = {side.name for side in sides} | {UNEXPLAINED}
+    return tuple(
+        Side(name=name, scenarios=0, apart={}, along={}) for name in _ORDER if name not in seen
     )
 
 

@@ -47,9 +47,7 @@ def test_a_wrong_expectation_exits_1_with_its_first_differing_step(scenario, tmp
     assert result.exit_code == 1, result.output
     assert f"FAILED {path}:2 made-wrong step 0" in result.stdout
     difference = result.stdout.splitlines()[-2].strip()
-    assert difference == (
-        "expected cpu 1: delivered = [0xeb] | actual cpu 1: delivered = [0xea] | why: unexplained"
-    )
+    assert difference == ("expected cpu 1: delivered = [0xeb] | actual [0xea] | why: unexplained")
     assert result.stdout.splitlines()[-1] == "1 of 2 scored scenarios pass"
 
 
@@ -75,18 +73,20 @@ def test_what_is_not_scored_is_listed_unless_a_summary_is_asked_for(scenario, tm
     path = write(tmp_path / "four.jsonl", differing, agreeing)
     whole = conform(path)
     assert whole.exit_code == 0
-    disagree, side, first, difference, second = whole.stdout.splitlines()[2:-1]
+    disagree, side, model, first, difference, second = whole.stdout.splitlines()[2:-1]
     assert disagree == "where the implementations disagree:"
     assert side.startswith("  unexplained, scenarios: 1: ")
-    assert first.startswith(f"reported {path}:1 alone step 0 (")
+    assert model == "    model: no rule explains it"
+    assert first == f"reported {path}:1 alone step 0 (single-engine)"
     assert difference.strip() == (
-        "expected cpu 1: delivered = [] | actual cpu 1: delivered = [0xea] | why: unexplained"
+        "expected cpu 1: delivered = [] | actual [0xea] | why: unexplained"
     )
-    assert second.startswith(f"reported {path}:2 alike (")
+    assert second == f"reported {path}:2 alike (single-engine): the model agrees"
     brief = conform("--summary", path)
     assert brief.exit_code == 0
     assert brief.stdout.splitlines() == [
-        *whole.stdout.splitlines()[:4],
+        *whole.stdout.splitlines()[:5],
+        "    without --summary they are named, with --json in full",
         whole.stdout.splitlines()[-1],
     ]
 
@@ -107,8 +107,15 @@ def test_engines_own_traces_are_one_line_unless_named(scenario, tmp_path):
     write(tmp_path / "seven.jsonl", scenario)
     for engine in ("kvm", "bochs"):
         write(engines / f"{engine}-seven.jsonl", trace, trace | {"name": "another"})
-    _, _, beside, verdict = conform(tmp_path).stdout.splitlines()
-    assert beside.startswith("files: 2, scenarios: 4: ")
+    _, _, beside, *partly, verdict = conform(tmp_path).stdout.splitlines()
+    assert beside == (
+        "2 files with 2 traces of single engines were compared with the scenarios above; "
+        "`--against ENGINE` replays them."
+    )
+    assert partly == [
+        f"{engines / name}: only 1 of 2 traces match a scenario"
+        for name in ("bochs-seven.jsonl", "kvm-seven.jsonl")
+    ]
     assert verdict == "1 of 1 scored scenarios pass"
     named = conform(engines / "kvm-seven.jsonl").stdout.splitlines()
     assert named[1].split()[1:] == ["2", "0", "0", "0", "2"]
@@ -158,11 +165,12 @@ def disputed(scenario, tmp_path) -> Path:
 def test_where_the_engines_disagree_both_sides_are_named(disputed):
     result = conform("--summary", disputed / "group.jsonl")
     assert result.exit_code == 0, result.output
-    (side,) = [line for line in result.stdout.splitlines() if line.startswith("  ")]
-    assert side.startswith(
+    side, model = [line for line in result.stdout.splitlines() if line.startswith("  ")]
+    assert side == (
         "  illegal-vector-delivered (R52, R44), scenarios: 1: otherwise: tcg 1; "
-        "with the model: bochs; model: "
+        "with the model: bochs"
     )
+    assert model == "    model: refuses it at the sender: SDM 10.5.2 and 10.5.3"
     (entry,) = json.loads(conform("--json", disputed).stdout)["deviations"]
     assert (entry["name"], entry["apart"], entry["with_model"], entry["scenarios"]) == (
         "illegal-vector-delivered",
@@ -178,8 +186,7 @@ def test_against_an_engine_that_differs_by_a_rule_exits_0(disputed):
     lines = result.stdout.splitlines()
     assert lines[1].split()[1:] == ["1", "0", "1", "0", "0"]
     assert lines[-2].strip() == (
-        "expected cpu 1: delivered = [exc5] | actual cpu 1: delivered = [] "
-        "| why: illegal-vector-delivered (R52, R44)"
+        "expected cpu 1: delivered = [exc5] | actual [] | why: illegal-vector-delivered (R52, R44)"
     )
     assert lines[-1] == (
         "the model agrees with tcg in 0 scenarios and differs in 1, 0 of them unexplained"

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from mkrpc.conformance.report import FileReport, Finding
+from mkrpc.conformance.report import FileReport
 from mkrpc.conformance.runner import run
-from mkrpc.conformance.sides import Side, merged
+from mkrpc.conformance.sides import Side, merged, unseen
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
@@ -23,6 +23,7 @@ def documented(page: str) -> str:
     for name, lines in (
         ("scores", _scores(reports)),
         ("deviations", _deviations(sides)),
+        ("unseen", _unseen(sides)),
         ("reported", _reported(reports)),
     ):
         head, begin, rest = page.partition(f"<!-- {name}: begin -->\n")
@@ -62,36 +63,27 @@ def _deviations(sides: Iterable[Side]) -> Iterator[str]:
         yield _row(f"`{side.name}`", rules, who, side.engine, along, side.model, side.scenarios)
 
 
+def _unseen(sides: Iterable[Side]) -> Iterator[str]:
+    yield _row("deviation", "rules", "what an engine may do", "what the model does")
+    yield "|---|---|---|---|"
+    for side in unseen(sides):
+        yield _row(f"`{side.name}`", ", ".join(side.rules) or "none", side.engine, side.model)
+
+
 def _reported(reports: Sequence[FileReport]) -> Iterator[str]:
     for report in reports:
         if not report.reported:
             continue
         yield from ("", f"### `{_name(report)}`", "")
-        parting = [each for each in report.reported if each.deviation and each.parts_from]
-        if parting:
-            yield _row("line", "scenario", "step", "deviation", "rules", "agrees to the end")
-            yield "|---|---|---|---|---|---|"
-        for each in parting:
-            rules = ", ".join(each.rules) or "none"
-            cells = (each.line, f"`{each.name}`", each.step, f"`{each.deviation}`", rules)
-            yield _row(*cells, ", ".join(each.agrees_with) or "nobody")
-        yield from _rest([each for each in report.reported if each not in parting])
-
-
-def _rest(findings: Sequence[Finding]) -> Iterator[str]:
-    """Those that part from nobody, in a paragraph for each deviation that merely passes."""
-    for deviation in dict.fromkeys(each.deviation for each in findings):
-        alike = [each for each in findings if each.deviation == deviation]
-        yield ""
-        if deviation:
-            yield f"In passing `{deviation}` ({', '.join(alike[0].rules)}) alone:"
-        else:
-            yield "No difference:"
-        shown = [
-            f"{each.line} `{each.name}`" + (f" (step {each.step})" if deviation else "")
-            for each in alike
-        ]
-        yield f"{', '.join(shown)}."
+        yield _row("line", "scenario", "step", "deviation", "rules", "agrees to the end")
+        yield "|---|---|---|---|---|---|"
+        for each in report.reported:
+            name = f"`{each.deviation}`" if each.deviation else "none"
+            passing = " in passing" if each.deviation and not each.parts_from else ""
+            step = each.where.removeprefix("step ")
+            rules = ", ".join(each.rules)
+            agreeing = ", ".join(each.agrees_with) or "nobody"
+            yield _row(each.line, f"`{each.name}`", step, f"{name}{passing}", rules, agreeing)
 
 
 def main() -> None:

@@ -9,7 +9,8 @@ from types import ModuleType
 import pytest
 
 from mkrpc.conformance.against import run_against
-from mkrpc.conformance.deviations import UNEXPLAINED
+from mkrpc.conformance.deviations import DEVIATIONS, UNEXPLAINED
+from mkrpc.conformance.linux_deviations import LINUX_DEVIATIONS
 from mkrpc.conformance.parse import read_recording
 from mkrpc.conformance.recording import REGISTER_FIELDS, REGISTER_NAMES, Agree, Op, Verb
 from mkrpc.conformance.runner import Progress, run_file
@@ -40,6 +41,9 @@ def test_the_tables_are_those_of_a_run(document: ModuleType) -> None:
     assert document.documented(page) == page, "run python tests/conformance/document.py"
     assert UNEXPLAINED not in page.partition("<!-- scores: begin -->")[2]
     assert page.count("\n### `") == 10
+    names = {each.name for each in (*DEVIATIONS, *LINUX_DEVIATIONS)}
+    assert {name for name in names if f"| `{name}` | " not in page} == set()
+    assert max(len(line) for line in page.splitlines()) < 300
 
 
 def test_other_pages_print_the_same_score() -> None:
