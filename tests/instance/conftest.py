@@ -45,6 +45,21 @@ def kernel(make_kernel: Callable[..., Kernel]) -> Kernel:
     return make_kernel()
 
 
+@pytest.fixture
+def order(kernel: Kernel) -> list[int]:
+    """The vectors in the order in which handlers of CPU 1 ran; each ends with EOI."""
+    ran: list[int] = []
+
+    def note(cpu: Any) -> None:
+        ran.append(cpu.vector)
+        if cpu.vector != 2:
+            cpu.apic_eoi()
+
+    for vector in (2, *range(0x10, 0x100)):
+        kernel.idt.install(vector, f"note_{vector:#x}", note)
+    return ran
+
+
 class Peer:
     """What the interconnect knows by frames alone: it numbers, acknowledges and adds up."""
 

@@ -35,21 +35,6 @@ def cpu(kernel):
     return kernel.cpus[1]
 
 
-@pytest.fixture
-def order(kernel):
-    """The vectors in the order in which handlers of CPU 1 ran; each ends with EOI."""
-    ran = []
-
-    def note(cpu):
-        ran.append(cpu.vector)
-        if cpu.vector != 2:
-            cpu.apic_eoi()
-
-    for vector in (2, *range(0x10, 0x100)):
-        kernel.idt.install(vector, "note", note)
-    return ran
-
-
 # R55: the order at one boundary.
 
 

@@ -36,21 +36,6 @@ NMI, INIT, SIPI = nmi(1), init_assert(1), startup(1, 8)
 
 
 @pytest.fixture
-def order(kernel):
-    """The vectors in the order in which handlers of CPU 1 ran; each ends with EOI."""
-    ran = []
-
-    def note(cpu):
-        ran.append(cpu.vector)
-        if cpu.vector != 2:
-            cpu.apic_eoi()
-
-    for vector in (2, *range(0x10, 0x100)):
-        kernel.idt.install(vector, f"note_{vector:#x}", note)
-    return ran
-
-
-@pytest.fixture
 def cpu(kernel):
     return kernel.cpus[1]
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+from apics import bits, enabled, take_all
 
 from mkrpc.outcome import Outcome
 from mkrpc.x86.apic_base import APIC_BASE_ENABLE, APIC_BASE_EXTD, GeneralProtection
@@ -13,28 +14,6 @@ from mkrpc.x86.icr import (
     fixed,
 )
 from mkrpc.x86.lapic import ApicMode, ApicPolicy, LocalApic
-
-
-def enabled(
-    initial_id: int = 0, *, mode: ApicMode = ApicMode.X2APIC, policy: ApicPolicy | None = None
-) -> LocalApic:
-    apic = LocalApic(initial_id, mode=mode, policy=policy)
-    apic.write_svr(0x1FF)
-    return apic
-
-
-def bits(*vectors: int) -> int:
-    return sum(1 << vector for vector in vectors)
-
-
-def take_all(apic: LocalApic) -> list[int]:
-    """Acknowledge and end, one after another, as a CPU with IF = 1 and EOI-first handlers does."""
-    taken = []
-    while apic.highest_deliverable() >= 0:
-        taken.append(apic.acknowledge())
-        assert apic.eoi() == taken[-1]
-        apic.assert_invariants()
-    return taken
 
 
 @pytest.mark.rule("R8")

@@ -5,6 +5,7 @@ test_lapic_core_events.py, long random runs in test_lapic_properties.py.
 """
 
 import pytest
+from apics import bits, enabled, take_all
 
 from mkrpc.outcome import Outcome
 from mkrpc.x86.apic_state import LVT_MASKED
@@ -22,28 +23,6 @@ from mkrpc.x86.lapic import ApicMode, ApicPolicy, LocalApic
 
 MULTIKERNEL = 0xEA
 BOTH_MODES = pytest.mark.parametrize("mode", [ApicMode.XAPIC, ApicMode.X2APIC])
-
-
-def enabled(
-    initial_id: int = 0, *, mode: ApicMode = ApicMode.X2APIC, policy: ApicPolicy | None = None
-) -> LocalApic:
-    apic = LocalApic(initial_id, mode=mode, policy=policy)
-    apic.write_svr(0x1FF)
-    return apic
-
-
-def bits(*vectors: int) -> int:
-    return sum(1 << vector for vector in vectors)
-
-
-def take_all(apic: LocalApic) -> list[int]:
-    """Acknowledge and end, one after another, as a CPU with IF = 1 and EOI-first handlers does."""
-    taken = []
-    while apic.highest_deliverable() >= 0:
-        taken.append(apic.acknowledge())
-        assert apic.eoi() == taken[-1]
-        apic.assert_invariants()
-    return taken
 
 
 # Acceptance.

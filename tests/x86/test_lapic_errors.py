@@ -3,6 +3,7 @@
 from typing import Any, Literal
 
 import pytest
+from apics import enabled, take_all
 
 from mkrpc.outcome import Outcome
 from mkrpc.x86.apic_state import LVT_MASKED
@@ -18,27 +19,9 @@ from mkrpc.x86.icr import (
 from mkrpc.x86.lapic import ApicMode, ApicPolicy, LocalApic
 
 
-def enabled(
-    initial_id: int = 0, *, mode: ApicMode = ApicMode.X2APIC, policy: ApicPolicy | None = None
-) -> LocalApic:
-    apic = LocalApic(initial_id, mode=mode, policy=policy)
-    apic.write_svr(0x1FF)
-    return apic
-
-
 def _illegal(choice: str) -> ApicPolicy:
     choices: dict[str, Any] = {"self_ipi_illegal_vector": choice}
     return ApicPolicy(**choices)
-
-
-def take_all(apic: LocalApic) -> list[int]:
-    """Acknowledge and end, one after another, as a CPU with IF = 1 and EOI-first handlers does."""
-    taken = []
-    while apic.highest_deliverable() >= 0:
-        taken.append(apic.acknowledge())
-        assert apic.eoi() == taken[-1]
-        apic.assert_invariants()
-    return taken
 
 
 @pytest.mark.rule("R52")
