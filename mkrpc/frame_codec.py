@@ -104,6 +104,9 @@ def encode_up(message: Hello | UpFrame | Goodbye) -> bytes:
                 incarnation=message.incarnation,
                 pid=message.pid,
                 cpus=[cpu_address_to_pb(address) for address in message.cpus],
+                epoch=message.epoch,
+                generation=message.generation,
+                received=message.received,
             )
         )
     else:
@@ -116,6 +119,7 @@ def _up_frame_to_pb(frame: UpFrame, pb: data.UpFrame) -> None:
     pb.frame = frame.frame
     pb.ack = frame.ack
     pb.more = frame.more
+    pb.beat = frame.beat
     pb.applied = frame.applied
     for event in frame.events:
         slot = pb.events.add()
@@ -168,6 +172,9 @@ def decode_up(message: bytes) -> Hello | UpFrame | Goodbye:
                 incarnation=_identity(hello.incarnation, "the incarnation"),
                 pid=hello.pid,
                 cpus=tuple(cpu_address_from_pb(address) for address in hello.cpus),
+                epoch=hello.epoch,
+                generation=hello.generation,
+                received=hello.received,
             )
         case "goodbye":
             return Goodbye(pb.goodbye.reason, pb.goodbye.failed)
@@ -214,6 +221,7 @@ def _up_frame_from_pb(pb: data.UpFrame) -> UpFrame:
             )
             for reply in pb.replies
         ],
+        beat=pb.beat,
     )
 
 
@@ -229,6 +237,9 @@ def encode_down(message: Welcome | DownFrame | Goodbye) -> bytes:
         pb.welcome.wire_version = message.wire_version
         pb.welcome.epoch = message.epoch
         pb.welcome.generation = message.generation
+        pb.welcome.received = message.received
+        pb.welcome.resumed = message.resumed
+        pb.welcome.lease_us = message.lease_us
     else:
         pb.goodbye.reason = message.reason
         pb.goodbye.failed = message.failed
@@ -238,6 +249,7 @@ def encode_down(message: Welcome | DownFrame | Goodbye) -> bytes:
 def _down_frame_to_pb(frame: DownFrame, pb: data.DownFrame) -> None:
     pb.frame = frame.frame
     pb.ack = frame.ack
+    pb.beat = frame.beat
     for floor in frame.floors:
         pb.floors.add(source=floor.source, runs=_runs_to_pb(floor.runs))
     for legs in frame.legs:
@@ -264,7 +276,15 @@ def decode_down(message: bytes) -> Welcome | DownFrame | Goodbye:
         case "frame":
             return _down_frame_from_pb(pb.frame)
         case "welcome":
-            return Welcome(pb.welcome.wire_version, pb.welcome.epoch, pb.welcome.generation)
+            welcome = pb.welcome
+            return Welcome(
+                wire_version=welcome.wire_version,
+                epoch=welcome.epoch,
+                generation=welcome.generation,
+                received=welcome.received,
+                resumed=welcome.resumed,
+                lease_us=welcome.lease_us,
+            )
         case "goodbye":
             return Goodbye(pb.goodbye.reason, pb.goodbye.failed)
         case _:
@@ -296,4 +316,5 @@ def _down_frame_from_pb(pb: data.DownFrame) -> DownFrame:
         legs=[_legs_from_pb(legs) for legs in pb.legs],
         resolved=_runs_from_pb(pb.resolved),
         commands=[_command_from_pb(command) for command in pb.commands],
+        beat=pb.beat,
     )

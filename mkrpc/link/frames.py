@@ -40,8 +40,9 @@ __all__ = [
     "Writes",
 ]
 
-WIRE_VERSION = 1
-"""Both ends of a link must speak the same; another is refused by name."""
+WIRE_VERSION = 2
+"""Both ends of a link must speak the same; another is refused by name. 2: leases, so that an end
+that does not beat is not taken for one that has stopped."""
 
 MAX_CPUS = 512
 """CPUs of one instance at most."""
@@ -233,7 +234,12 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """The first message of an instance. ``incarnation``: 16 random bytes, never reused (3.3, 1)."""
+    """The first message of an instance. ``incarnation``: 16 random bytes, never reused (3.3, 1).
+
+    ``epoch``: of the interconnect that it is attached to, 0 for none yet. ``generation``: how many
+    links it has tried before this one, which therefore is the next; 0: it begins. ``received``: the
+    highest frame that it has applied.
+    """
 
     wire_version: int
     instance_id: int
@@ -241,15 +247,27 @@ class Hello:
     incarnation: bytes
     pid: int
     cpus: tuple[CpuAddress, ...]
+    epoch: int = 0
+    generation: int = 0
+    received: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """The interconnect's answer. ``epoch``: 64 random bits of this interconnect's life."""
+    """The interconnect's answer. ``epoch``: 64 random bits of this interconnect's life, not 0.
+
+    ``generation``: of this link, one more than the hello's. ``received``: the highest frame that
+    the interconnect has applied. ``resumed``: the incarnation was attached before, and all goes on.
+    ``lease_us``: how long the instance may go on after it sent the last beat that was answered, in
+    microseconds; 0 for as long as it likes.
+    """
 
     wire_version: int
     epoch: int
     generation: int
+    received: int = 0
+    resumed: bool = False
+    lease_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +286,8 @@ class UpFrame:
     highest frame received. ``events`` are the ICR writes and the changes of routing registers in
     program order. ``applied`` is the cumulative number of legs answered on this link: those that
     ``outcomes`` does not name were delivered. ``more`` says that further frames follow at once and
-    that the accounts come with the last of them.
+    that the accounts come with the last of them. ``beat`` numbers the beats of the instance's lease
+    from 1; 0 on a frame that carries none. A bare frame may carry one.
     """
 
     frame: int = 0
@@ -280,6 +299,7 @@ class UpFrame:
     accounts: list[CpuAccount] = field(default_factory=list)
     resolved: list[ResolvedRun] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
+    beat: int = 0
 
 
 @dataclass(slots=True)
@@ -301,7 +321,10 @@ class Legs:
 
 @dataclass(slots=True)
 class DownFrame:
-    """Interconnect to instance. Legs are numbered on the link from 1 in order of appearance."""
+    """Interconnect to instance. Legs are numbered on the link from 1 in order of appearance.
+
+    ``beat``: the highest beat received, on a frame that answers it; 0 on others.
+    """
 
     frame: int = 0
     ack: int = 0
@@ -309,3 +332,4 @@ class DownFrame:
     legs: list[Legs] = field(default_factory=list)
     resolved: list[ResolvedRun] = field(default_factory=list)
     commands: Sequence[Command] = ()
+    beat: int = 0

@@ -52,8 +52,9 @@ class InterconnectServicer:
     """
 
     def Attach(self, request_iterator, context):
-        """One stream per instance, for as long as it lives. The first message each way is the handshake
-        (hello, welcome); frames follow; goodbye comes before a clean end.
+        """One stream per instance. The first message each way is the handshake (hello, welcome); frames
+        follow; goodbye comes before a clean end. After a stream that broke the instance may open
+        another one while its lease runs, and all goes on where it was.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
