@@ -1,0 +1,118 @@
+"""Who is silent for too long is dead, and its legs end by name (design 3.3, rule 5)."""
+
+from typing import Any
+
+import pytest
+
+from mkrpc.interconnect.lease import CLOCK_DRIFT_SHARE, LEASE_US, granted_us
+from mkrpc.link.frames import UpFrame
+from mkrpc.outcome import Outcome
+from mkrpc.trace import InstanceDetached, LeaseExpired
+from mkrpc.x86.icr import fixed
+
+TO_BOB = fixed(1, 0xEA)
+
+
+def hear(peer: Any) -> None:
+    peer.bus.receive(peer.session, UpFrame())
+
+
+def test_nobody_is_detached_before_and_everybody_at_the_end_of_the_lease(machine: Any) -> None:
+    wire = machine((0,), (1,))
+    assert wire.bus.deadline_us == LEASE_US
+    wire.bus.advance(LEASE_US - 1)
+    assert wire.bus.attached_ids() == [0, 1]
+    wire.bus.advance(LEASE_US)
+    assert wire.bus.attached_ids() == []
+    assert wire.bus.deadline_us is None
+    assert wire.bus.ended == 2
+
+
+def test_anything_that_is_received_renews_the_lease(machine: Any) -> None:
+    wire = machine((0,), (1,))
+    alice, bob = wire.peers
+    wire.bus.advance(1000)
+    hear(alice)
+    assert wire.bus.deadline_us == LEASE_US, "the other one's"
+    assert (wire.bus.lease_left_us(alice.session), wire.bus.lease_left_us(bob.session)) == (
+        LEASE_US,
+        LEASE_US - 1000,
+    )
+    wire.bus.advance(LEASE_US)
+    assert wire.bus.attached_ids() == [0]
+    assert wire.bus.deadline_us == LEASE_US + 1000
+
+
+def test_a_frame_of_a_link_that_is_no_more_renews_nothing(machine: Any) -> None:
+    wire = machine((0,))
+    alice = wire.peers[0]
+    wire.bus.disconnect(alice.session, 1)
+    wire.bus.advance(1000)
+    wire.bus.receive(alice.session, UpFrame(), generation=1)
+    assert wire.bus.deadline_us == LEASE_US
+
+
+def test_legs_of_one_whose_lease_ended_are_lost_those_in_its_hands_perhaps_delivered(
+    machine: Any,
+) -> None:
+    events: list[Any] = []
+    wire = machine((0,), (1,), sink=events.append)
+    alice, bob = wire.peers
+    handed = wire.inject(TO_BOB, count=2)
+    bob.pull()
+    wire.bus.disconnect(bob.session, 1)
+    waiting = wire.inject(TO_BOB, count=3, seq=3)
+    wire.bus.advance(1)
+    hear(alice)
+    wire.bus.advance(LEASE_US)
+    assert handed.legs == {(1, 1, Outcome.LOST_TARGET_DEAD_MAYBE_DELIVERED): 2}
+    assert waiting.legs == {(1, 1, Outcome.LOST_TARGET_DEAD): 3}
+    assert wire.bus.instances()[1].reason == "lease expired: disconnected for 3 s"
+    assert wire.bus.balance() == []
+    expired = [event for event in events if isinstance(event, LeaseExpired | InstanceDetached)]
+    assert expired[0] == LeaseExpired(1, "kernel1", bob.incarnation, LEASE_US)
+    assert isinstance(expired[1], InstanceDetached)
+
+
+def test_one_that_is_silent_over_a_standing_stream_expires_too(machine: Any) -> None:
+    """A stopped process: its stream stands, and nothing comes."""
+    wire = machine((0,))
+    wire.bus.advance(LEASE_US)
+    assert wire.bus.instances()[0].reason == "lease expired: silent for 3 s"
+    assert not wire.peers[0].session.connected
+
+
+def test_a_goodbye_or_a_death_needs_no_lease(machine: Any) -> None:
+    wire = machine((0,), (1,))
+    wire.peers[0].die()
+    assert wire.bus.attached_ids() == [1]
+    wire.bus.advance(LEASE_US)
+    assert wire.bus.instances()[0].reason == "killed"
+
+
+def test_a_new_incarnation_has_a_lease_of_its_own(machine: Any) -> None:
+    wire = machine((0,))
+    wire.bus.advance(1000)
+    wire.peers[0].die()
+    wire.peers[0] = wire.attach(0, (0,))
+    assert wire.bus.deadline_us == LEASE_US + 1000
+
+
+def test_a_machine_that_is_never_told_the_time_has_no_end(machine: Any) -> None:
+    wire = machine((0,), (1,))
+    wire.inject(TO_BOB, count=1000)
+    wire.settle()
+    assert wire.bus.attached_ids() == [0, 1]
+
+
+def test_time_never_runs_backwards(machine: Any) -> None:
+    wire = machine((0,))
+    wire.bus.advance(5)
+    wire.bus.advance(5)
+    with pytest.raises(AssertionError):
+        wire.bus.advance(4)
+
+
+@pytest.mark.parametrize("lease_us", [1, 1000, LEASE_US])
+def test_an_instance_is_never_granted_more_than_the_lease(lease_us: int) -> None:
+    assert lease_us * (1 - 1 / CLOCK_DRIFT_SHARE) <= granted_us(lease_us) <= lease_us
