@@ -1,8 +1,8 @@
 """The gRPC driver of one kernel instance: pumps frames between its link and its kernel.
 
-No rule of the design lives here (section 4): what to send, what to answer and what to remember is
-decided by :class:`Kernel` and :class:`Attachment`. This file owns the event loop, the signals and
-the end of the process.
+No rule of the design lives here (section 4): what to send, what to answer, what to remember and
+when to stop is decided by :class:`Kernel` and :class:`Attachment`. This file owns the event loop,
+the clock, the signals, the streams one after another, and the end of the process.
 """
 
 import asyncio
@@ -18,24 +18,39 @@ from typing import Any
 
 import structlog
 
-from mkrpc.errors import MkrpcError, ProtocolError, StartUpError, UnavailableError
-from mkrpc.frame_codec import ATTACH, decode_down, encode_up
+from mkrpc.errors import (
+    FencedError,
+    MkrpcError,
+    ProtocolError,
+    StartUpError,
+    UnavailableError,
+)
+from mkrpc.frame_codec import decode_down, encode_up
 from mkrpc.instance.attachment import Attachment
 from mkrpc.instance.kernel import Kernel, KernelConfig
 from mkrpc.instance.memory import SharedMemory
+from mkrpc.instance.uplink import Uplink, is_passing
 from mkrpc.link.frames import Goodbye, Welcome
 from mkrpc.transport.address import parse
-from mkrpc.transport.aio import connect
-from mkrpc.transport.stream import Connection
 
-__all__ = ["EXIT_LINK_LOST", "EXIT_PANIC", "EXIT_REFUSED", "Boot", "InstanceProcess", "run"]
+__all__ = [
+    "EXIT_FENCED",
+    "EXIT_LINK_LOST",
+    "EXIT_PANIC",
+    "EXIT_REFUSED",
+    "Boot",
+    "InstanceProcess",
+    "run",
+]
 
 EXIT_REFUSED = 3
 """The interconnect could not be reached, or refused the instance."""
 EXIT_LINK_LOST = 4
-"""The link broke while the instance ran."""
+"""The link ended in a way that coming back cannot mend, such as a broken protocol."""
 EXIT_PANIC = 5
 """The kernel panicked (``panic_on_oops``)."""
+EXIT_FENCED = 7
+"""The lease ended: the process was stopped, or cut off, for too long. It did nothing after that."""
 
 LEAVE_TIMEOUT_S = 3.0
 """Seconds for the last reports and the goodbye to go out; then the process ends without."""
@@ -63,7 +78,7 @@ class Boot:
 
 
 class InstanceProcess:
-    """One kernel and its connection; a :class:`mkrpc.transport.stream.ConnectionHandler`.
+    """One kernel and its link to the interconnect, over one stream after another.
 
     Raises InvalidArgumentError and its like for programs and handlers that cannot be.
     """
@@ -84,19 +99,20 @@ class InstanceProcess:
         for cpu, program in boot.programs:
             self.kernel.start_program(cpu, program)
         self._attachment = Attachment(self.kernel)
-        self._connection: Connection | None = None
+        self._uplink = Uplink(parse(boot.address), self)
         self._attached = False
         self._running = False
         self._leaving: tuple[int, str] | None = None
         self._said_goodbye = False
+        self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._done: asyncio.Future[int] = self._loop.create_future()
 
     async def run(self) -> int:
-        """Attach, run until the link ends; the exit code of the process."""
+        """Attach, run until the end; the exit code of the process."""
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._leave, 0, "asked to stop")
-        connecting = asyncio.ensure_future(connect(parse(self._boot.address), ATTACH, self._open))
+        connecting = asyncio.ensure_future(self._uplink.open())
         either: set[asyncio.Future[Any]] = {connecting, self._done}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not connecting.done():
@@ -107,17 +123,26 @@ class InstanceProcess:
         except MkrpcError as error:
             _log.error("cannot attach", error=str(error), advice=error.advice)
             raise
-        return await self._done
+        try:
+            return await self._done
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._uplink.stop()
 
-    def _open(self, connection: Connection) -> "InstanceProcess":
-        self._connection = connection
-        connection.send(encode_up(self._attachment.hello(os.getpid())))
-        return self
+    # What comes over its streams; as an :class:`mkrpc.instance.uplink.UplinkOwner`.
 
-    def on_frame(self, connection: Connection, frame: bytes) -> None:
+    def hello(self) -> bytes | None:
+        """A stream stands."""
+        if self._done.done() or not self._tell_time():
+            return None
+        return encode_up(self._attachment.hello(os.getpid()))
+
+    def frame_came(self, frame: bytes) -> None:
         """The interconnect spoke."""
-        if self._said_goodbye:
-            # It has booked what is in our hands as lost: nothing more may be applied.
+        if self._said_goodbye or not self._tell_time():
+            # After a goodbye it has booked what is in our hands as lost: nothing more may be
+            # applied.
             return
         try:
             message = decode_down(frame)
@@ -125,29 +150,29 @@ class InstanceProcess:
                 self._welcome(message)
             elif isinstance(message, Goodbye):
                 self._leaving = (0, f"the interconnect said goodbye: {message.reason}")
-                connection.close()
+                self._close()
                 return
-            elif not self._attached:
+            elif not self._attachment.connected:
                 raise ProtocolError("a frame before the welcome")
             else:
-                self._attachment.receive(message)
+                self._attachment.receive(message, self._attachment.generation)
         except ProtocolError as error:
             self._leaving = (EXIT_LINK_LOST, f"the interconnect broke the protocol: {error}")
-            connection.close(error)
+            self._close(error)
             return
         self._go_on()
 
-    def on_writable(self, connection: Connection) -> None:
+    def frame_went(self) -> None:
         """The last frame is on its way: what has gathered meanwhile goes as the next one.
 
         What it took with it may have let CPUs run on.
         """
-        if self._attached:
+        if self._attachment.connected and self._tell_time():
             self._go_on()
 
-    def on_closed(self, connection: Connection, error: MkrpcError | None) -> None:
-        """The link is gone."""
-        self._connection = None
+    def stream_ended(self, error: MkrpcError | None) -> None:
+        """The stream is gone: come back, unless that is hopeless or not wanted."""
+        self._attachment.disconnected()
         if self._done.done():
             return
         if self._leaving is not None:
@@ -155,14 +180,61 @@ class InstanceProcess:
         elif not self._attached:
             _log.error("refused", error=str(error), advice=error.advice if error else "")
             self._done.set_exception(error or StartUpError("the interconnect hung up"))
+        elif is_passing(error):
+            left_s = self._attachment.lease_left_us / 1e6
+            _log.warning("the link broke", error=str(error or "closed"), lease_left_s=left_s)
+            self._uplink.come_back(lambda: self._attachment.lease_left_us / 1e6)
         else:
-            self._finish(EXIT_LINK_LOST, f"the link broke: {error or 'closed by the peer'}")
+            code = EXIT_FENCED if isinstance(error, FencedError) else EXIT_LINK_LOST
+            self._finish(code, f"the link ended: {error}")
 
     def _welcome(self, welcome: Welcome) -> None:
         self._attachment.welcome(welcome)
-        self._attached = True
-        _log.info("attached", epoch=f"{welcome.epoch:016x}", pid=os.getpid())
-        self._boot.on_attached()
+        if not self._attachment.connected:
+            raise ProtocolError(f"a welcome to link {welcome.generation}")
+        self._uplink.welcomed()
+        self._set_timer()
+        _log.info(
+            "resumed" if self._attached else "attached",
+            epoch=f"{welcome.epoch:016x}",
+            generation=welcome.generation,
+            pid=os.getpid(),
+        )
+        if not self._attached:
+            self._attached = True
+            self._boot.on_attached()
+
+    # Time.
+
+    def _tell_time(self) -> bool:
+        """Whether the instance may go on; if its lease is over, this ends the process."""
+        try:
+            self._attachment.advance(time.monotonic_ns() // 1000)
+        except FencedError as error:
+            self._finish(EXIT_FENCED, str(error))
+            self._close(error)
+            return False
+        return True
+
+    def _set_timer(self) -> None:
+        """For the next beat, or the end of the lease."""
+        deadline = self._attachment.deadline_us
+        if deadline is None:
+            return
+        when = self._loop.time() + max(0, deadline - time.monotonic_ns() // 1000) / 1e6
+        if self._timer is not None:
+            if self._timer.when() <= when and not self._timer.cancelled():
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(when, self._time_is_up)
+
+    def _time_is_up(self) -> None:
+        self._timer = None
+        if not self._done.done() and self._tell_time():
+            self._pump()
+            self._set_timer()
+
+    # The kernel.
 
     def _go_on(self) -> None:
         """After the kernel has done something: send, run on, or leave if it has failed."""
@@ -175,33 +247,43 @@ class InstanceProcess:
 
     def _advance(self) -> None:
         self._running = False
-        if self._connection is not None and self._leaving is None:
-            self.kernel.advance(BUDGET)
+        if self._leaving is None and not self._done.done() and self._tell_time():
+            self._attachment.run(BUDGET)
             self._go_on()
 
     def _pump(self) -> None:
-        connection = self._connection
-        if connection is None or not self._attached or not connection.writable:
+        connection = self._uplink.connection
+        if connection is None or not self._attachment.connected or not connection.writable:
             return
         if self._said_goodbye:
             connection.close()
         elif (frame := self._attachment.next_frame()) is not None:
             connection.send(encode_up(frame))
+            if frame.beat:
+                self._set_timer()
         elif self._leaving is not None:
             code, reason = self._leaving
             self._said_goodbye = True
             connection.send(encode_up(Goodbye(reason, failed=code != 0)))
+
+    # The end.
 
     def _leave(self, code: int, reason: str) -> None:
         """Report everything, say goodbye, close; the process ends when that is done."""
         if self._leaving is not None:
             return
         self._leaving = (code, reason)
-        if self._connection is None or not self._attached:
+        if not self._attachment.connected or self._uplink.connection is None:
             self._finish(code, reason)
             return
         self._loop.call_later(LEAVE_TIMEOUT_S, self._finish, code, reason)
-        self._pump()
+        if self._tell_time():
+            self._pump()
+
+    def _close(self, error: MkrpcError | None = None) -> None:
+        connection = self._uplink.connection
+        if connection is not None:
+            connection.close(error)
 
     def _finish(self, code: int, reason: str) -> None:
         if self._done.done():

@@ -98,20 +98,25 @@ class ApicBus(Overview):
     def disconnect(self, session: Session, generation: int) -> None:
         """A link broke without a goodbye: the incarnation may come back while its lease runs.
 
-        Its CPUs stay in the map and legs for it wait. Nothing happens if it has a newer link.
+        Its CPUs stay in the map and legs for it wait. Nothing happens if it has a newer link. One
+        whose process is known to have ended is detached.
         """
         self._roster.disconnect(session, generation)
+        if session.process_ended and session.alive and not session.connected:
+            self.detach(session, session.process_ended)
 
-    def process_ended(self, instance_id: int, pid: int, reason: str) -> bool:
+    def process_ended(self, instance_id: int, pid: int, reason: str) -> None:
         """A host agent has seen the process of an instance end: nobody need wait for its lease.
 
-        Whether it was attached.
+        While its link still stands, the last that it said may be on its way: it is detached when
+        the link breaks, which the end of the process makes it do.
         """
         record = self._registry.records.get(instance_id)
         if record is None or record.session is None or record.pid != pid:
-            return False
-        self.detach(record.session, reason)
-        return True
+            return
+        record.session.process_ended = reason
+        if not record.session.connected:
+            self.detach(record.session, reason)
 
     def detach(self, session: Session, reason: str) -> None:
         """The incarnation has left or died; ``reason`` is one line. A second time does nothing.
@@ -123,6 +128,7 @@ class ApicBus(Overview):
         if not session.alive:
             return
         session.alive = session.connected = False
+        session.end_reason = reason
         self._roster.end(session, reason)
         self.ended += 1
         self._ready.pop(session, None)

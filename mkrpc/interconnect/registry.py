@@ -160,10 +160,14 @@ class Registry:
         """Whether nobody who lives has the instance id or an APIC id."""
         record = self.records.get(hello.instance_id)
         if record is not None and record.session is not None:
-            alive = "lives" if record.session.connected else "is disconnected and may come back"
+            who = f"instance id {hello.instance_id} belongs to {record.name!r} (pid {record.pid}), "
+            if not record.session.connected:
+                raise AlreadyExistsError(
+                    f"{who}which is disconnected and may come back",
+                    advice="try again when its lease is over, which takes a few seconds",
+                )
             raise AlreadyExistsError(
-                f"instance id {hello.instance_id} belongs to {record.name!r} (pid {record.pid}), "
-                f"which {alive}",
+                f"{who}which lives",
                 advice="give the new instance another id, or end the old one first",
             )
         for address in hello.cpus:

@@ -56,10 +56,10 @@ def serve(
 async def _serve(
     where: Address, insecure: bool, policy: Policy, on_listening: Callable[[str], None]
 ) -> int:
-    bus = ApicBus(epoch=secrets.randbits(64), policy=policy)
+    bus = ApicBus(epoch=secrets.randbits(64) or 1, policy=policy)
     events = EventHub(bus.watch)
     pump = Pump(bus)
-    hosts = HostRegistry(bus.epoch)
+    hosts = HostRegistry(bus.epoch, on_ended=pump.process_ended)
     healthiness = health.aio.HealthServicer()
 
     def address() -> str:

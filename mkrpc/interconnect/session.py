@@ -88,6 +88,9 @@ class Session:
         """Whether the current link stands; if not, it broke at ``disconnected_us``."""
         self.disconnected_us = 0
         self.resumed = False
+        self.process_ended = ""
+        """Once its process is known to have ended: the reason to detach it with."""
+        self.end_reason = ""
         self.beat = 0
         """The highest beat received."""
         self._beat_answered = 0

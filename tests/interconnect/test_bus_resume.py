@@ -248,14 +248,31 @@ def test_a_process_known_to_be_dead_is_detached_at_once(machine: Any) -> None:
     tally = wire.inject(TO_BOB)
     bob.pull()
     cut(bob)
-    assert not wire.bus.process_ended(1, bob.hello.pid + 1, "an older process")
-    assert not wire.bus.process_ended(9, bob.hello.pid, "nobody")
+    wire.bus.process_ended(1, bob.hello.pid + 1, "an older process")
+    wire.bus.process_ended(9, bob.hello.pid, "nobody")
     assert bob.session.alive
-    assert wire.bus.process_ended(1, bob.hello.pid, "killed by signal 9")
+    wire.bus.process_ended(1, bob.hello.pid, "killed by signal 9")
     assert tally.legs == {(1, 1, Outcome.LOST_TARGET_DEAD_MAYBE_DELIVERED): 1}
     assert wire.bus.instances()[1].reason == "killed by signal 9"
     assert wire.bus.ended == 1
-    assert not wire.bus.process_ended(1, bob.hello.pid, "again")
+    wire.bus.process_ended(1, bob.hello.pid, "again")
+    assert wire.bus.instances()[1].reason == "killed by signal 9"
+
+
+def test_the_last_words_of_a_process_that_ended_are_heard_first(machine: Any) -> None:
+    """Its end is seen by its host agent, over another stream than what it said before."""
+    wire = machine((0,), (1,))
+    bob = wire.peers[1]
+    tally = wire.inject(TO_BOB)
+    bob.pull()
+    wire.bus.process_ended(1, bob.hello.pid, "ended by signal 9")
+    assert bob.session.alive
+    bob.answer()
+    bob.push()
+    cut(bob)
+    assert tally.legs == {(1, 1, Outcome.DELIVERED): 1}
+    assert not bob.session.alive
+    assert wire.bus.instances()[1].reason == "ended by signal 9"
 
 
 def test_a_bare_frame_answers_a_beat_and_a_resume_answers_again(machine: Any) -> None:
