@@ -164,6 +164,11 @@ class ApicBus(Overview):
         """When to call :meth:`advance` at the latest; None while nobody is attached."""
         return self._leases.deadline_us
 
+    @property
+    def lease_us(self) -> int:
+        """The silence after which an instance is taken for dead."""
+        return self._leases.lease_us
+
     def lease_left_us(self, session: Session) -> int:
         """How long a session that lives may still be silent."""
         return self._leases.left_us(session)

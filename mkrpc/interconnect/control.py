@@ -42,7 +42,8 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 class ControlService(control_pb2_grpc.ControlServicer):
     """Serves clients from the bus.
 
-    ``drain`` sends whatever a request has caused; ``address`` tells where the server listens.
+    ``drain`` sends whatever a request has caused; ``tell_time`` tells the bus the time;
+    ``address`` tells where the server listens.
     """
 
     def __init__(
@@ -50,12 +51,14 @@ class ControlService(control_pb2_grpc.ControlServicer):
         bus: ApicBus,
         *,
         drain: Callable[[], None],
+        tell_time: Callable[[], None],
         hosts: HostRegistry,
         events: EventHub,
         address: Callable[[], str],
     ) -> None:
         self._bus = bus
         self._drain = drain
+        self._tell_time = tell_time
         self._hosts = hosts
         self._events = events
         self._address = address
@@ -64,6 +67,8 @@ class ControlService(control_pb2_grpc.ControlServicer):
         self, request: pb.GetClusterRequest, context: Context
     ) -> pb.GetClusterResponse:
         """Every instance, as last reported."""
+        self._tell_time()
+        self._drain()
         return cluster_to_pb(
             self._bus, self._hosts, address=self._address(), interconnect_pid=os.getpid()
         )

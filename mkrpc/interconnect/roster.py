@@ -149,8 +149,8 @@ class Roster:
                     hello.instance_id, hello.name, hello.incarnation, self._leases.lease_us
                 )
             )
-        after = "disconnected" if not session.connected else "silent"
-        return session, f"lease expired: {after} for {self._leases.lease_us / 1e6:g} s"
+        where = "" if session.connected else ", its link broken"
+        return session, f"lease expired: silent for {self._leases.lease_us / 1e6:g} s{where}"
 
     def end(self, session: Session, reason: str) -> None:
         """The incarnation is over: its CPUs leave the map."""

@@ -66,7 +66,14 @@ async def _serve(
         return str(server.bound_address)
 
     def add_services(server: grpc.aio.Server) -> None:
-        control = ControlService(bus, drain=pump.drain, hosts=hosts, events=events, address=address)
+        control = ControlService(
+            bus,
+            drain=pump.drain,
+            tell_time=pump.tell_time,
+            hosts=hosts,
+            events=events,
+            address=address,
+        )
         add_control: Any = control_pb2_grpc.add_ControlServicer_to_server  # generated untyped
         add_control(control, server)
         health_pb2_grpc.add_HealthServicer_to_server(healthiness, server)

@@ -1,6 +1,7 @@
 """A stopped instance is dead after its lease, and what wakes after that does nothing (3.3, 5)."""
 
 import os
+import re
 import signal
 import threading
 import time
@@ -33,6 +34,10 @@ def test_a_stopped_instance_ends_with_its_lease_and_comes_back_as_a_new_one(
     assert client.inject(to=apic(2), count=10).all_arrived
     stop_and_wait(victim.pid)
     began = time.monotonic()
+    while not (silent := client.find_instance(1)).detail:
+        continue
+    assert silent.state == "active"
+    assert re.fullmatch(r"silent for \d\.\d s; its lease ends in \d\.\d s", silent.detail)
     result = client.inject(to=apic(2), count=100)
     waited_s = time.monotonic() - began
 

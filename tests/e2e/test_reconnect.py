@@ -154,6 +154,6 @@ async def test_an_instance_that_cannot_come_back_is_fenced_and_its_legs_are_lost
         await until(lambda: not made.bus.sessions()[0].connected)
         tally = await made.inject(10)
         assert tally.legs == {(0, 0, Outcome.LOST_TARGET_DEAD): 10}
-        assert made.bus.instances()[0].reason == "lease expired: disconnected for 1 s"
+        assert made.bus.instances()[0].reason == "lease expired: silent for 1 s, its link broken"
         assert await made.ended == EXIT_FENCED
         assert made.bus.balance() == []

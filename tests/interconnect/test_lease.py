@@ -67,7 +67,7 @@ def test_legs_of_one_whose_lease_ended_are_lost_those_in_its_hands_perhaps_deliv
     wire.bus.advance(LEASE_US)
     assert handed.legs == {(1, 1, Outcome.LOST_TARGET_DEAD_MAYBE_DELIVERED): 2}
     assert waiting.legs == {(1, 1, Outcome.LOST_TARGET_DEAD): 3}
-    assert wire.bus.instances()[1].reason == "lease expired: disconnected for 3 s"
+    assert wire.bus.instances()[1].reason == "lease expired: silent for 3 s, its link broken"
     assert wire.bus.balance() == []
     expired = [event for event in events if isinstance(event, LeaseExpired | InstanceDetached)]
     assert expired[0] == LeaseExpired(1, "kernel1", bob.incarnation, LEASE_US)
