@@ -114,10 +114,16 @@ class Attachment:
 
         A beat that is due already waits for :meth:`next_frame` alone.
         """
-        end, beat = self._lease.end_us, self._lease.next_beat_us
-        if end is None or beat is None or self._lease.over:
-            return None
-        return min(end, beat) if self.connected and not self._lease.beat_due else end
+        return self._lease.deadline_us(beating=self.connected)
+
+    @property
+    def stalled(self) -> bool:
+        """Nothing has been answered over this link for too long: give it up, and try another.
+
+        It may be half open, or the interconnect may have more to do than it can. A hello over a
+        new stream is answered before what waits in the old one, and renews the lease.
+        """
+        return self._lease.stalled
 
     @property
     def lease_left_us(self) -> int:

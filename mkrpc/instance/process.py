@@ -19,6 +19,7 @@ from typing import Any
 import structlog
 
 from mkrpc.errors import (
+    DeadlineExceededError,
     FencedError,
     MkrpcError,
     ProtocolError,
@@ -136,7 +137,9 @@ class InstanceProcess:
         """A stream stands."""
         if self._done.done() or not self._tell_time():
             return None
-        return encode_up(self._attachment.hello(os.getpid()))
+        hello = self._attachment.hello(os.getpid())
+        self._set_timer()
+        return encode_up(hello)
 
     def frame_came(self, frame: bytes) -> None:
         """The interconnect spoke."""
@@ -183,7 +186,8 @@ class InstanceProcess:
         elif is_passing(error):
             left_s = self._attachment.lease_left_us / 1e6
             _log.warning("the link broke", error=str(error or "closed"), lease_left_s=left_s)
-            self._uplink.come_back(lambda: self._attachment.lease_left_us / 1e6)
+            # An attempt that hangs leaves time for another.
+            self._uplink.come_back(lambda: self._attachment.lease_left_us / 2e6)
         else:
             code = EXIT_FENCED if isinstance(error, FencedError) else EXIT_LINK_LOST
             self._finish(code, f"the link ended: {error}")
@@ -230,9 +234,12 @@ class InstanceProcess:
 
     def _time_is_up(self) -> None:
         self._timer = None
-        if not self._done.done() and self._tell_time():
-            self._pump()
-            self._set_timer()
+        if self._done.done() or not self._tell_time():
+            return
+        if self._attachment.stalled:
+            self._uplink.give_up(DeadlineExceededError("nothing was answered for half a lease"))
+        self._pump()
+        self._set_timer()
 
     # The kernel.
 

@@ -90,6 +90,13 @@ class Uplink:
         if self._coming_back is None or self._coming_back.done():
             self._coming_back = asyncio.ensure_future(self._come_back(patience_s))
 
+    def give_up(self, error: MkrpcError) -> None:
+        """The current stream stands and is of no use: it is over."""
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.connection.close(error)
+            self._owner.stream_ended(error)
+
     def welcomed(self) -> None:
         """The current stream is a good one: begin with a short pause when it breaks."""
         self._back_off_s = BACK_OFF_FIRST_S

@@ -63,6 +63,14 @@ class HeldLease:
         return self._since_us + self.lease_us - self.now_us
 
     @property
+    def give_up_us(self) -> int | None:
+        """When to give up a link over which nothing has been answered; None for never.
+
+        Half a lease: a half-open connection costs one attempt, and the next one has time.
+        """
+        return max(self._since_us, self._hello_us) + self.lease_us // 2 if self.lease_us else None
+
+    @property
     def next_beat_us(self) -> int | None:
         """When a beat is due; None for never."""
         interval_us = -(-self.lease_us // BEATS_PER_LEASE)
@@ -73,6 +81,26 @@ class HeldLease:
         """Whether the next frame should carry a beat, even alone."""
         due = self.next_beat_us
         return due is not None and self.now_us >= due
+
+    @property
+    def stalled(self) -> bool:
+        """Whether it is time to give the link up."""
+        give_up_us = self.give_up_us
+        return give_up_us is not None and self.now_us >= give_up_us
+
+    def deadline_us(self, *, beating: bool) -> int | None:
+        """When something comes to be due that is not yet; None for never.
+
+        ``beating``: whether a beat could go out now.
+        """
+        if self.over:
+            return None
+        times = [self.end_us]
+        if not self.stalled:
+            times.append(self.give_up_us)
+        if beating and not self.beat_due:
+            times.append(self.next_beat_us)
+        return min((time_us for time_us in times if time_us is not None), default=None)
 
     def hello(self) -> None:
         """A hello goes out now."""

@@ -30,6 +30,7 @@ class Proxy:
     def __init__(self, to: Address) -> None:
         self._to = to
         self._writers: set[asyncio.StreamWriter] = set()
+        self._half_open: set[asyncio.StreamWriter] = set()
         self.connections = 0
         self.refuses = False
 
@@ -41,6 +42,10 @@ class Proxy:
         """Reset every connection: what is on its way is lost."""
         for writer in self._writers:
             writer.transport.abort()
+
+    def half_open(self) -> None:
+        """Nothing gets through any more over what is open now, and nobody is told."""
+        self._half_open |= self._writers
 
     async def stop(self) -> None:
         self._server.close()
@@ -60,8 +65,9 @@ class Proxy:
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while data := await reader.read(65536):
-                writer.write(data)
-                await writer.drain()
+                if writer not in self._half_open:
+                    writer.write(data)
+                    await writer.drain()
         except ConnectionError:
             pass
         finally:
@@ -145,6 +151,16 @@ async def test_an_instance_whose_stream_is_cut_in_mid_burst_comes_back_with_ever
         assert made.bus.balance() == []
         kernel = made.instance.kernel
         await until(lambda: made.bus.mirrored(0)[1] == [whole_account(cpu) for cpu in kernel.cpus])
+
+
+async def test_a_half_open_stream_is_given_up_in_time_for_another():
+    """No reset comes, and keepalive takes longer than the lease."""
+    async with rig() as made:
+        made.proxy.half_open()
+        tally = await made.inject(100)
+        assert {outcome for _, _, outcome in tally.legs} <= {Outcome.DELIVERED, Outcome.COALESCED}
+        (session,) = made.bus.sessions()
+        assert (session.generation, made.bus.instances()[0].incarnations) == (2, 1)
 
 
 async def test_an_instance_that_cannot_come_back_is_fenced_and_its_legs_are_lost():

@@ -53,7 +53,7 @@ def frames(attachment):
 def test_beats_go_out_alone_if_there_is_nothing_else_to_say(attachment):
     assert attachment.deadline_us == 1000 + LEASE_US // BEATS_PER_LEASE
     attachment.advance(attachment.deadline_us)
-    assert attachment.deadline_us == 1000 + LEASE_US, "the beat waits for the driver alone"
+    assert attachment.deadline_us > 1000 + LEASE_US // BEATS_PER_LEASE, "it waits for the driver"
     (beat,) = frames(attachment)
     assert (beat.frame, beat.beat, beat.events) == (0, 1, [])
 
@@ -63,6 +63,21 @@ def test_a_beat_rides_on_a_frame_that_goes_anyway(attachment):
     attachment.receive(leg(1))
     (frame,) = frames(attachment)
     assert (frame.beat, frame.applied) == (1, 1)
+
+
+def test_a_link_without_answers_is_stalled_after_half_a_lease(attachment):
+    while attachment.deadline_us < 1000 + LEASE_US:
+        assert not attachment.stalled
+        attachment.advance(attachment.deadline_us)
+        if not attachment.stalled:
+            frames(attachment)
+    frames(attachment)  # the beat that is due at the same moment
+    attachment.disconnected()
+    assert (attachment.stalled, attachment.deadline_us) == (True, 1000 + LEASE_US)
+    attachment.hello(1)
+    assert not attachment.stalled
+    welcome(attachment, resumed=True, received=1)
+    assert attachment.deadline_us == 1000 + LEASE_US // 2 + LEASE_US // BEATS_PER_LEASE
 
 
 def test_a_closed_frame_window_does_not_hold_a_beat_back(attachment):
@@ -76,7 +91,7 @@ def test_a_closed_frame_window_does_not_hold_a_beat_back(attachment):
 
 def test_an_answered_beat_renews_the_lease(attachment):
     attachment.advance(attachment.deadline_us)
-    sent_us = attachment.deadline_us - LEASE_US + LEASE_US // BEATS_PER_LEASE
+    sent_us = 1000 + LEASE_US // BEATS_PER_LEASE
     frames(attachment)
     attachment.advance(sent_us + 1000)
     attachment.receive(DownFrame(beat=1))

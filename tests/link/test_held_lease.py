@@ -46,6 +46,15 @@ def test_an_answer_renews_it_from_when_the_beat_was_sent_not_from_when_the_answe
     assert lease.end_us == 1100 + LEASE_US
 
 
+def test_a_link_is_given_up_when_nothing_was_answered_for_half_a_lease() -> None:
+    """Not the lease: another link, whose hello counts as much, has the other half."""
+    lease = held(1000)
+    assert lease.give_up_us == 1000 + LEASE_US // 2
+    lease.advance(1250)
+    lease.hello()
+    assert (lease.give_up_us, lease.end_us) == (1250 + LEASE_US // 2, 1000 + LEASE_US)
+
+
 def test_an_answer_stands_for_every_beat_before_it() -> None:
     lease = held(1000)
     for now_us in (1100, 1200, 1300):
