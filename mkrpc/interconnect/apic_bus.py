@@ -35,7 +35,7 @@ class ApicBus(Overview):
 
     ``epoch``: 64 random bits drawn by the driver, not 0. ``sink``: as for :meth:`watch`.
     ``lease_us``: the silence after which an instance is taken for dead. ``ended`` counts the
-    sessions that are over.
+    sessions that are over, ``stale_frames`` those that came over links that are no more.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class ApicBus(Overview):
         super().__init__()
         self.epoch = epoch
         self.ended = 0
+        self.stale_frames = 0
         self.policy = policy
         self._sink = sink
         self._ready: dict[Session, None] = {}
@@ -147,8 +148,9 @@ class ApicBus(Overview):
     def advance(self, now_us: int) -> None:
         """It is ``now_us``, on a clock that never runs backwards: detach whose lease is over.
 
-        The driver says so before it hands in what it has received, and at :attr:`deadline_us`. A
-        bus that is never told the time lives at 0, and no lease ends.
+        The driver says so before it hands in what it has received, and at :attr:`deadline_us`; what
+        it says later than that does not count as silence of anybody. A bus that is never told the
+        time lives at 0, and no lease ends.
         """
         self._leases.advance(now_us)
         while (expired := self._roster.take_expired()) is not None:
@@ -175,10 +177,13 @@ class ApicBus(Overview):
 
     # --- frames ---------------------------------------------------------------------------------
 
-    @property
-    def stale_frames(self) -> int:
-        """Frames that came over links that are no more, and were ignored."""
-        return self._roster.stale_frames
+    def hear(self, session: Session, beat: int, generation: int) -> None:
+        """A frame with this beat, or 0, has come over a link; :meth:`receive` may follow later.
+
+        For a driver that has frames wait for their turn: a lease is about who speaks.
+        """
+        if self._roster.hear(session, beat, generation) and beat:
+            session.wake()
 
     def receive(self, session: Session, frame: UpFrame, generation: int | None = None) -> None:
         """Apply a frame that came over the link of ``generation``; None: the current one.
@@ -190,6 +195,7 @@ class ApicBus(Overview):
             applied, the books are sound, and the driver must detach the session.
         """
         if not self._roster.hear(session, frame.beat, generation):
+            self.stale_frames += 1
             return
         try:
             if session.link.receive(frame):

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 
 from mkrpc.interconnect.session import Session
+from mkrpc.link.lease import BEATS_PER_LEASE
 
 __all__ = ["CLOCK_DRIFT_SHARE", "LEASE_US", "Leases", "granted_us"]
 
@@ -24,24 +25,33 @@ class Leases:
 
     A lease runs from when anything was last received. The instance measures its own from when it
     sent that, or something before it, so it always ends earlier.
+
+    Time in which the interconnect did not look does not count: if it was stopped, or had too much
+    to do, what was sent to it meanwhile still waits to be read. It looks when it is told the time,
+    and what it is told later than it asked for is such a time.
     """
 
-    __slots__ = ("_heard", "lease_us", "now_us")
+    __slots__ = ("_heard", "_looked_us", "lease_us", "now_us")
 
     def __init__(self, lease_us: int) -> None:
         assert lease_us > 0
         self.lease_us = lease_us
         self.now_us = 0
+        self._looked_us = 0
+        # Times on a clock that stands still while nobody looks.
         self._heard: OrderedDict[Session, int] = OrderedDict()
 
     def advance(self, now_us: int) -> None:
         """It is ``now_us``, in microseconds on a clock that never runs backwards."""
         assert now_us >= self.now_us, "the time ran backwards"
+        deadline_us = self.deadline_us
+        late_us = max(0, now_us - deadline_us) if deadline_us is not None else 0
+        self._looked_us += now_us - self.now_us - late_us
         self.now_us = now_us
 
     def hear(self, session: Session) -> None:
         """Something has come from an instance: its lease begins anew."""
-        self._heard[session] = self.now_us
+        self._heard[session] = self._looked_us
         self._heard.move_to_end(session)
 
     def end(self, session: Session) -> None:
@@ -50,18 +60,18 @@ class Leases:
 
     def left_us(self, session: Session) -> int:
         """Microseconds until the lease of a session that lives ends."""
-        return max(0, self._heard[session] + self.lease_us - self.now_us)
+        return max(0, self._heard[session] + self.lease_us - self._looked_us)
 
     @property
     def deadline_us(self) -> int | None:
-        """When the first lease ends; None if nobody has one."""
+        """When to look next: when the first lease ends, or a beat from now; None for never."""
         if not self._heard:
             return None
-        return next(iter(self._heard.values())) + self.lease_us
+        left_us = next(iter(self._heard.values())) + self.lease_us - self._looked_us
+        return self.now_us + min(left_us, -(-self.lease_us // BEATS_PER_LEASE))
 
     def first_expired(self) -> Session | None:
         """The session that has been silent for longest, if its lease is over."""
-        deadline = self.deadline_us
-        if deadline is None or self.now_us < deadline:
-            return None
-        return next(iter(self._heard))
+        for session, heard_us in self._heard.items():
+            return session if self._looked_us >= heard_us + self.lease_us else None
+        return None

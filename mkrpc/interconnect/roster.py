@@ -29,7 +29,7 @@ class Roster:
     """Sessions come, break off, resume and expire here.
 
     ``is_client``: whether an identity is a client's. ``sink`` takes the trace events; None, at any
-    time, for nobody. ``stale_frames`` counts what came over links that are no more.
+    time, for nobody.
     """
 
     def __init__(
@@ -50,7 +50,6 @@ class Roster:
         self._is_client = is_client
         self._on_ready = on_ready
         self.sink = sink
-        self.stale_frames = 0
 
     def attach(self, hello: Hello) -> Session:
         """Attach a new incarnation, or resume the session of one that lives.
@@ -116,11 +115,8 @@ class Roster:
 
     def hear(self, session: Session, beat: int, generation: int | None) -> bool:
         """Whether a frame that came over a link counts. If so, the lease begins anew."""
-        if generation is None:
-            assert session.alive, "a frame of a session that has been detached"
-            assert session.connected, "a frame of a session that is disconnected"
-        elif not session.speaks(generation):
-            self.stale_frames += 1
+        if not session.speaks(session.generation if generation is None else generation):
+            assert generation is not None, "a frame of a session that is detached or disconnected"
             return False
         session.beat = max(session.beat, beat)
         self._leases.hear(session)

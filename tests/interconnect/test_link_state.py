@@ -15,13 +15,13 @@ def details(wire: Any) -> list[tuple[int, str]]:
 
 def test_an_instance_whose_link_stands_and_beats_needs_no_words(machine: Any) -> None:
     wire = machine((0,))
-    wire.bus.advance(1_000_000)
+    wire.wait_until(1_000_000)
     assert details(wire) == [(pb.INSTANCE_STATE_ACTIVE, "")]
 
 
 def test_one_that_missed_two_beats_is_silent(machine: Any) -> None:
     wire = machine((0,))
-    wire.bus.advance(1_000_001)
+    wire.wait_until(1_000_001)
     assert details(wire) == [
         (pb.INSTANCE_STATE_ACTIVE, "silent for 1.0 s; its lease ends in 2.0 s")
     ]
@@ -31,15 +31,15 @@ def test_one_that_missed_two_beats_is_silent(machine: Any) -> None:
 
 def test_one_without_a_stream_is_disconnected_until_its_lease_ends(machine: Any) -> None:
     wire = machine((0,))
-    wire.bus.advance(400_000)
+    wire.wait_until(400_000)
     wire.bus.receive(wire.peers[0].session, UpFrame())
-    wire.bus.advance(500_000)
+    wire.wait_until(500_000)
     wire.bus.disconnect(wire.peers[0].session, 1)
-    wire.bus.advance(1_600_000)
+    wire.wait_until(1_600_000)
     assert details(wire) == [
         (pb.INSTANCE_STATE_ACTIVE, "disconnected for 1.1 s; its lease ends in 1.8 s")
     ]
-    wire.bus.advance(3_400_000)
+    wire.wait_until(3_400_000)
     assert details(wire) == [
         (pb.INSTANCE_STATE_FAILED, "lease expired: silent for 3 s, its link broken")
     ]

@@ -163,6 +163,12 @@ class CutMachine:
         )
         self.seq += count
 
+    def wait_until(self, now_us: int) -> None:
+        """Time passes at the bus, which looks as often as it asks for."""
+        while (due := self.bus.deadline_us) is not None and due < now_us:
+            self.bus.advance(due)
+        self.bus.advance(now_us)
+
     def heal(self) -> None:
         """Everybody comes back, and all moves until nothing moves."""
         for node in self.nodes:

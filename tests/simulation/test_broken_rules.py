@@ -120,7 +120,7 @@ def renew_from_now(lease: HeldLease, sent_us: int) -> None:
 
 
 def tell(machine: Any, now_us: int, *nodes: Any) -> None:
-    machine.bus.advance(now_us)
+    machine.wait_until(now_us)
     for node in nodes:
         node.attachment.advance(now_us)
 
@@ -143,7 +143,7 @@ def test_a_lease_runs_from_when_the_beat_was_sent(cut_machine: Any, rule: bool) 
     bob.arrive_down(answer)
     machine.inject(TO_BOB, 1)
     bob.send_down()
-    machine.bus.advance(beat_us + LEASE_US)
+    machine.wait_until(beat_us + LEASE_US)
     assert not bob.session.alive
     assert machine.bus.totals().lost == 1, "the leg is booked"
     if rule:
@@ -166,7 +166,7 @@ def test_a_stopped_instance_that_wakes_after_its_lease_applies_nothing(
         switch_off(bob.attachment, _check_lease=lambda attachment: None)
     machine.inject(TO_BOB, 1)
     bob.send_down()  # and here the process is stopped
-    machine.bus.advance(LEASE_US)
+    machine.wait_until(LEASE_US)
     assert machine.bus.totals().lost == 1
     if rule:
         with pytest.raises(FencedError):
@@ -198,7 +198,7 @@ def test_legs_that_were_lost_with_the_lease_are_named(cut_machine: Any) -> None:
     bob.send_down()
     bob.break_off("bus")
     machine.inject(TO_BOB, 1)
-    machine.bus.advance(LEASE_US)
+    machine.wait_until(LEASE_US)
     assert [outcome for outcome in ended if outcome is not None] == [
         Outcome.LOST_TARGET_DEAD_MAYBE_DELIVERED,
         Outcome.LOST_TARGET_DEAD,
