@@ -42,6 +42,7 @@ from mkrpc.v1 import interconnect_pb2 as data
 __all__ = [
     "ATTACH",
     "ATTACH_HOST",
+    "BEAT",
     "IDENTITY_BYTES",
     "decode_down",
     "decode_up",
@@ -51,6 +52,9 @@ __all__ = [
 
 ATTACH = "/mkrpc.v1.Interconnect/Attach"
 """The full method name of the data plane's stream."""
+
+BEAT = "/mkrpc.v1.Interconnect/Beat"
+"""The full method name of a beat by a way of its own."""
 
 ATTACH_HOST = "/mkrpc.v1.Interconnect/AttachHost"
 """The full method name of a host agent's stream."""
@@ -240,6 +244,7 @@ def encode_down(message: Welcome | DownFrame | Goodbye) -> bytes:
         pb.welcome.received = message.received
         pb.welcome.resumed = message.resumed
         pb.welcome.lease_us = message.lease_us
+        pb.welcome.beat_address = message.beat_address
     else:
         pb.goodbye.reason = message.reason
         pb.goodbye.failed = message.failed
@@ -284,6 +289,7 @@ def decode_down(message: bytes) -> Welcome | DownFrame | Goodbye:
                 received=welcome.received,
                 resumed=welcome.resumed,
                 lease_us=welcome.lease_us,
+                beat_address=welcome.beat_address,
             )
         case "goodbye":
             return Goodbye(pb.goodbye.reason, pb.goodbye.failed)

@@ -149,7 +149,9 @@ DOWN_FRAMES = st.builds(
 )
 GOODBYES = st.builds(Goodbye, TEXT, st.booleans())
 UP = st.one_of(HELLOS, UP_FRAMES, GOODBYES)
-DOWN = st.one_of(st.builds(Welcome, U32, U64, U32, U64, st.booleans(), U64), DOWN_FRAMES, GOODBYES)
+DOWN = st.one_of(
+    st.builds(Welcome, U32, U64, U32, U64, st.booleans(), U64, TEXT), DOWN_FRAMES, GOODBYES
+)
 
 
 @given(UP)

@@ -6,7 +6,8 @@ receives; there is no rule of the link in it (design, section 4).
 
 from mkrpc.errors import FencedError, ProtocolError
 from mkrpc.instance.accounting import AccountReporter
-from mkrpc.instance.kernel import Kernel
+from mkrpc.instance.kernel import FRAME_EVENTS, Kernel
+from mkrpc.instance.reply_size import reply_bytes
 from mkrpc.link.endpoint import LinkEnd, check_wire_version
 from mkrpc.link.frames import (
     MAX_FRAME_WORDS,
@@ -28,15 +29,8 @@ MAX_FRAME_VECTORS = 2048
 """Vector counts in the accounts of one frame, give or take one CPU's; the rest in the next."""
 
 MAX_REPLY_BYTES = 200 * 1024
-"""Replies in one frame, as :func:`_reply_bytes` reckons them, unless a single reply has more; the
-rest in the next."""
-
-_BYTES_PER_CHARACTER = 4
-_BYTES_PER_VECTOR = 60
-_BYTES_PER_VIEW = 1024
-_BYTES_PER_RECORD = 48
-"""On the wire at most: a vector with its five counts, a CPU without its vectors, a record of the
-log without its text."""
+"""Replies in one frame, as :mod:`mkrpc.instance.reply_size` reckons them, unless a single reply has
+more; the rest in the next."""
 
 
 class _Run:
@@ -118,12 +112,20 @@ class Attachment:
 
     @property
     def stalled(self) -> bool:
-        """Nothing has been answered over this link for too long: give it up, and try another.
+        """Nothing has come over this link for too long: give it up, and try another.
 
-        It may be half open, or the interconnect may have more to do than it can. A hello over a
-        new stream is answered before what waits in the old one, and renews the lease.
+        It may be half open, which nobody tells. A hello over a new stream renews the lease.
         """
         return self._lease.stalled
+
+    def beat_answered(self, sent_us: int) -> None:
+        """A beat that the driver sent at ``sent_us`` by a way of its own has been answered."""
+        self._lease.answered_elsewhere(sent_us)
+
+    @property
+    def lease_since_us(self) -> int:
+        """Since when the lease runs."""
+        return self._lease.since_us
 
     @property
     def lease_left_us(self) -> int:
@@ -207,6 +209,7 @@ class Attachment:
             if not len(legs.seqs) == len(legs.words) == len(legs.cpus):
                 raise ProtocolError("the columns of the legs differ in length")
         self._check_resolved(frame)
+        self._lease.came()
         if frame.beat:
             self._lease.answered(frame.beat)
         if not self._link.receive(frame):
@@ -290,7 +293,7 @@ class Attachment:
             return self._add_beat(again)
         if not self._link.may_send:
             return self._bare_ack()
-        frame = UpFrame(events=self._kernel.take_events(MAX_FRAME_WORDS))
+        frame = UpFrame(events=self._kernel.take_events(FRAME_EVENTS))
         self._take_outcomes(frame)
         frame.resolved = list(self._kernel.source.take_publication())
         frame.more = bool(self._kernel.events or self._outcomes)
@@ -325,23 +328,9 @@ class Attachment:
         taken: list[Reply] = []
         room = MAX_REPLY_BYTES
         for reply in self._replies:
-            room -= _reply_bytes(reply)
+            room -= reply_bytes(reply)
             if taken and room < 0:
                 break
             taken.append(reply)
         self._replies = self._replies[len(taken) :]
         return taken
-
-
-def _reply_bytes(reply: Reply) -> int:
-    """What a reply takes on the wire, reckoned high; only the files of /proc are surely ASCII."""
-    words = len(reply.error) + len(reply.advice)
-    words += sum(len(record.text) for record in reply.records)
-    vectors = sum(len(view.account.vectors) for view in reply.cpus)
-    return (
-        len(reply.text)
-        + _BYTES_PER_CHARACTER * words
-        + _BYTES_PER_RECORD * len(reply.records)
-        + _BYTES_PER_VIEW * len(reply.cpus)
-        + _BYTES_PER_VECTOR * vectors
-    )

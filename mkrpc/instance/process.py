@@ -6,7 +6,6 @@ the clock, the signals, the streams one after another, and the end of the proces
 """
 
 import asyncio
-import mmap
 import os
 import secrets
 import signal
@@ -28,11 +27,13 @@ from mkrpc.errors import (
 )
 from mkrpc.frame_codec import decode_down, encode_up
 from mkrpc.instance.attachment import Attachment
+from mkrpc.instance.heartbeat import Heartbeat
 from mkrpc.instance.kernel import Kernel, KernelConfig
-from mkrpc.instance.memory import SharedMemory
+from mkrpc.instance.mapping import map_memory
 from mkrpc.instance.uplink import Uplink, is_passing
 from mkrpc.link.frames import Goodbye, Welcome
-from mkrpc.transport.address import parse
+from mkrpc.link.lease import BEATS_PER_LEASE
+from mkrpc.transport.address import beside, parse
 
 __all__ = [
     "EXIT_FENCED",
@@ -87,7 +88,7 @@ class InstanceProcess:
     def __init__(self, boot: Boot) -> None:
         self._boot = boot
         started = time.monotonic_ns()
-        memory = _map_memory(boot.memory) if boot.memory is not None else None
+        memory = map_memory(boot.memory) if boot.memory is not None else None
         self.kernel = Kernel(
             boot.config,
             incarnation=secrets.token_bytes(16),
@@ -106,6 +107,7 @@ class InstanceProcess:
         self._leaving: tuple[int, str] | None = None
         self._said_goodbye = False
         self._timer: asyncio.TimerHandle | None = None
+        self._heartbeat: Heartbeat | None = None
         self._loop = asyncio.get_running_loop()
         self._done: asyncio.Future[int] = self._loop.create_future()
 
@@ -130,6 +132,8 @@ class InstanceProcess:
             if self._timer is not None:
                 self._timer.cancel()
             self._uplink.stop()
+            if self._heartbeat is not None:
+                self._heartbeat.stop()
 
     # What comes over its streams; as an :class:`mkrpc.instance.uplink.UplinkOwner`.
 
@@ -186,8 +190,7 @@ class InstanceProcess:
         elif is_passing(error):
             left_s = self._attachment.lease_left_us / 1e6
             _log.warning("the link broke", error=str(error or "closed"), lease_left_s=left_s)
-            # An attempt that hangs leaves time for another.
-            self._uplink.come_back(lambda: self._attachment.lease_left_us / 2e6)
+            self._uplink.come_back(lambda: self._attachment.lease_left_us / 1e6)
         else:
             code = EXIT_FENCED if isinstance(error, FencedError) else EXIT_LINK_LOST
             self._finish(code, f"the link ended: {error}")
@@ -206,14 +209,30 @@ class InstanceProcess:
         )
         if not self._attached:
             self._attached = True
+            if welcome.lease_us and welcome.beat_address:
+                self._start_heartbeat(welcome)
             self._boot.on_attached()
+
+    def _start_heartbeat(self, welcome: Welcome) -> None:
+        lease_s = welcome.lease_us / 1e6
+        self._heartbeat = Heartbeat(
+            beside(parse(self._boot.address), welcome.beat_address),
+            self.kernel.incarnation,
+            interval_s=lease_s / BEATS_PER_LEASE,
+            timeout_s=lease_s,
+            now_us=_now_us,
+            renewed_us=lambda: self._attachment.lease_since_us,
+        )
+        self._heartbeat.start()
 
     # Time.
 
     def _tell_time(self) -> bool:
         """Whether the instance may go on; if its lease is over, this ends the process."""
         try:
-            self._attachment.advance(time.monotonic_ns() // 1000)
+            if self._heartbeat is not None:
+                self._attachment.beat_answered(self._heartbeat.answered_us)
+            self._attachment.advance(_now_us())
         except FencedError as error:
             self._finish(EXIT_FENCED, str(error))
             self._close(error)
@@ -225,7 +244,7 @@ class InstanceProcess:
         deadline = self._attachment.deadline_us
         if deadline is None:
             return
-        when = self._loop.time() + max(0, deadline - time.monotonic_ns() // 1000) / 1e6
+        when = self._loop.time() + max(0, deadline - _now_us()) / 1e6
         if self._timer is not None:
             if self._timer.when() <= when and not self._timer.cancelled():
                 return
@@ -237,7 +256,7 @@ class InstanceProcess:
         if self._done.done() or not self._tell_time():
             return
         if self._attachment.stalled:
-            self._uplink.give_up(DeadlineExceededError("nothing was answered for half a lease"))
+            self._uplink.give_up(DeadlineExceededError("nothing has come for too long"))
         self._pump()
         self._set_timer()
 
@@ -303,21 +322,14 @@ class InstanceProcess:
         self._done.set_result(code)
 
 
+def _now_us() -> int:
+    return time.monotonic_ns() // 1000
+
+
 def _last_words(kernel: Kernel) -> str:
     """Why the kernel panicked, with the oops behind it: its log goes with the process."""
     oopses = [record.text for record in kernel.log.since(0) if record.text.startswith("Oops: ")]
     return f"{kernel.failed} ({oopses[-1]})" if oopses else str(kernel.failed)
-
-
-def _map_memory(path: Path) -> SharedMemory:
-    try:
-        with path.open("r+b") as file:
-            return SharedMemory(mmap.mmap(file.fileno(), 0))
-    except (OSError, ValueError) as error:
-        raise StartUpError(
-            f"cannot map the shared memory {path}: {error}",
-            advice="it is made by `mkrpc up`; instances on another host have none",
-        ) from error
 
 
 def run(boot: Boot) -> int:

@@ -86,7 +86,11 @@ class Uplink:
         await connect(self._address, ATTACH, self._opened, deadline_s=deadline_s)
 
     def come_back(self, patience_s: Callable[[], float]) -> None:
-        """Open streams until one stands; no attempt takes longer than ``patience_s`` says."""
+        """Open streams until one stands.
+
+        The first attempt may take half of what ``patience_s`` says, so that one that hangs leaves
+        time for another; each further one twice as long as the one before.
+        """
         if self._coming_back is None or self._coming_back.done():
             self._coming_back = asyncio.ensure_future(self._come_back(patience_s))
 
@@ -107,16 +111,18 @@ class Uplink:
             self._coming_back.cancel()
 
     async def _come_back(self, patience_s: Callable[[], float]) -> None:
+        patience = 0.5
         while self._stream is None:
             await asyncio.sleep(random.uniform(0, self._back_off_s))
             self._back_off_s = min(2 * self._back_off_s, BACK_OFF_MOST_S)
             try:
-                await self.open(max(0.0, patience_s()))
+                await self.open(max(0.0, min(patience * patience_s(), CONNECT_DEADLINE_S)))
             except MkrpcError as error:
                 _log.debug("cannot come back", error=str(error))
                 if not is_passing(error):
                     self._owner.stream_ended(error)
                     return
+            patience *= 2
 
     def _opened(self, connection: Connection) -> "_Stream":
         stream = _Stream(self, connection)

@@ -5,7 +5,7 @@ whatever follows from a call has happened when the call returns, callbacks inclu
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from mkrpc.interconnect.commands import Asked, Commands
 from mkrpc.interconnect.injection import Injections
@@ -25,6 +25,7 @@ from mkrpc.link.frames import (
     UpFrame,
     Welcome,
 )
+from mkrpc.link.lease import PATIENCE_LEASES
 from mkrpc.trace import InstanceDetached, Sink
 
 __all__ = ["ApicBus"]
@@ -145,16 +146,31 @@ class ApicBus(Overview):
 
     # --- time -----------------------------------------------------------------------------------
 
-    def advance(self, now_us: int) -> None:
+    def advance(self, now_us: int, beats: Iterable[bytes] = ()) -> None:
         """It is ``now_us``, on a clock that never runs backwards: detach whose lease is over.
 
+        ``beats``: incarnations whose beats have been answered by another way than their links.
         The driver says so before it hands in what it has received, and at :attr:`deadline_us`; what
         it says later than that does not count as silence of anybody. A bus that is never told the
         time lives at 0, and no lease ends.
         """
         self._leases.advance(now_us)
+        for incarnation in beats:
+            self._roster.beat(incarnation)
         while (expired := self._roster.take_expired()) is not None:
             self.detach(*expired)
+
+    def may_beat(self) -> set[bytes]:
+        """Incarnations whose beats may be answered by another way than their links.
+
+        One without a link is not kept alive by that for ever.
+        """
+        return {
+            session.hello.incarnation
+            for session in self._registry.sessions()
+            if session.connected
+            or self.now_us - session.disconnected_us < PATIENCE_LEASES * self.lease_us
+        }
 
     @property
     def now_us(self) -> int:

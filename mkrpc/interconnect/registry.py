@@ -57,6 +57,7 @@ class Registry:
         self.records: dict[int, InstanceRecord] = {}
         self._owners: dict[int, tuple[Session, int]] = {}
         self._incarnations: dict[bytes, None] = {}
+        self._alive: dict[bytes, Session] = {}
         self.map = DestinationMap()
 
     def sessions(self) -> list[Session]:
@@ -96,6 +97,10 @@ class Registry:
                     advice="'mkrpc exec' starts it again",
                 )
         raise NotFoundError(f"no CPU has APIC id {apic_id}", advice="'mkrpc show' lists them")
+
+    def alive(self, incarnation: bytes) -> Session | None:
+        """The session of an incarnation, while it lives."""
+        return self._alive.get(incarnation)
 
     def knows_incarnation(self, identity: bytes) -> bool:
         """Whether an instance bears or bore this identity."""
@@ -196,6 +201,7 @@ class Registry:
         for address in session.addresses:
             self._owners[address.apic_id] = (session, address.cpu)
             self.map.put(_apic_address(address))
+        self._alive[hello.incarnation] = session
         self._incarnations[hello.incarnation] = None
         if len(self._incarnations) > MAX_INCARNATIONS:
             del self._incarnations[next(iter(self._incarnations))]
@@ -206,6 +212,7 @@ class Registry:
         assert record.session is session
         record.session = None
         record.reason = reason
+        del self._alive[record.incarnation]
         for address in session.addresses:
             del self._owners[address.apic_id]
             self.map.discard(address.apic_id)

@@ -122,6 +122,12 @@ class Roster:
         self._leases.hear(session)
         return True
 
+    def beat(self, incarnation: bytes) -> None:
+        """A beat has come by another way than the link, whether that stands or not."""
+        session = self._registry.alive(incarnation)
+        if session is not None:
+            self._leases.hear(session)
+
     def disconnect(self, session: Session, generation: int) -> None:
         """A link has broken; nothing happens if it is not the current one."""
         if not session.speaks(generation):

@@ -14,6 +14,7 @@ from grpc_reflection.v1alpha import reflection
 from mkrpc.frame_codec import ATTACH
 from mkrpc.interconnect.apic_bus import ApicBus
 from mkrpc.interconnect.attachments import Pump
+from mkrpc.interconnect.beats import BeatServer
 from mkrpc.interconnect.control import ControlService
 from mkrpc.interconnect.hosts import ATTACH_HOST, HostRegistry
 from mkrpc.interconnect.policy import Policy
@@ -58,7 +59,8 @@ async def _serve(
 ) -> int:
     bus = ApicBus(epoch=secrets.randbits(64) or 1, policy=policy)
     events = EventHub(bus.watch)
-    pump = Pump(bus)
+    beats = BeatServer()
+    pump = Pump(bus, beats)
     hosts = HostRegistry(bus.epoch, on_ended=pump.process_ended)
     healthiness = health.aio.HealthServicer()
 
@@ -94,6 +96,7 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     await server.start(where, insecure=insecure)
+    pump.beat_address = beats.start(server.bound_address)
     for service in ("", *_SERVICES):
         await healthiness.set(service, health_pb2.HealthCheckResponse.SERVING)
     _log.info("listening", address=str(server.bound_address), epoch=f"{bus.epoch:016x}")
@@ -102,5 +105,6 @@ async def _serve(
     _log.info("stopping")
     await healthiness.enter_graceful_shutdown()
     pump.goodbye("the interconnect stops")
+    beats.stop()
     await server.stop(STOP_GRACE_S)
     return 0

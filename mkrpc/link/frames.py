@@ -259,7 +259,8 @@ class Welcome:
     ``generation``: of this link, one more than the hello's. ``received``: the highest frame that
     the interconnect has applied. ``resumed``: the incarnation was attached before, and all goes on.
     ``lease_us``: how long the instance may go on after it sent the last beat that was answered, in
-    microseconds; 0 for as long as it likes.
+    microseconds; 0 for as long as it likes. ``beat_address``: where it may beat past its stream, or
+    empty; ``:port`` means the host that it has reached.
     """
 
     wire_version: int
@@ -268,6 +269,7 @@ class Welcome:
     received: int = 0
     resumed: bool = False
     lease_us: int = 0
+    beat_address: str = ""
 
 
 @dataclass(frozen=True, slots=True)

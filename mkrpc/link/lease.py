@@ -4,10 +4,16 @@ from collections import deque
 
 from mkrpc.errors import ProtocolError
 
-__all__ = ["BEATS_PER_LEASE", "HeldLease"]
+__all__ = ["BEATS_PER_LEASE", "PATIENCE_LEASES", "SILENT_LEASES", "HeldLease"]
 
 BEATS_PER_LEASE = 6
 """Beats in the time of one lease, so that a few may be late before it ends."""
+
+SILENT_LEASES = 2
+"""Leases for which nothing may come over a link while beats are answered by another way."""
+
+PATIENCE_LEASES = 10
+"""Leases for which beats by another way keep an instance alive whose link is down."""
 
 
 class HeldLease:
@@ -18,23 +24,26 @@ class HeldLease:
     the lease later: when it books what the instance held as lost, the instance has stopped already.
 
     Times are microseconds on a clock that never runs backwards. Before the first :meth:`grant`, and
-    with a lease of 0, there is no end and nothing to beat for.
+    with a lease of 0, there is no end and nothing to beat for. ``since_us``: when the lease began.
     """
 
     __slots__ = (
         "_beats",
         "_hello_us",
         "_last_us",
-        "_since_us",
+        "_link_us",
         "_unanswered",
         "lease_us",
         "now_us",
+        "since_us",
     )
 
     def __init__(self) -> None:
         self.now_us = 0
         self.lease_us = 0
-        self._since_us = 0
+        self.since_us = 0
+        # When anything last came over the link, for want of which it is given up.
+        self._link_us = 0
         self._hello_us = 0
         self._last_us = 0
         self._beats = 0
@@ -50,25 +59,30 @@ class HeldLease:
     @property
     def end_us(self) -> int | None:
         """When it ends, as far as it is known now; None for never."""
-        return self._since_us + self.lease_us if self.lease_us else None
+        return self.since_us + self.lease_us if self.lease_us else None
 
     @property
     def over(self) -> bool:
         """Whether it has ended."""
-        return self.lease_us > 0 and self.now_us >= self._since_us + self.lease_us
+        return self.lease_us > 0 and self.now_us >= self.since_us + self.lease_us
 
     @property
     def left_us(self) -> int:
         """Microseconds until it ends; negative after the end."""
-        return self._since_us + self.lease_us - self.now_us
+        return self.since_us + self.lease_us - self.now_us
 
     @property
     def give_up_us(self) -> int | None:
-        """When to give up a link over which nothing has been answered; None for never.
+        """When to give up a link over which nothing comes; None for never.
 
-        Half a lease: a half-open connection costs one attempt, and the next one has time.
+        After half a lease, so that another one has time; but if beats are answered by another way,
+        so that the lease is not at stake, only after :data:`SILENT_LEASES`: it may be slow.
         """
-        return max(self._since_us, self._hello_us) + self.lease_us // 2 if self.lease_us else None
+        if not self.lease_us:
+            return None
+        link_us, half_us = max(self._link_us, self._hello_us), self.lease_us // 2
+        patient_us = link_us + SILENT_LEASES * self.lease_us
+        return max(link_us + half_us, min(self.since_us + half_us, patient_us))
 
     @property
     def next_beat_us(self) -> int | None:
@@ -110,7 +124,12 @@ class HeldLease:
         """The last hello has been answered by a welcome."""
         self.lease_us = lease_us
         self._renew(self._hello_us)
+        self.came()
         self._last_us = max(self._last_us, self._hello_us)
+
+    def came(self) -> None:
+        """Something has come over the link."""
+        self._link_us = self.now_us
 
     def beat(self) -> int:
         """A beat goes out now; its number."""
@@ -132,5 +151,9 @@ class HeldLease:
         while self._unanswered and self._unanswered[0][0] <= beat:
             self._renew(self._unanswered.popleft()[1])
 
+    def answered_elsewhere(self, sent_us: int) -> None:
+        """A beat that was sent at ``sent_us`` by another way than the link has been answered."""
+        self._renew(sent_us)
+
     def _renew(self, sent_us: int) -> None:
-        self._since_us = max(self._since_us, sent_us)
+        self.since_us = max(self.since_us, sent_us)

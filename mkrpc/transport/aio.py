@@ -34,7 +34,7 @@ from mkrpc.transport.stream import (
     stop_loudly,
 )
 
-__all__ = ["AioServer", "Options", "channel_options", "connect"]
+__all__ = ["SERVER_OPTIONS", "AioServer", "Options", "channel_options", "connect"]
 
 Options: TypeAlias = Sequence[tuple[str, Any]]
 """grpc channel arguments, as (key, value) pairs."""
@@ -73,7 +73,7 @@ _COMMON_OPTIONS: Final[Options] = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
 )
-_SERVER_OPTIONS: Final[Options] = (
+SERVER_OPTIONS: Final[Options] = (
     *_COMMON_OPTIONS,
     # Without this a second server silently shares a TCP port, and with it the clients.
     ("grpc.so_reuseport", 0),
@@ -84,6 +84,7 @@ _SERVER_OPTIONS: Final[Options] = (
     ("grpc.server.max_pending_requests_hard_limit", 2 * MAX_PENDING_REQUESTS),
     ("grpc.http2.min_ping_interval_without_data_ms", MIN_PING_INTERVAL_S * 1000),
 )
+"""Options of every server of the project."""
 
 
 def channel_options(max_receive_bytes: int = MAX_ANSWER_BYTES) -> Options:
@@ -120,7 +121,7 @@ class AioServer:
     ) -> None:
         self._methods = dict(methods)
         self._add_services = add_services
-        self._options = {**dict(_SERVER_OPTIONS), **dict(options)}
+        self._options = {**dict(SERVER_OPTIONS), **dict(options)}
         self._on_bug = on_bug
         self._max_connections = max_connections
         self._connections: set[AioConnection] = set()

@@ -50,20 +50,22 @@ class Hello(_message.Message):
     def __init__(self, wire_version: _Optional[int] = ..., instance_id: _Optional[int] = ..., name: _Optional[str] = ..., incarnation: _Optional[bytes] = ..., pid: _Optional[int] = ..., cpus: _Optional[_Iterable[_Union[_types_pb2.CpuAddress, _Mapping]]] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ..., received: _Optional[int] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("wire_version", "epoch", "generation", "received", "resumed", "lease_us")
+    __slots__ = ("wire_version", "epoch", "generation", "received", "resumed", "lease_us", "beat_address")
     WIRE_VERSION_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     RECEIVED_FIELD_NUMBER: _ClassVar[int]
     RESUMED_FIELD_NUMBER: _ClassVar[int]
     LEASE_US_FIELD_NUMBER: _ClassVar[int]
+    BEAT_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     wire_version: int
     epoch: int
     generation: int
     received: int
     resumed: bool
     lease_us: int
-    def __init__(self, wire_version: _Optional[int] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ..., received: _Optional[int] = ..., resumed: _Optional[bool] = ..., lease_us: _Optional[int] = ...) -> None: ...
+    beat_address: str
+    def __init__(self, wire_version: _Optional[int] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ..., received: _Optional[int] = ..., resumed: _Optional[bool] = ..., lease_us: _Optional[int] = ..., beat_address: _Optional[str] = ...) -> None: ...
 
 class Goodbye(_message.Message):
     __slots__ = ("reason", "failed")
@@ -168,6 +170,16 @@ class DownFrame(_message.Message):
     commands: _containers.RepeatedCompositeFieldContainer[Command]
     beat: int
     def __init__(self, frame: _Optional[int] = ..., ack: _Optional[int] = ..., floors: _Optional[_Iterable[_Union[SourceFloor, _Mapping]]] = ..., legs: _Optional[_Iterable[_Union[Legs, _Mapping]]] = ..., resolved: _Optional[_Iterable[_Union[ResolvedRun, _Mapping]]] = ..., commands: _Optional[_Iterable[_Union[Command, _Mapping]]] = ..., beat: _Optional[int] = ...) -> None: ...
+
+class BeatRequest(_message.Message):
+    __slots__ = ("incarnation",)
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    incarnation: bytes
+    def __init__(self, incarnation: _Optional[bytes] = ...) -> None: ...
+
+class BeatResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class Legs(_message.Message):
     __slots__ = ("source", "seqs", "words", "cpus")

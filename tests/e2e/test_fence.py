@@ -84,3 +84,25 @@ def test_an_instance_that_wakes_within_its_lease_has_lost_nothing(mk_cluster, as
     assert arrived == [True]
     assert client.find_instance(1).incarnation == victim.incarnation
     assert_mirrors(mk_cluster)
+
+
+def test_a_handler_that_runs_for_longer_than_the_lease_is_no_stopped_process(
+    mk_cluster_factory, assert_mirrors
+):
+    """Design 3.5: beats come from a thread of their own."""
+
+    def slow(_cpu):
+        import time
+
+        time.sleep(4)
+
+    cluster = mk_cluster_factory(handlers={1: [slow]})
+    client = cluster.client
+    before = client.find_instance(1)
+    began = time.monotonic()
+    assert client.inject(to=apic(2)).all_arrived
+    client.quiesce()
+    assert time.monotonic() - began > LEASE_S
+    after = client.find_instance(1)
+    assert (after.state, after.incarnation) == ("active", before.incarnation)
+    assert_mirrors(cluster)

@@ -3,7 +3,7 @@
 import pytest
 
 from mkrpc.errors import ProtocolError
-from mkrpc.link.lease import BEATS_PER_LEASE, HeldLease
+from mkrpc.link.lease import BEATS_PER_LEASE, SILENT_LEASES, HeldLease
 
 LEASE_US = 600
 
@@ -46,13 +46,31 @@ def test_an_answer_renews_it_from_when_the_beat_was_sent_not_from_when_the_answe
     assert lease.end_us == 1100 + LEASE_US
 
 
-def test_a_link_is_given_up_when_nothing_was_answered_for_half_a_lease() -> None:
+def test_a_link_over_which_nothing_comes_is_given_up_after_half_a_lease() -> None:
     """Not the lease: another link, whose hello counts as much, has the other half."""
     lease = held(1000)
-    assert lease.give_up_us == 1000 + LEASE_US // 2
+    assert lease.give_up_us == 1050 + LEASE_US // 2
     lease.advance(1250)
     lease.hello()
     assert (lease.give_up_us, lease.end_us) == (1250 + LEASE_US // 2, 1000 + LEASE_US)
+
+
+def test_what_comes_over_a_link_is_a_reason_to_keep_it() -> None:
+    lease = held(1000)
+    lease.advance(1200)
+    lease.came()
+    assert (lease.give_up_us, lease.end_us) == (1200 + LEASE_US // 2, 1000 + LEASE_US)
+
+
+def test_a_link_gets_more_patience_while_beats_are_answered_by_another_way() -> None:
+    lease = held(1000)
+    for now_us in range(1100, 5000, 100):
+        lease.advance(now_us)
+        if lease.stalled:
+            break
+        lease.answered_elsewhere(now_us)
+        assert lease.end_us == now_us + LEASE_US
+    assert lease.now_us == pytest.approx(1050 + SILENT_LEASES * LEASE_US, abs=100)
 
 
 def test_an_answer_stands_for_every_beat_before_it() -> None:
