@@ -22,10 +22,13 @@ from mkrpc.transport.aio import SERVER_OPTIONS
 from mkrpc.transport.status import abort_arguments
 from mkrpc.v1 import interconnect_pb2 as pb
 
-__all__ = ["BeatServer"]
+__all__ = ["MAX_BEATS", "BeatServer"]
 
 THREADS = 4
 """They only look into a set; what is slow is to get the interpreter's lock."""
+
+MAX_BEATS = 1024
+"""Beats that wait for a thread; the next one is refused, and its instance beats again."""
 
 _Context: TypeAlias = "grpc.ServicerContext"
 _log = structlog.get_logger("mkrpc.interconnect")
@@ -47,7 +50,11 @@ class BeatServer(grpc.GenericRpcHandler):
         It is empty if there is no place: a Unix socket's path that is too long, or no port free.
         Instances then beat over their streams alone.
         """
-        server = grpc.server(ThreadPoolExecutor(THREADS, "beats"), options=SERVER_OPTIONS)
+        server = grpc.server(
+            ThreadPoolExecutor(THREADS, "beats"),
+            options=SERVER_OPTIONS,
+            maximum_concurrent_rpcs=MAX_BEATS,
+        )
         server.add_generic_rpc_handlers((self,))
         if beside.is_unix:
             address = Address(path=beside.path + BEATS_SUFFIX)
