@@ -53,6 +53,9 @@ is the business of leases."""
 MIN_PING_INTERVAL_S: Final = 5
 """A server takes a client that asks more often than this for an attacker and drops it."""
 
+HANDSHAKE_TIMEOUT_S: Final = 10
+"""A TCP or Unix connection that does not speak HTTP/2 by then is closed; the default is 120 s."""
+
 MAX_CONCURRENT_STREAMS: Final = 128
 """Calls at a time on one TCP or Unix connection; a client's further calls wait at the client."""
 
@@ -77,6 +80,7 @@ SERVER_OPTIONS: Final[Options] = (
     *_COMMON_OPTIONS,
     # Without this a second server silently shares a TCP port, and with it the clients.
     ("grpc.so_reuseport", 0),
+    ("grpc.server_handshake_timeout_ms", HANDSHAKE_TIMEOUT_S * 1000),
     ("grpc.max_receive_message_length", MAX_FRAME_BYTES),
     ("grpc.max_send_message_length", MAX_ANSWER_BYTES),
     ("grpc.max_concurrent_streams", MAX_CONCURRENT_STREAMS),
