@@ -130,9 +130,9 @@ async def rig() -> AsyncIterator[Rig]:
         await server.stop(0)
 
 
-async def test_an_instance_whose_stream_is_cut_in_mid_burst_comes_back_with_everything():
+@pytest.mark.parametrize("cuts", [40, pytest.param(2000, marks=pytest.mark.full)])
+async def test_an_instance_whose_stream_is_cut_in_mid_burst_comes_back_with_everything(cuts):
     async with rig() as made:
-        cuts = 40
         for number in range(cuts):
             answered = made.inject(500)
             for _ in range(number % 5):

@@ -6,7 +6,7 @@ Design 3.2 to 3.4.
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mkrpc.instance.instructions import Cli, Sti, WriteIcr
@@ -59,7 +59,6 @@ def play(machine: Any, step: tuple[Any, ...]) -> None:
             getattr(machine.nodes[number], name)()
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.lists(steps, max_size=60))
 def test_every_write_ends_once_in_order_and_the_mirror_is_right_whatever_is_cut(
     cut_machine: Any, script: list[tuple[Any, ...]]
@@ -77,12 +76,17 @@ def test_every_write_ends_once_in_order_and_the_mirror_is_right_whatever_is_cut(
     machine.check()
 
 
-@pytest.mark.parametrize("period", [1, 2, 3, 5, 7])
-def test_forced_reconnects_in_mid_burst(cut_machine: Any, period: int) -> None:
+@pytest.mark.parametrize(
+    ("reconnects", "period"),
+    [(300, 1), (300, 2), (300, 5), pytest.param(10_000, 1, marks=pytest.mark.full)],
+)
+def test_forced_reconnects_in_mid_burst(cut_machine: Any, reconnects: int, period: int) -> None:
     """No gap, no duplicate, no reordering, however often the links break under load."""
     machine = cut_machine()
     word = shorthand_word(Shorthand.ALL_EXCLUDING_SELF, 0xEA)
-    for turn in range(200):
+    turn = 0
+    while sum(node.session.generation for node in machine.nodes) < reconnects:
+        turn += 1
         for number, node in enumerate(machine.nodes):
             node.kernel.cpus[turn % CPUS].execute(WriteIcr(word))
             node.exchange()
@@ -92,5 +96,4 @@ def test_forced_reconnects_in_mid_burst(cut_machine: Any, period: int) -> None:
                 node.arrive_late()
     machine.heal()
     machine.check()
-    assert machine.bus.totals().written == 200 * INSTANCES * (CPUS * INSTANCES - 1)
-    assert sum(node.session.generation for node in machine.nodes) > 600 // period
+    assert machine.bus.totals().written == turn * INSTANCES * (CPUS * INSTANCES - 1)
