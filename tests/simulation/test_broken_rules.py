@@ -12,7 +12,7 @@ import pytest
 
 from mkrpc.errors import FencedError, ProtocolError
 from mkrpc.instance.attachment import Attachment
-from mkrpc.interconnect.lease import LEASE_US
+from mkrpc.interconnect.lease import LEASE_US, Leases
 from mkrpc.link.endpoint import LinkEnd
 from mkrpc.link.lease import HeldLease
 from mkrpc.outcome import Outcome
@@ -203,3 +203,42 @@ def test_legs_that_were_lost_with_the_lease_are_named(cut_machine: Any) -> None:
         Outcome.LOST_TARGET_DEAD_MAYBE_DELIVERED,
         Outcome.LOST_TARGET_DEAD,
     ]
+
+
+@both
+def test_a_slow_clock_makes_no_instance_the_later_one(cut_machine: Any, rule: bool) -> None:
+    """It is granted less than the interconnect waits; else it goes on when its legs are booked."""
+    machine = cut_machine()
+    bob = machine.nodes[1]
+    if not rule:
+        bob.attachment._lease.lease_us = LEASE_US
+    machine.inject(TO_BOB, 1)
+    bob.send_down()
+    machine.wait_until(LEASE_US)
+    assert machine.bus.totals().lost == 1
+    its_time_us = LEASE_US * 97 // 100
+    if rule:
+        with pytest.raises(FencedError):
+            bob.attachment.advance(its_time_us)
+    else:
+        bob.attachment.advance(its_time_us)
+        bob.arrive_down(bob.down)
+    assert len(bob.attachment.legs) == (0 if rule else 1)
+
+
+@both
+def test_time_in_which_the_interconnect_did_not_look_is_nobody_s_silence(
+    cut_machine: Any, rule: bool
+) -> None:
+    """Else an interconnect that was stopped ends everybody when it wakes, whose beats it has."""
+    machine = cut_machine()
+    if not rule:
+        switch_off(machine.bus._leases, advance=advance_blindly)
+    machine.bus.advance(10 * LEASE_US)
+    assert len(machine.bus.sessions()) == (len(machine.nodes) if rule else 0)
+
+
+def advance_blindly(leases: Leases, now_us: int) -> None:
+    """Instead of asking how late it was told."""
+    leases._looked_us += now_us - leases.now_us
+    leases.now_us = now_us
