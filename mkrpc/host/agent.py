@@ -61,6 +61,7 @@ class HostAgent:
                 "address": self.address,
                 "insecure": self.insecure,
                 "policy": self.topology.policy,
+                "instances": len(self.topology.instances),
                 "name": self.state_dir.name,
             },
         )

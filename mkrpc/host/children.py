@@ -31,6 +31,7 @@ def run_interconnect(options_json: str, log_path: str, ready: Any) -> None:
     """Be the interconnect until told to stop."""
     _begin("interconnect", log_path)
     options = json.loads(options_json)
+    from mkrpc.interconnect.lease import lease_us_for
     from mkrpc.interconnect.server import serve
 
     _report(
@@ -39,6 +40,7 @@ def run_interconnect(options_json: str, log_path: str, ready: Any) -> None:
             address=options["address"],
             insecure=options["insecure"],
             policy=options["policy"],
+            lease_us=lease_us_for(options["instances"], len(os.sched_getaffinity(0))),
             on_listening=lambda address: tell({"address": address}),
         ),
     )

@@ -5,7 +5,14 @@ from collections import OrderedDict
 from mkrpc.interconnect.session import Session
 from mkrpc.link.lease import BEATS_PER_LEASE
 
-__all__ = ["CLOCK_DRIFT_SHARE", "LEASE_US", "Leases", "granted_us"]
+__all__ = [
+    "CLOCK_DRIFT_SHARE",
+    "INSTANCES_PER_CORE",
+    "LEASE_US",
+    "Leases",
+    "granted_us",
+    "lease_us_for",
+]
 
 LEASE_US = 3_000_000
 """Microseconds of silence after which an instance is taken for dead."""
@@ -13,6 +20,19 @@ LEASE_US = 3_000_000
 CLOCK_DRIFT_SHARE = 32
 """An instance is granted its lease less one part in so many, so that it is never the later one to
 see the end of it, unless its clock runs slower than the interconnect's by about 3 %."""
+
+
+INSTANCES_PER_CORE = 16
+"""Instances on one core up to which :data:`LEASE_US` is enough."""
+
+
+def lease_us_for(instances: int, cores: int) -> int:
+    """The lease of a cluster on one host, in microseconds.
+
+    Where many more processes want to run than there are cores, each of them stops for seconds, and
+    is not to be called dead for that: the lease grows with their number.
+    """
+    return LEASE_US * max(INSTANCES_PER_CORE * cores, instances) // (INSTANCES_PER_CORE * cores)
 
 
 def granted_us(lease_us: int) -> int:

@@ -17,6 +17,7 @@ from mkrpc.interconnect.attachments import Pump
 from mkrpc.interconnect.beats import BeatServer
 from mkrpc.interconnect.control import ControlService
 from mkrpc.interconnect.hosts import ATTACH_HOST, HostRegistry
+from mkrpc.interconnect.lease import LEASE_US
 from mkrpc.interconnect.policy import Policy
 from mkrpc.interconnect.watch import EventHub
 from mkrpc.transport.address import Address, check_listen, parse
@@ -41,23 +42,25 @@ def serve(
     address: str,
     insecure: bool = False,
     policy: str = "bare-metal",
+    lease_us: int = LEASE_US,
     on_listening: Callable[[str], None] = lambda _address: None,
 ) -> int:
     """Serve until SIGTERM or SIGINT; the exit code.
 
-    ``on_listening`` is told the address once it answers (with the port chosen for port 0). Raises
-    what :meth:`AioServer.start` and :func:`check_listen` raise, before anything listens.
+    ``lease_us``: as for :class:`ApicBus`. ``on_listening`` is told the address once it answers
+    (with the port chosen for port 0). Raises what :meth:`AioServer.start` and :func:`check_listen`
+    raise, before anything listens.
     """
     where = parse(address)
     check_listen(where, insecure)
     profile = Policy.named(policy)
-    return asyncio.run(_serve(where, insecure, profile, on_listening))
+    bus = ApicBus(epoch=secrets.randbits(64) or 1, policy=profile, lease_us=lease_us)
+    return asyncio.run(_serve(where, insecure, bus, on_listening))
 
 
 async def _serve(
-    where: Address, insecure: bool, policy: Policy, on_listening: Callable[[str], None]
+    where: Address, insecure: bool, bus: ApicBus, on_listening: Callable[[str], None]
 ) -> int:
-    bus = ApicBus(epoch=secrets.randbits(64) or 1, policy=policy)
     events = EventHub(bus.watch)
     beats = BeatServer()
     pump = Pump(bus, beats)
@@ -99,7 +102,12 @@ async def _serve(
     pump.beat_address = beats.start(server.bound_address)
     for service in ("", *_SERVICES):
         await healthiness.set(service, health_pb2.HealthCheckResponse.SERVING)
-    _log.info("listening", address=str(server.bound_address), epoch=f"{bus.epoch:016x}")
+    _log.info(
+        "listening",
+        address=str(server.bound_address),
+        epoch=f"{bus.epoch:016x}",
+        lease_s=bus.lease_us / 1e6,
+    )
     on_listening(str(server.bound_address))
     await stop.wait()
     _log.info("stopping")

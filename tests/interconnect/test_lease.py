@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mkrpc.interconnect.lease import CLOCK_DRIFT_SHARE, LEASE_US, granted_us
+from mkrpc.interconnect.lease import CLOCK_DRIFT_SHARE, LEASE_US, granted_us, lease_us_for
 from mkrpc.link.frames import DownFrame, UpFrame
 from mkrpc.link.lease import BEATS_PER_LEASE
 from mkrpc.outcome import Outcome
@@ -147,3 +147,13 @@ def test_time_never_runs_backwards(machine: Any) -> None:
 @pytest.mark.parametrize("lease_us", [1, 1000, LEASE_US])
 def test_an_instance_is_never_granted_more_than_the_lease(lease_us: int) -> None:
     assert lease_us * (1 - 1 / CLOCK_DRIFT_SHARE) <= granted_us(lease_us) <= lease_us
+
+
+@pytest.mark.parametrize(
+    ("instances", "cores", "leases"), [(1, 1, 1), (16, 1, 1), (32, 2, 1), (48, 2, 1.5), (160, 2, 5)]
+)
+def test_a_machine_that_is_too_small_gets_longer_leases(
+    instances: int, cores: int, leases: float
+) -> None:
+    """Processes that wait for a core for seconds have not stopped."""
+    assert lease_us_for(instances, cores) == leases * LEASE_US
