@@ -21,7 +21,7 @@ from mkrpc.x86.icr import fixed
 
 pytestmark = pytest.mark.e2e
 
-LEASE_US = 1_000_000
+LEASE_US = 2_000_000
 
 
 class Proxy:
@@ -170,6 +170,6 @@ async def test_an_instance_that_cannot_come_back_is_fenced_and_its_legs_are_lost
         await until(lambda: not made.bus.sessions()[0].connected)
         tally = await made.inject(10)
         assert tally.legs == {(0, 0, Outcome.LOST_TARGET_DEAD): 10}
-        assert made.bus.instances()[0].reason == "lease expired: silent for 1 s, its link broken"
+        assert made.bus.instances()[0].reason == "lease expired: silent for 2 s, its link broken"
         assert await made.ended == EXIT_FENCED
         assert made.bus.balance() == []
