@@ -172,7 +172,7 @@ class Attachment:
         )
 
     def welcome(self, welcome: Welcome) -> None:
-        """The answer to a hello; one to an older hello is ignored.
+        """The answer to a hello; one to an older hello is ignored, or later than its own lease.
 
         Raises FencedError if the lease is over, ProtocolError for another wire version or epoch, or
         an interconnect that does not know how far this end has got.
@@ -182,6 +182,8 @@ class Attachment:
             self.stale_frames += 1
             return
         self._check_lease()
+        if self._lease.too_late_for(welcome.lease_us):
+            return
         if self.epoch and not (welcome.resumed and welcome.epoch == self.epoch):
             raise ProtocolError("the interconnect takes an attached instance for a new one")
         self._link.resume(welcome.received)

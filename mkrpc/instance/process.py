@@ -30,10 +30,12 @@ from mkrpc.instance.attachment import Attachment
 from mkrpc.instance.heartbeat import Heartbeat
 from mkrpc.instance.kernel import Kernel, KernelConfig
 from mkrpc.instance.mapping import map_memory
+from mkrpc.instance.oops import last_words
 from mkrpc.instance.uplink import Uplink, is_passing
 from mkrpc.link.frames import Goodbye, Welcome
 from mkrpc.link.lease import BEATS_PER_LEASE
 from mkrpc.transport.address import beside, parse
+from mkrpc.transport.stream import CONNECT_DEADLINE_S
 
 __all__ = [
     "EXIT_FENCED",
@@ -184,21 +186,26 @@ class InstanceProcess:
             return
         if self._leaving is not None:
             self._finish(*self._leaving)
-        elif not self._attached:
+        elif not self._attached and not isinstance(error, DeadlineExceededError):
             _log.error("refused", error=str(error), advice=error.advice if error else "")
             self._done.set_exception(error or StartUpError("the interconnect hung up"))
         elif is_passing(error):
             left_s = self._attachment.lease_left_us / 1e6
             _log.warning("the link broke", error=str(error or "closed"), lease_left_s=left_s)
-            self._uplink.come_back(lambda: self._attachment.lease_left_us / 1e6)
+            self._uplink.come_back(self._patience_s)
         else:
             code = EXIT_FENCED if isinstance(error, FencedError) else EXIT_LINK_LOST
             self._finish(code, f"the link ended: {error}")
 
+    def _patience_s(self) -> float:
+        return self._attachment.lease_left_us / 1e6 if self._attached else CONNECT_DEADLINE_S
+
     def _welcome(self, welcome: Welcome) -> None:
         self._attachment.welcome(welcome)
         if not self._attachment.connected:
-            raise ProtocolError(f"a welcome to link {welcome.generation}")
+            # On a machine with far too much to do: nothing has happened yet, so try again.
+            self._uplink.give_up(DeadlineExceededError("the welcome came after its lease"))
+            return
         self._uplink.welcomed()
         self._set_timer()
         _log.info(
@@ -265,7 +272,7 @@ class InstanceProcess:
     def _go_on(self) -> None:
         """After the kernel has done something: send, run on, or leave if it has failed."""
         if self.kernel.failed is not None:
-            self._leave(EXIT_PANIC, _last_words(self.kernel))
+            self._leave(EXIT_PANIC, last_words(self.kernel))
         self._pump()
         if not self._running and self._leaving is None and self.kernel.runnable:
             self._running = True
@@ -324,12 +331,6 @@ class InstanceProcess:
 
 def _now_us() -> int:
     return time.monotonic_ns() // 1000
-
-
-def _last_words(kernel: Kernel) -> str:
-    """Why the kernel panicked, with the oops behind it: its log goes with the process."""
-    oopses = [record.text for record in kernel.log.since(0) if record.text.startswith("Oops: ")]
-    return f"{kernel.failed} ({oopses[-1]})" if oopses else str(kernel.failed)
 
 
 def run(boot: Boot) -> int:

@@ -120,6 +120,10 @@ class HeldLease:
         """A hello goes out now."""
         self._hello_us = self.now_us
 
+    def too_late_for(self, lease_us: int) -> bool:
+        """Whether a lease that is granted now would be over, because its hello is so old."""
+        return 0 < lease_us <= self.now_us - self._hello_us
+
     def grant(self, lease_us: int) -> None:
         """The last hello has been answered by a welcome."""
         self.lease_us = lease_us

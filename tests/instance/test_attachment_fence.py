@@ -242,6 +242,17 @@ def test_a_welcome_that_does_not_fit_is_refused(attachment, changes, words):
     assert not attachment.connected
 
 
+def test_a_first_welcome_that_took_longer_than_its_lease_is_as_good_as_lost(kernel):
+    attachment = Attachment(kernel)
+    attachment.hello(1)
+    attachment.advance(LEASE_US)
+    welcome(attachment)
+    assert (attachment.connected, attachment.epoch) == (False, 0)
+    attachment.hello(1)
+    welcome(attachment, resumed=True)
+    assert (attachment.connected, attachment.lease_left_us) == (True, LEASE_US)
+
+
 def test_a_first_welcome_that_was_lost_is_made_up_for(kernel):
     attachment = Attachment(kernel)
     attachment.hello(1)
