@@ -62,6 +62,7 @@ class Attachment:
 
     __slots__ = (
         "_applied",
+        "_awaits_welcome",
         "_kernel",
         "_lease",
         "_link",
@@ -86,6 +87,7 @@ class Attachment:
         self._lease = HeldLease()
         self.connected = True
         """Frames may pass: by hand from the start, else from a welcome until the link breaks."""
+        self._awaits_welcome = False
         self.epoch = 0
         self.generation = 0
         self.stale_frames = 0
@@ -145,7 +147,7 @@ class Attachment:
     def disconnected(self, generation: int | None = None) -> None:
         """The link of ``generation`` (None: the current one) has broken; an older one: nothing."""
         if generation in (None, self.generation):
-            self.connected = False
+            self.connected = self._awaits_welcome = False
 
     def hello(self, pid: int) -> Hello:
         """The first message of a new link, with the addresses as they are now.
@@ -157,6 +159,7 @@ class Attachment:
         self._check_lease()
         self._lease.hello()
         self.connected = False
+        self._awaits_welcome = True
         self.generation += 1
         kernel = self._kernel
         return Hello(
@@ -178,7 +181,7 @@ class Attachment:
         an interconnect that does not know how far this end has got.
         """
         check_wire_version(welcome.wire_version)
-        if welcome.generation != self.generation or self.connected:
+        if welcome.generation != self.generation or not self._awaits_welcome:
             self.stale_frames += 1
             return
         self._check_lease()
@@ -190,6 +193,7 @@ class Attachment:
         self._lease.grant(welcome.lease_us)
         self.epoch = welcome.epoch
         self.connected = True
+        self._awaits_welcome = False
 
     # Frames in.
 

@@ -78,9 +78,15 @@ class Pump:
             self._links[session] = None
 
     def tell_time(self) -> None:
-        """Tell the bus what time it is; leases may end with that."""
+        """Tell the bus what time it is; leases may end with that.
+
+        Nobody's beat is answered between the end of its lease and here: it would hold a lease that
+        its legs have been booked as lost with.
+        """
         with self._beats.looking() as heard:
             self.bus.advance(time.monotonic_ns() // 1000, heard)
+            if self._ended != self.bus.ended:
+                self._beats.open = self.bus.may_beat()
 
     def drain(self) -> None:
         """Call after anything has happened at the bus."""

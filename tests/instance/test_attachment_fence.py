@@ -260,3 +260,17 @@ def test_a_first_welcome_that_was_lost_is_made_up_for(kernel):
     assert (hello.epoch, hello.generation) == (0, 1)
     welcome(attachment, resumed=True)
     assert (attachment.epoch, attachment.connected) == (EPOCH, True)
+
+
+@pytest.mark.parametrize("resumed", [False, True], ids=["first", "resume"])
+def test_a_welcome_of_a_link_that_has_broken_since_is_ignored(kernel, resumed):
+    attachment = Attachment(kernel)
+    if resumed:
+        attachment.hello(1)
+        welcome(attachment)
+        attachment.disconnected()
+    attachment.hello(1)
+    welcome(attachment, generation=attachment.generation, resumed=resumed)
+    attachment.disconnected()
+    welcome(attachment, generation=attachment.generation, resumed=resumed)
+    assert (attachment.connected, attachment.stale_frames) == (False, 1)

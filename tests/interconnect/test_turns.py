@@ -10,6 +10,7 @@ from mkrpc.errors import MkrpcError, ProtocolError, UnavailableError
 from mkrpc.frame_codec import decode_down, encode_up
 from mkrpc.interconnect import attachments
 from mkrpc.interconnect.attachments import LEFT, Pump
+from mkrpc.interconnect.beats import BeatServer
 from mkrpc.link.endpoint import FRAME_WINDOW, LinkEnd
 from mkrpc.link.frames import DownFrame, Goodbye, Hello, UpFrame, Welcome, Writes
 from mkrpc.x86.icr import fixed
@@ -137,3 +138,18 @@ async def test_nobody_has_more_frames_wait_than_the_window_holds(machine: Any) -
     assert wire.bus.attached_ids() == []
     await turns(2)
     assert wire.bus.balance() == []
+
+
+async def test_no_beat_of_an_incarnation_that_has_ended_is_answered(machine: Any) -> None:
+    """From when its legs are booked as lost: the thread that answers must not get in between."""
+    wire = machine()
+    beats = BeatServer()
+    pump = Pump(wire.bus, beats)
+    stream = Stream(pump, wire.hello(0, (0,)))
+    beats.open = wire.bus.may_beat()
+    assert len(beats.open) == 1
+    stream.end()
+    wire.bus.process_ended(0, 1001, "killed")
+    assert wire.bus.ended == 1
+    pump.tell_time()
+    assert beats.open == set()
