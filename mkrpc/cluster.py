@@ -46,7 +46,7 @@ from mkrpc.state_dir import (
     remove_dir,
 )
 from mkrpc.topology import Topology
-from mkrpc.transport.address import AddressLock, parse
+from mkrpc.transport.address import BEATS_SUFFIX, AddressLock, parse
 
 __all__ = ["Cluster", "find", "remove", "running"]
 
@@ -230,6 +230,7 @@ def _clear_socket(directory: Path) -> list[str]:
         if not address.is_unix or path.parent == directory or not path.parent.is_dir():
             return []
         with AddressLock(address):
+            Path(f"{path}{BEATS_SUFFIX}").unlink(missing_ok=True)
             Path(f"{path}.lock").unlink(missing_ok=True)
     except AddressInUseError:
         return []

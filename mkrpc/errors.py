@@ -12,6 +12,7 @@ __all__ = [
     "AlreadyExistsError",
     "ClusterStateError",
     "DeadlineExceededError",
+    "FencedError",
     "FrameTooLargeError",
     "InternalError",
     "InvalidArgumentError",
@@ -118,6 +119,14 @@ class ClusterStateError(MkrpcError):
     reason = "WRONG_STATE"
     status = "FAILED_PRECONDITION"
     certainly_did_not_happen = True
+
+
+class FencedError(MkrpcError):
+    """The incarnation is over, though its process runs: its lease has ended, or another
+    interconnect serves the machine. It may do nothing more; it comes back as a new one."""
+
+    reason = "FENCED"
+    status = "FAILED_PRECONDITION"
 
 
 class StartUpError(MkrpcError):

@@ -42,6 +42,7 @@ from mkrpc.v1 import interconnect_pb2 as data
 __all__ = [
     "ATTACH",
     "ATTACH_HOST",
+    "BEAT",
     "IDENTITY_BYTES",
     "decode_down",
     "decode_up",
@@ -51,6 +52,9 @@ __all__ = [
 
 ATTACH = "/mkrpc.v1.Interconnect/Attach"
 """The full method name of the data plane's stream."""
+
+BEAT = "/mkrpc.v1.Interconnect/Beat"
+"""The full method name of a beat by a way of its own."""
 
 ATTACH_HOST = "/mkrpc.v1.Interconnect/AttachHost"
 """The full method name of a host agent's stream."""
@@ -105,6 +109,9 @@ def encode_up(message: Hello | UpFrame | Goodbye) -> bytes:
                 pid=message.pid,
                 cpus=[cpu_address_to_pb(address) for address in message.cpus],
                 tell_resolved=message.tell_resolved,
+                epoch=message.epoch,
+                generation=message.generation,
+                received=message.received,
             )
         )
     else:
@@ -117,6 +124,7 @@ def _up_frame_to_pb(frame: UpFrame, pb: data.UpFrame) -> None:
     pb.frame = frame.frame
     pb.ack = frame.ack
     pb.more = frame.more
+    pb.beat = frame.beat
     pb.applied = frame.applied
     for event in frame.events:
         slot = pb.events.add()
@@ -170,6 +178,9 @@ def decode_up(message: bytes) -> Hello | UpFrame | Goodbye:
                 pid=hello.pid,
                 cpus=tuple(cpu_address_from_pb(address) for address in hello.cpus),
                 tell_resolved=hello.tell_resolved,
+                epoch=hello.epoch,
+                generation=hello.generation,
+                received=hello.received,
             )
         case "goodbye":
             return Goodbye(pb.goodbye.reason, pb.goodbye.failed)
@@ -216,6 +227,7 @@ def _up_frame_from_pb(pb: data.UpFrame) -> UpFrame:
             )
             for reply in pb.replies
         ],
+        beat=pb.beat,
     )
 
 
@@ -231,6 +243,10 @@ def encode_down(message: Welcome | DownFrame | Goodbye) -> bytes:
         pb.welcome.wire_version = message.wire_version
         pb.welcome.epoch = message.epoch
         pb.welcome.generation = message.generation
+        pb.welcome.received = message.received
+        pb.welcome.resumed = message.resumed
+        pb.welcome.lease_us = message.lease_us
+        pb.welcome.beat_address = message.beat_address
     else:
         pb.goodbye.reason = message.reason
         pb.goodbye.failed = message.failed
@@ -240,6 +256,7 @@ def encode_down(message: Welcome | DownFrame | Goodbye) -> bytes:
 def _down_frame_to_pb(frame: DownFrame, pb: data.DownFrame) -> None:
     pb.frame = frame.frame
     pb.ack = frame.ack
+    pb.beat = frame.beat
     for floor in frame.floors:
         pb.floors.add(source=floor.source, runs=_runs_to_pb(floor.runs))
     for legs in frame.legs:
@@ -266,7 +283,16 @@ def decode_down(message: bytes) -> Welcome | DownFrame | Goodbye:
         case "frame":
             return _down_frame_from_pb(pb.frame)
         case "welcome":
-            return Welcome(pb.welcome.wire_version, pb.welcome.epoch, pb.welcome.generation)
+            welcome = pb.welcome
+            return Welcome(
+                wire_version=welcome.wire_version,
+                epoch=welcome.epoch,
+                generation=welcome.generation,
+                received=welcome.received,
+                resumed=welcome.resumed,
+                lease_us=welcome.lease_us,
+                beat_address=welcome.beat_address,
+            )
         case "goodbye":
             return Goodbye(pb.goodbye.reason, pb.goodbye.failed)
         case _:
@@ -298,4 +324,5 @@ def _down_frame_from_pb(pb: data.DownFrame) -> DownFrame:
         legs=[_legs_from_pb(legs) for legs in pb.legs],
         resolved=_runs_from_pb(pb.resolved),
         commands=[_command_from_pb(command) for command in pb.commands],
+        beat=pb.beat,
     )

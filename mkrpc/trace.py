@@ -18,7 +18,10 @@ __all__ = [
     "IcrWritten",
     "InstanceAttached",
     "InstanceDetached",
+    "InstanceDisconnected",
     "InstanceRefused",
+    "InstanceResumed",
+    "LeaseExpired",
     "LegEnded",
     "Sink",
     "TraceEvent",
@@ -79,6 +82,37 @@ class InstanceDetached:
 
 
 @dataclass(frozen=True, slots=True)
+class InstanceDisconnected:
+    """The link of an incarnation has broken; it may come back while its lease runs."""
+
+    instance_id: int
+    name: str
+    incarnation: bytes
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceResumed:
+    """An incarnation is back over link ``generation``; ``again`` frames are sent to it again."""
+
+    instance_id: int
+    name: str
+    incarnation: bytes
+    generation: int
+    again: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseExpired:
+    """Nothing has been received from an incarnation for ``silent_us``; it is detached next."""
+
+    instance_id: int
+    name: str
+    incarnation: bytes
+    silent_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class InstanceRefused:
     """Somebody asked to be an instance and was turned away; ``reason`` is one line."""
 
@@ -99,7 +133,15 @@ class ClientInjected:
 
 
 TraceEvent = (
-    IcrWritten | LegEnded | InstanceAttached | InstanceDetached | InstanceRefused | ClientInjected
+    IcrWritten
+    | LegEnded
+    | InstanceAttached
+    | InstanceDetached
+    | InstanceDisconnected
+    | InstanceResumed
+    | InstanceRefused
+    | LeaseExpired
+    | ClientInjected
 )
 
 Sink = Callable[[TraceEvent], None]
@@ -110,7 +152,10 @@ KINDS: dict[type[TraceEvent], str] = {
     LegEnded: "leg",
     InstanceAttached: "attach",
     InstanceDetached: "detach",
+    InstanceDisconnected: "disconnect",
+    InstanceResumed: "resume",
     InstanceRefused: "refuse",
+    LeaseExpired: "lease_expired",
     ClientInjected: "inject",
 }
 """The name of each event, on the wire and for people."""

@@ -109,6 +109,9 @@ HELLOS = st.builds(
     pid=U32,
     cpus=few(ADDRESSES).map(tuple),
     tell_resolved=st.booleans(),
+    epoch=U64,
+    generation=U32,
+    received=U64,
 )
 UP_FRAMES = st.builds(
     UpFrame,
@@ -121,6 +124,7 @@ UP_FRAMES = st.builds(
     accounts=few(ACCOUNTS),
     resolved=few(RUNS),
     replies=few(REPLIES),
+    beat=U64,
 )
 LEGS = st.tuples(IDENTITY, few(st.tuples(U64, U64, U32))).map(
     lambda pair: Legs(pair[0], *([leg[column] for leg in pair[1]] for column in range(3)))
@@ -142,10 +146,13 @@ DOWN_FRAMES = st.builds(
     legs=few(LEGS),
     resolved=few(RUNS),
     commands=few(COMMANDS),
+    beat=U64,
 )
 GOODBYES = st.builds(Goodbye, TEXT, st.booleans())
 UP = st.one_of(HELLOS, UP_FRAMES, GOODBYES)
-DOWN = st.one_of(st.builds(Welcome, U32, U64, U32), DOWN_FRAMES, GOODBYES)
+DOWN = st.one_of(
+    st.builds(Welcome, U32, U64, U32, U64, st.booleans(), U64, TEXT), DOWN_FRAMES, GOODBYES
+)
 
 
 @given(UP)

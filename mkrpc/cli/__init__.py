@@ -16,6 +16,7 @@ from mkrpc.cli.ledger import ledger
 from mkrpc.cli.lifecycle import down, exec_, kill
 from mkrpc.cli.proc import dmesg, interrupts
 from mkrpc.cli.show import show
+from mkrpc.cli.sim import sim
 from mkrpc.cli.up import up
 from mkrpc.cli.watch import watch
 
@@ -48,5 +49,6 @@ for command in (
     exec_,
     kill,
     conform,
+    sim,
 ):
     main.add_command(command)

@@ -60,9 +60,9 @@ class InstanceView:
     """One instance, alive or not.
 
     ``incarnation``: 16 bytes, empty if it never ran. ``pid``: 0 if it does not run. ``detail``: why
-    it is not active. ``incarnations``: how many were seen under this id, this one included.
-    ``switches``: what its topology sets apart from the defaults, or, as ``apic.KEY``, from the
-    machine's.
+    it is not active, or what is wrong with the link of one that is. ``incarnations``: how many were
+    seen under this id, this one included. ``switches``: what its topology sets apart from the
+    defaults, or, as ``apic.KEY``, from the machine's.
     """
 
     id: int

@@ -66,6 +66,7 @@ class HostAgent:
                 "switches": {
                     spec.id: spec.switches(self.topology.apic) for spec in self.topology.instances
                 },
+                "instances": len(self.topology.instances),
                 "name": self.state_dir.name,
             },
         )

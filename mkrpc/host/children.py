@@ -32,6 +32,7 @@ def run_interconnect(options_json: str, log_path: str, ready: Any) -> None:
     _begin("interconnect", log_path)
     options = json.loads(options_json)
     from mkrpc.interconnect.answers import Switches
+    from mkrpc.interconnect.lease import lease_us_for
     from mkrpc.interconnect.server import serve
 
     # JSON has no numbers for keys.
@@ -44,6 +45,7 @@ def run_interconnect(options_json: str, log_path: str, ready: Any) -> None:
             policy=options["policy"],
             arbitration=options["arbitration"],
             switches=Switches(apic=options["apic"], instances=instances),
+            lease_us=lease_us_for(options["instances"], len(os.sched_getaffinity(0))),
             on_listening=lambda address: tell({"address": address}),
         ),
     )

@@ -4,9 +4,10 @@ The driver sends what :meth:`Attachment.next_frame` gives whenever it may, and h
 receives; there is no rule of the link in it (design, section 4).
 """
 
-from mkrpc.errors import ProtocolError
+from mkrpc.errors import FencedError, ProtocolError
 from mkrpc.instance.accounting import AccountReporter
-from mkrpc.instance.kernel import Kernel
+from mkrpc.instance.kernel import FRAME_EVENTS, Kernel
+from mkrpc.instance.reply_size import reply_bytes
 from mkrpc.link.endpoint import LinkEnd, check_wire_version
 from mkrpc.link.frames import (
     MAX_FRAME_WORDS,
@@ -19,6 +20,7 @@ from mkrpc.link.frames import (
     UpFrame,
     Welcome,
 )
+from mkrpc.link.lease import HeldLease
 from mkrpc.outcome import Outcome
 
 __all__ = ["MAX_FRAME_VECTORS", "MAX_REPLY_BYTES", "Attachment"]
@@ -27,15 +29,8 @@ MAX_FRAME_VECTORS = 2048
 """Vector counts in the accounts of one frame, give or take one CPU's; the rest in the next."""
 
 MAX_REPLY_BYTES = 200 * 1024
-"""Replies in one frame, as :func:`_reply_bytes` reckons them, unless a single reply has more; the
-rest in the next."""
-
-_BYTES_PER_CHARACTER = 4
-_BYTES_PER_VECTOR = 60
-_BYTES_PER_VIEW = 1024
-_BYTES_PER_RECORD = 48
-"""On the wire at most: a vector with its five counts, a CPU without its vectors, a record of the
-log without its text."""
+"""Replies in one frame, as :mod:`mkrpc.instance.reply_size` reckons them, unless a single reply has
+more; the rest in the next."""
 
 
 class _Run:
@@ -55,18 +50,30 @@ class Attachment:
     It answers legs by their number on this link, remembers outcomes so that a repeated leg is
     answered and not applied again (design 3.3, rule 2), and reports accounts when there are no
     writes and no outcomes left to report, so that a frame without ``more`` is a consistent whole.
+
+    Its stream may break and come again. Each :meth:`hello` begins a new generation of the link, in
+    which all goes on where it was; what still comes over an older one is ignored and counted in
+    ``stale_frames``. ``generation`` is that of the last hello, 0 before the first. ``epoch`` is 0
+    until the first welcome.
+
+    Once its lease is over it does nothing any more: every call but :meth:`disconnected` is a
+    :class:`FencedError` from then on.
     """
 
     __slots__ = (
         "_applied",
+        "_awaits_welcome",
         "_kernel",
+        "_lease",
         "_link",
         "_outcomes",
         "_replies",
         "_reported",
         "_reporter",
+        "connected",
         "epoch",
         "generation",
+        "stale_frames",
     )
 
     def __init__(self, kernel: Kernel) -> None:
@@ -77,11 +84,83 @@ class Attachment:
         self._reported = 0
         self._outcomes: list[_Run] = []
         self._replies: list[Reply] = []
+        self._lease = HeldLease()
+        self.connected = True
+        """Frames may pass: by hand from the start, else from a welcome until the link breaks."""
+        self._awaits_welcome = False
         self.epoch = 0
         self.generation = 0
+        self.stale_frames = 0
+
+    # Time.
+
+    def advance(self, now_us: int) -> None:
+        """It is ``now_us``, in microseconds on a clock that never runs backwards.
+
+        The driver says so before everything else that it does here, and at :attr:`deadline_us`.
+
+        :raises FencedError: the lease is over.
+        """
+        self._lease.advance(now_us)
+        self._check_lease()
+
+    @property
+    def deadline_us(self) -> int | None:
+        """When to call :meth:`advance` at the latest; None for never.
+
+        A beat that is due already waits for :meth:`next_frame` alone.
+        """
+        return self._lease.deadline_us(beating=self.connected)
+
+    @property
+    def stalled(self) -> bool:
+        """Nothing has come over this link for too long: give it up, and try another.
+
+        It may be half open, which nobody tells. A hello over a new stream renews the lease.
+        """
+        return self._lease.stalled
+
+    def beat_answered(self, sent_us: int) -> None:
+        """A beat that the driver sent at ``sent_us`` by a way of its own has been answered."""
+        self._lease.answered_elsewhere(sent_us)
+
+    @property
+    def lease_since_us(self) -> int:
+        """Since when the lease runs."""
+        return self._lease.since_us
+
+    @property
+    def lease_left_us(self) -> int:
+        """Microseconds until the lease ends; meaningless before the first welcome."""
+        return self._lease.left_us
+
+    def _check_lease(self) -> None:
+        if self._lease.over:
+            raise FencedError(
+                f"the lease of instance {self._kernel.config.instance_id} ended "
+                f"{-self._lease.left_us / 1e6:.1f} s ago: no beat was answered in time",
+                advice="'mkrpc exec' starts it again, as a new incarnation",
+            )
+
+    # The link comes, breaks and comes again.
+
+    def disconnected(self, generation: int | None = None) -> None:
+        """The link of ``generation`` (None: the current one) has broken; an older one: nothing."""
+        if generation in (None, self.generation):
+            self.connected = self._awaits_welcome = False
 
     def hello(self, pid: int) -> Hello:
-        """The first message, with the addresses as they are now."""
+        """The first message of a new link, with the addresses as they are now.
+
+        From here on nothing counts that comes over an older one, whether it is answered or not.
+
+        :raises FencedError: the lease is over.
+        """
+        self._check_lease()
+        self._lease.hello()
+        self.connected = False
+        self._awaits_welcome = True
+        self.generation += 1
         kernel = self._kernel
         return Hello(
             wire_version=WIRE_VERSION,
@@ -92,26 +171,55 @@ class Attachment:
             cpus=tuple(kernel.address_of(cpu.number) for cpu in kernel.cpus),
             # In x2APIC mode too, where nobody looks: the mode can change at run time.
             tell_resolved=kernel.config.apic_policy.icr_busy != "never",
+            epoch=self.epoch,
+            generation=self.generation - 1,
+            received=self._link.received,
         )
 
     def welcome(self, welcome: Welcome) -> None:
-        """The answer to hello. Raises ProtocolError for another wire version."""
+        """The answer to a hello; one to an older hello is ignored, or later than its own lease.
+
+        Raises FencedError if the lease is over, ProtocolError for another wire version or epoch, or
+        an interconnect that does not know how far this end has got.
+        """
         check_wire_version(welcome.wire_version)
+        if welcome.generation != self.generation or not self._awaits_welcome:
+            self.stale_frames += 1
+            return
+        self._check_lease()
+        if self._lease.too_late_for(welcome.lease_us):
+            return
+        if self.epoch and not (welcome.resumed and welcome.epoch == self.epoch):
+            raise ProtocolError("the interconnect takes an attached instance for a new one")
+        self._link.resume(welcome.received)
+        self._lease.grant(welcome.lease_us)
         self.epoch = welcome.epoch
-        self.generation = welcome.generation
+        self.connected = True
+        self._awaits_welcome = False
 
     # Frames in.
 
-    def receive(self, frame: DownFrame) -> None:
+    def receive(self, frame: DownFrame, generation: int | None = None) -> None:
         """Apply a frame, in the order of its fields; a repeated one changes nothing.
 
-        Raises ProtocolError, before anything is applied, for a frame that leaves a gap, resolves
-        what was never written, or has columns of unequal length.
+        ``generation``: of the link that it came over, None for the current one. One of a link that
+        is no more is ignored: what it has is sent again over the newer one.
+
+        Raises FencedError if the lease is over, and ProtocolError, before anything is applied, for
+        a frame that leaves a gap, resolves what was never written, answers a beat that was never
+        sent, or has columns of unequal length.
         """
+        if generation is not None and (generation != self.generation or not self.connected):
+            self.stale_frames += 1
+            return
+        self._check_lease()
         for legs in frame.legs:
             if not len(legs.seqs) == len(legs.words) == len(legs.cpus):
                 raise ProtocolError("the columns of the legs differ in length")
         self._check_resolved(frame)
+        self._lease.came()
+        if frame.beat:
+            self._lease.answered(frame.beat)
         if not self._link.receive(frame):
             return
         kernel = self._kernel
@@ -163,18 +271,37 @@ class Attachment:
                 return
         self._outcomes.append(_Run(self._applied, outcome))
 
+    # Programs.
+
+    def run(self, budget: int) -> int:
+        """Let the kernel run, as :meth:`Kernel.advance`, whether the link stands or not.
+
+        Raises FencedError if the lease is over.
+        """
+        self._check_lease()
+        return self._kernel.advance(budget)
+
     # Frames out.
 
     def next_frame(self) -> UpFrame | None:
-        """The next frame to send; None if there is nothing to say or the frame window is closed.
+        """The next frame to send; None if there is nothing to say, no window or no link.
+
+        After a resume first what the last link lost, as it was. Raises FencedError if the lease is
+        over.
 
         ``more`` is set while further frames hold what there is to say now: first writes and
         outcomes, then accounts, then replies. A reply therefore comes after all that it could
         depend on.
         """
+        self._check_lease()
+        if not self.connected:
+            return None
+        again = self._link.next_again()
+        if again is not None:
+            return self._add_beat(again)
         if not self._link.may_send:
             return self._bare_ack()
-        frame = UpFrame(events=self._kernel.take_events(MAX_FRAME_WORDS))
+        frame = UpFrame(events=self._kernel.take_events(FRAME_EVENTS))
         self._take_outcomes(frame)
         frame.resolved = list(self._kernel.source.take_publication())
         frame.more = bool(self._kernel.events or self._outcomes)
@@ -187,12 +314,16 @@ class Attachment:
         if not content and frame.applied == self._reported:
             return self._bare_ack()
         self._reported = frame.applied
-        return self._link.stamp(frame)
+        return self._add_beat(self._link.stamp(frame))
 
     def _bare_ack(self) -> UpFrame | None:
-        if not self._link.ack_due:
+        if not self._link.ack_due and not self._lease.beat_due:
             return None
-        return self._link.stamp_ack(UpFrame(applied=self._reported))
+        return self._add_beat(self._link.stamp_ack(UpFrame(applied=self._reported)))
+
+    def _add_beat(self, frame: UpFrame) -> UpFrame:
+        frame.beat = self._lease.beat() if self._lease.beat_due else 0
+        return frame
 
     def _take_outcomes(self, frame: UpFrame) -> None:
         """At most MAX_FRAME_WORDS runs; ``applied`` stops short of the first that is left."""
@@ -205,23 +336,9 @@ class Attachment:
         taken: list[Reply] = []
         room = MAX_REPLY_BYTES
         for reply in self._replies:
-            room -= _reply_bytes(reply)
+            room -= reply_bytes(reply)
             if taken and room < 0:
                 break
             taken.append(reply)
         self._replies = self._replies[len(taken) :]
         return taken
-
-
-def _reply_bytes(reply: Reply) -> int:
-    """What a reply takes on the wire, reckoned high; only the files of /proc are surely ASCII."""
-    words = len(reply.error) + len(reply.advice)
-    words += sum(len(record.text) for record in reply.records)
-    vectors = sum(len(view.account.vectors) for view in reply.cpus)
-    return (
-        len(reply.text)
-        + _BYTES_PER_CHARACTER * words
-        + _BYTES_PER_RECORD * len(reply.records)
-        + _BYTES_PER_VIEW * len(reply.cpus)
-        + _BYTES_PER_VECTOR * vectors
-    )

@@ -39,6 +39,7 @@ from mkrpc.outcome import Outcome
 from mkrpc.x86.icr import decode
 
 __all__ = [
+    "FRAME_EVENTS",
     "INCARNATION_BYTES",
     "LINUX_TPR",
     "MAX_QUEUED_EVENTS",
@@ -48,6 +49,10 @@ __all__ = [
 ]
 
 INCARNATION_BYTES = 16
+FRAME_EVENTS = 512
+"""Words of the events in one frame at most, though a frame may hold MAX_FRAME_WORDS: the
+interconnect has one frame of each instance in turn, and beats wait for it to end."""
+
 MAX_QUEUED_EVENTS = 4 * MAX_FRAME_WORDS
 """Events that wait for the link; at so many the CPUs stand still until it has taken some. They
 still take what arrives, which the interconnect bounds, since it gets no answers meanwhile."""
@@ -259,7 +264,7 @@ class Kernel:
             isinstance(last, Writes)
             and last.cpu == cpu
             and last.command == command
-            and len(last.words) < MAX_FRAME_WORDS
+            and len(last.words) < FRAME_EVENTS
         ):
             assert last.first_seq + len(last.words) == seq
             last.words.append(word)

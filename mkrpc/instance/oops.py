@@ -11,8 +11,9 @@ from mkrpc.instance.printk import KERN_ALERT
 
 if TYPE_CHECKING:
     from mkrpc.instance.cpu import Cpu
+    from mkrpc.instance.kernel import Kernel
 
-__all__ = ["OOPS_TRACE_LINES", "print_oops"]
+__all__ = ["OOPS_TRACE_LINES", "last_words", "print_oops"]
 
 OOPS_TRACE_LINES = 16
 """Innermost frames of the call trace that an oops prints."""
@@ -32,3 +33,9 @@ def print_oops(cpu: "Cpu", error: BaseException, *, vector: int | None, number: 
         lines.append(f" {frame.name} {frame.filename}:{frame.lineno}")
     for line in (*lines, "---[ end trace ]---"):
         cpu.kernel.log.emit(KERN_ALERT, line, cpu.number)
+
+
+def last_words(kernel: "Kernel") -> str:
+    """Why the kernel panicked, with the oops behind it: its log goes with the process."""
+    oopses = [record.text for record in kernel.log.since(0) if record.text.startswith("Oops: ")]
+    return f"{kernel.failed} ({oopses[-1]})" if oopses else str(kernel.failed)

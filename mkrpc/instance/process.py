@@ -1,12 +1,11 @@
 """The gRPC driver of one kernel instance: pumps frames between its link and its kernel.
 
-No rule of the design lives here (section 4): what to send, what to answer and what to remember is
-decided by :class:`Kernel` and :class:`Attachment`. This file owns the event loop, the signals and
-the end of the process.
+No rule of the design lives here (section 4): what to send, what to answer, what to remember and
+when to stop is decided by :class:`Kernel` and :class:`Attachment`. This file owns the event loop,
+the clock, the signals, the streams one after another, and the end of the process.
 """
 
 import asyncio
-import mmap
 import os
 import secrets
 import signal
@@ -18,24 +17,44 @@ from typing import Any
 
 import structlog
 
-from mkrpc.errors import MkrpcError, ProtocolError, StartUpError, UnavailableError
-from mkrpc.frame_codec import ATTACH, decode_down, encode_up
+from mkrpc.errors import (
+    DeadlineExceededError,
+    FencedError,
+    MkrpcError,
+    ProtocolError,
+    StartUpError,
+    UnavailableError,
+)
+from mkrpc.frame_codec import decode_down, encode_up
 from mkrpc.instance.attachment import Attachment
+from mkrpc.instance.heartbeat import Heartbeat
 from mkrpc.instance.kernel import Kernel, KernelConfig
-from mkrpc.instance.memory import SharedMemory
+from mkrpc.instance.mapping import map_memory
+from mkrpc.instance.oops import last_words
+from mkrpc.instance.uplink import Uplink, is_passing
 from mkrpc.link.frames import Goodbye, Welcome
-from mkrpc.transport.address import parse
-from mkrpc.transport.aio import connect
-from mkrpc.transport.stream import Connection
+from mkrpc.link.lease import BEATS_PER_LEASE
+from mkrpc.transport.address import beside, parse
+from mkrpc.transport.stream import CONNECT_DEADLINE_S
 
-__all__ = ["EXIT_LINK_LOST", "EXIT_PANIC", "EXIT_REFUSED", "Boot", "InstanceProcess", "run"]
+__all__ = [
+    "EXIT_FENCED",
+    "EXIT_LINK_LOST",
+    "EXIT_PANIC",
+    "EXIT_REFUSED",
+    "Boot",
+    "InstanceProcess",
+    "run",
+]
 
 EXIT_REFUSED = 3
 """The interconnect could not be reached, or refused the instance."""
 EXIT_LINK_LOST = 4
-"""The link broke while the instance ran."""
+"""The link ended in a way that coming back cannot mend, such as a broken protocol."""
 EXIT_PANIC = 5
 """The kernel panicked (``panic_on_oops``)."""
+EXIT_FENCED = 7
+"""The lease ended: the process was stopped, or cut off, for too long. It did nothing after that."""
 
 LEAVE_TIMEOUT_S = 3.0
 """Seconds for the last reports and the goodbye to go out; then the process ends without."""
@@ -63,7 +82,7 @@ class Boot:
 
 
 class InstanceProcess:
-    """One kernel and its connection; a :class:`mkrpc.transport.stream.ConnectionHandler`.
+    """One kernel and its link to the interconnect, over one stream after another.
 
     Raises InvalidArgumentError and its like for programs and handlers that cannot be.
     """
@@ -71,7 +90,7 @@ class InstanceProcess:
     def __init__(self, boot: Boot) -> None:
         self._boot = boot
         started = time.monotonic_ns()
-        memory = _map_memory(boot.memory) if boot.memory is not None else None
+        memory = map_memory(boot.memory) if boot.memory is not None else None
         self.kernel = Kernel(
             boot.config,
             incarnation=secrets.token_bytes(16),
@@ -84,19 +103,21 @@ class InstanceProcess:
         for cpu, program in boot.programs:
             self.kernel.start_program(cpu, program)
         self._attachment = Attachment(self.kernel)
-        self._connection: Connection | None = None
+        self._uplink = Uplink(parse(boot.address), self)
         self._attached = False
         self._running = False
         self._leaving: tuple[int, str] | None = None
         self._said_goodbye = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._heartbeat: Heartbeat | None = None
         self._loop = asyncio.get_running_loop()
         self._done: asyncio.Future[int] = self._loop.create_future()
 
     async def run(self) -> int:
-        """Attach, run until the link ends; the exit code of the process."""
+        """Attach, run until the end; the exit code of the process."""
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._leave, 0, "asked to stop")
-        connecting = asyncio.ensure_future(connect(parse(self._boot.address), ATTACH, self._open))
+        connecting = asyncio.ensure_future(self._uplink.open())
         either: set[asyncio.Future[Any]] = {connecting, self._done}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not connecting.done():
@@ -107,17 +128,30 @@ class InstanceProcess:
         except MkrpcError as error:
             _log.error("cannot attach", error=str(error), advice=error.advice)
             raise
-        return await self._done
+        try:
+            return await self._done
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._uplink.stop()
+            if self._heartbeat is not None:
+                self._heartbeat.stop()
 
-    def _open(self, connection: Connection) -> "InstanceProcess":
-        self._connection = connection
-        connection.send(encode_up(self._attachment.hello(os.getpid())))
-        return self
+    # What comes over its streams; as an :class:`mkrpc.instance.uplink.UplinkOwner`.
 
-    def on_frame(self, connection: Connection, frame: bytes) -> None:
+    def hello(self) -> bytes | None:
+        """A stream stands."""
+        if self._done.done() or not self._tell_time():
+            return None
+        hello = self._attachment.hello(os.getpid())
+        self._set_timer()
+        return encode_up(hello)
+
+    def frame_came(self, frame: bytes) -> None:
         """The interconnect spoke."""
-        if self._said_goodbye:
-            # It has booked what is in our hands as lost: nothing more may be applied.
+        if self._said_goodbye or not self._tell_time():
+            # After a goodbye it has booked what is in our hands as lost: nothing more may be
+            # applied.
             return
         try:
             message = decode_down(frame)
@@ -125,49 +159,120 @@ class InstanceProcess:
                 self._welcome(message)
             elif isinstance(message, Goodbye):
                 self._leaving = (0, f"the interconnect said goodbye: {message.reason}")
-                connection.close()
+                self._close()
                 return
-            elif not self._attached:
+            elif not self._attachment.connected:
                 raise ProtocolError("a frame before the welcome")
             else:
-                self._attachment.receive(message)
+                self._attachment.receive(message, self._attachment.generation)
         except ProtocolError as error:
             self._leaving = (EXIT_LINK_LOST, f"the interconnect broke the protocol: {error}")
-            connection.close(error)
+            self._close(error)
             return
         self._go_on()
 
-    def on_writable(self, connection: Connection) -> None:
+    def frame_went(self) -> None:
         """The last frame is on its way: what has gathered meanwhile goes as the next one.
 
         What it took with it may have let CPUs run on.
         """
-        if self._attached:
+        if self._attachment.connected and self._tell_time():
             self._go_on()
 
-    def on_closed(self, connection: Connection, error: MkrpcError | None) -> None:
-        """The link is gone."""
-        self._connection = None
+    def stream_ended(self, error: MkrpcError | None) -> None:
+        """The stream is gone: come back, unless that is hopeless or not wanted."""
+        self._attachment.disconnected()
         if self._done.done():
             return
         if self._leaving is not None:
             self._finish(*self._leaving)
-        elif not self._attached:
+        elif not self._attached and not isinstance(error, DeadlineExceededError):
             _log.error("refused", error=str(error), advice=error.advice if error else "")
             self._done.set_exception(error or StartUpError("the interconnect hung up"))
+        elif is_passing(error):
+            left_s = self._attachment.lease_left_us / 1e6
+            _log.warning("the link broke", error=str(error or "closed"), lease_left_s=left_s)
+            self._uplink.come_back(self._patience_s)
         else:
-            self._finish(EXIT_LINK_LOST, f"the link broke: {error or 'closed by the peer'}")
+            code = EXIT_FENCED if isinstance(error, FencedError) else EXIT_LINK_LOST
+            self._finish(code, f"the link ended: {error}")
+
+    def _patience_s(self) -> float:
+        return self._attachment.lease_left_us / 1e6 if self._attached else CONNECT_DEADLINE_S
 
     def _welcome(self, welcome: Welcome) -> None:
         self._attachment.welcome(welcome)
-        self._attached = True
-        _log.info("attached", epoch=f"{welcome.epoch:016x}", pid=os.getpid())
-        self._boot.on_attached()
+        if not self._attachment.connected:
+            # On a machine with far too much to do: nothing has happened yet, so try again.
+            self._uplink.give_up(DeadlineExceededError("the welcome came after its lease"))
+            return
+        self._uplink.welcomed()
+        self._set_timer()
+        _log.info(
+            "resumed" if self._attached else "attached",
+            epoch=f"{welcome.epoch:016x}",
+            generation=welcome.generation,
+            pid=os.getpid(),
+        )
+        if not self._attached:
+            self._attached = True
+            if welcome.lease_us and welcome.beat_address:
+                self._start_heartbeat(welcome)
+            self._boot.on_attached()
+
+    def _start_heartbeat(self, welcome: Welcome) -> None:
+        lease_s = welcome.lease_us / 1e6
+        self._heartbeat = Heartbeat(
+            beside(parse(self._boot.address), welcome.beat_address),
+            self.kernel.incarnation,
+            interval_s=lease_s / BEATS_PER_LEASE,
+            timeout_s=lease_s,
+            now_us=_now_us,
+            renewed_us=lambda: self._attachment.lease_since_us,
+        )
+        self._heartbeat.start()
+
+    # Time.
+
+    def _tell_time(self) -> bool:
+        """Whether the instance may go on; if its lease is over, this ends the process."""
+        try:
+            if self._heartbeat is not None:
+                self._attachment.beat_answered(self._heartbeat.answered_us)
+            self._attachment.advance(_now_us())
+        except FencedError as error:
+            self._finish(EXIT_FENCED, str(error))
+            self._close(error)
+            return False
+        return True
+
+    def _set_timer(self) -> None:
+        """For the next beat, or the end of the lease."""
+        deadline = self._attachment.deadline_us
+        if deadline is None:
+            return
+        when = self._loop.time() + max(0, deadline - _now_us()) / 1e6
+        if self._timer is not None:
+            if self._timer.when() <= when and not self._timer.cancelled():
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(when, self._time_is_up)
+
+    def _time_is_up(self) -> None:
+        self._timer = None
+        if self._done.done() or not self._tell_time():
+            return
+        if self._attachment.stalled:
+            self._uplink.give_up(DeadlineExceededError("nothing has come for too long"))
+        self._pump()
+        self._set_timer()
+
+    # The kernel.
 
     def _go_on(self) -> None:
         """After the kernel has done something: send, run on, or leave if it has failed."""
         if self.kernel.failed is not None:
-            self._leave(EXIT_PANIC, _last_words(self.kernel))
+            self._leave(EXIT_PANIC, last_words(self.kernel))
         self._pump()
         if not self._running and self._leaving is None and self.kernel.runnable:
             self._running = True
@@ -175,33 +280,43 @@ class InstanceProcess:
 
     def _advance(self) -> None:
         self._running = False
-        if self._connection is not None and self._leaving is None:
-            self.kernel.advance(BUDGET)
+        if self._leaving is None and not self._done.done() and self._tell_time():
+            self._attachment.run(BUDGET)
             self._go_on()
 
     def _pump(self) -> None:
-        connection = self._connection
-        if connection is None or not self._attached or not connection.writable:
+        connection = self._uplink.connection
+        if connection is None or not self._attachment.connected or not connection.writable:
             return
         if self._said_goodbye:
             connection.close()
         elif (frame := self._attachment.next_frame()) is not None:
             connection.send(encode_up(frame))
+            if frame.beat:
+                self._set_timer()
         elif self._leaving is not None:
             code, reason = self._leaving
             self._said_goodbye = True
             connection.send(encode_up(Goodbye(reason, failed=code != 0)))
+
+    # The end.
 
     def _leave(self, code: int, reason: str) -> None:
         """Report everything, say goodbye, close; the process ends when that is done."""
         if self._leaving is not None:
             return
         self._leaving = (code, reason)
-        if self._connection is None or not self._attached:
+        if not self._attachment.connected or self._uplink.connection is None:
             self._finish(code, reason)
             return
         self._loop.call_later(LEAVE_TIMEOUT_S, self._finish, code, reason)
-        self._pump()
+        if self._tell_time():
+            self._pump()
+
+    def _close(self, error: MkrpcError | None = None) -> None:
+        connection = self._uplink.connection
+        if connection is not None:
+            connection.close(error)
 
     def _finish(self, code: int, reason: str) -> None:
         if self._done.done():
@@ -214,21 +329,8 @@ class InstanceProcess:
         self._done.set_result(code)
 
 
-def _last_words(kernel: Kernel) -> str:
-    """Why the kernel panicked, with the oops behind it: its log goes with the process."""
-    oopses = [record.text for record in kernel.log.since(0) if record.text.startswith("Oops: ")]
-    return f"{kernel.failed} ({oopses[-1]})" if oopses else str(kernel.failed)
-
-
-def _map_memory(path: Path) -> SharedMemory:
-    try:
-        with path.open("r+b") as file:
-            return SharedMemory(mmap.mmap(file.fileno(), 0))
-    except (OSError, ValueError) as error:
-        raise StartUpError(
-            f"cannot map the shared memory {path}: {error}",
-            advice="it is made by `mkrpc up`; instances on another host have none",
-        ) from error
+def _now_us() -> int:
+    return time.monotonic_ns() // 1000
 
 
 def run(boot: Boot) -> int:

@@ -8,6 +8,7 @@ import click
 from mkrpc import logs
 from mkrpc.errors import MkrpcError
 from mkrpc.interconnect.answers import Switches
+from mkrpc.interconnect.lease import LEASE_US
 from mkrpc.interconnect.policy import PROFILES
 from mkrpc.interconnect.routing import Arbitration
 from mkrpc.interconnect.server import serve
@@ -23,8 +24,18 @@ from mkrpc.interconnect.server import serve
     default="ppr",
     help="Who gets a lowest-priority IPI: the lowest PPR, or one by the vector.",
 )
+@click.option(
+    "--lease",
+    "lease_s",
+    type=click.FloatRange(0.1, 3600),
+    default=LEASE_US / 1e6,
+    show_default=True,
+    help="Seconds of silence after which an instance is taken for dead.",
+)
 @click.option("--insecure", is_flag=True, help="Listen beyond this host without any protection.")
-def main(address: str, policy: str, arbitration: Arbitration, insecure: bool) -> None:
+def main(
+    address: str, policy: str, arbitration: Arbitration, lease_s: float, insecure: bool
+) -> None:
     """Serve an interconnect until SIGTERM. Instances: python -m mkrpc.instance --connect ..."""
     logs.configure("interconnect")
     try:
@@ -33,6 +44,7 @@ def main(address: str, policy: str, arbitration: Arbitration, insecure: bool) ->
             policy=policy,
             arbitration=arbitration,
             switches=Switches(apic={} if arbitration == "ppr" else {"lowest_priority": "hash"}),
+            lease_us=int(lease_s * 1e6),
             insecure=insecure,
             on_listening=lambda where: click.echo(f"listening on {where}"),
         )

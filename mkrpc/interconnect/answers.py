@@ -10,11 +10,16 @@ from mkrpc.interconnect.attachments import LEFT
 from mkrpc.interconnect.hosts import HostedProcess, HostRegistry
 from mkrpc.interconnect.ledger import Party, Row, Totals
 from mkrpc.interconnect.registry import InstanceRecord
+from mkrpc.interconnect.session import Session
 from mkrpc.interconnect.tally import Tally
+from mkrpc.link.lease import BEATS_PER_LEASE
 from mkrpc.v1 import control_pb2 as pb
 from mkrpc.v1 import types_pb2 as types
 
 __all__ = ["ROWS_PER_MESSAGE", "Switches", "cluster_to_pb", "ledger_to_pb", "legs_to_pb"]
+
+_SILENT_BEATS = 2
+"""An instance is called silent when nothing has come for the time of more than so many beats."""
 
 ROWS_PER_MESSAGE = 2000
 """Rows of the ledger in one message, about 250 KB."""
@@ -81,8 +86,9 @@ def _instance(bus: ApicBus, record: InstanceRecord, process: HostedProcess | Non
     accounts = row.accounts() if row is not None else []
     for address, account in zip(record.cpus, accounts, strict=False):
         instance.cpus.add(address=cpu_address_to_pb(address), account=cpu_account_to_pb(account))
-    if record.attached:
+    if record.session is not None:
         instance.state = pb.INSTANCE_STATE_ACTIVE
+        instance.detail = _link_state(bus, record.session)
         return instance
     left_cleanly = record.reason.startswith(LEFT)
     if process is not None and not process.running and process.pid == record.pid:
@@ -90,6 +96,18 @@ def _instance(bus: ApicBus, record: InstanceRecord, process: HostedProcess | Non
         left_cleanly = left_cleanly and process.exit_code == 0
     instance.state = pb.INSTANCE_STATE_LOADED if left_cleanly else pb.INSTANCE_STATE_FAILED
     return instance
+
+
+def _link_state(bus: ApicBus, session: Session) -> str:
+    """What is wrong with the link of an instance that lives; empty if nothing is."""
+    left_us = bus.lease_left_us(session)
+    if not session.connected:
+        what = f"disconnected for {(bus.now_us - session.disconnected_us) / 1e6:.1f} s"
+    elif bus.lease_us - left_us > bus.lease_us * _SILENT_BEATS // BEATS_PER_LEASE:
+        what = f"silent for {(bus.lease_us - left_us) / 1e6:.1f} s"
+    else:
+        return ""
+    return f"{what}; its lease ends in {left_us / 1e6:.1f} s"
 
 
 def _unseen(process: HostedProcess) -> pb.Instance:

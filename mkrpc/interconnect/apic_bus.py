@@ -5,49 +5,56 @@ whatever follows from a call has happened when the call returns, callbacks inclu
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from mkrpc.errors import MkrpcError, NotFoundError, ProtocolError
-from mkrpc.interconnect.balance import discrepancies
 from mkrpc.interconnect.commands import Asked, Commands
 from mkrpc.interconnect.injection import Injections
 from mkrpc.interconnect.intake import Intake
-from mkrpc.interconnect.ledger import Ledger, Totals
-from mkrpc.interconnect.mirror import Mirror
+from mkrpc.interconnect.lease import LEASE_US, Leases
+from mkrpc.interconnect.overview import Overview
 from mkrpc.interconnect.policy import Policy
-from mkrpc.interconnect.registry import InstanceRecord, Registry
+from mkrpc.interconnect.roster import Roster
 from mkrpc.interconnect.routing import Arbitration, Router
 from mkrpc.interconnect.session import Session
 from mkrpc.interconnect.tally import Tally
 from mkrpc.link.frames import (
-    WIRE_VERSION,
     CommandKind,
-    CpuAccount,
     DownFrame,
     Hello,
     Reply,
     UpFrame,
     Welcome,
 )
-from mkrpc.trace import InstanceAttached, InstanceDetached, InstanceRefused, Sink
+from mkrpc.link.lease import PATIENCE_LEASES
+from mkrpc.trace import InstanceDetached, Sink
 
 __all__ = ["ApicBus"]
 
 
-class ApicBus:
+class ApicBus(Overview):
     """The interconnect without its driver.
 
-    ``epoch``: 64 random bits drawn by the driver. ``arbitration``: of lowest-priority IPIs.
+    ``epoch``: 64 random bits drawn by the driver, not 0. ``arbitration``: of lowest-priority IPIs.
+    ``lease_us``: the silence after which an instance is taken for dead. ``ended`` counts the
+    sessions that are over, ``stale_frames`` those that came over links that are no more.
     """
 
-    def __init__(self, *, epoch: int, policy: Policy, arbitration: Arbitration = "ppr") -> None:
+    def __init__(
+        self,
+        *,
+        epoch: int,
+        policy: Policy,
+        arbitration: Arbitration = "ppr",
+        lease_us: int = LEASE_US,
+    ) -> None:
+        assert epoch != 0, "0 stands for no interconnect"
+        super().__init__()
         self.epoch = epoch
+        self.ended = 0
+        self.stale_frames = 0
         self.policy = policy
         self.arbitration = arbitration
-        self.ledger = Ledger()
-        self.mirror = Mirror()
         self._sink: Sink | None = None
-        self._registry = Registry()
         self._ready: dict[Session, None] = {}
         self._later: deque[Callable[[], None]] = deque()
         self._router = Router(
@@ -57,8 +64,16 @@ class ApicBus:
             registry=self._registry,
             router=self._router,
             ledger=self.ledger,
-            sink=None,
             later=self._later.append,
+        )
+        self._leases = Leases(lease_us)
+        self._roster = Roster(
+            epoch=epoch,
+            registry=self._registry,
+            mirror=self.mirror,
+            leases=self._leases,
+            is_client=self._injections.knows,
+            on_ready=self._mark_ready,
         )
         self._commands = Commands(self._later.append)
         self._intake = Intake(
@@ -73,40 +88,43 @@ class ApicBus:
     def attach(self, hello: Hello) -> Session:
         """A new incarnation; its CPUs are in the map when this returns.
 
-        :raises ProtocolError: another wire version, or an incarnation used before.
+        If it lives already, its session is resumed over the new link: what the peer says that it
+        has not received is sent again, and all else goes on. The older link counts no more.
+
+        :raises ProtocolError: another wire version, an incarnation used before, or a resume that
+            cannot be.
+        :raises FencedError: it comes back after its end, or from another interconnect.
         :raises InvalidArgumentError: an instance id, name, incarnation or CPUs that cannot be.
         :raises AlreadyExistsError: a live instance has the instance id or an APIC id; it is named.
         """
-        try:
-            self._registry.check(hello)
-            if self._injections.knows(hello.incarnation):
-                raise ProtocolError("the incarnation is the id of a client")
-        except MkrpcError as error:
-            if self._sink is not None:
-                self._sink(
-                    InstanceRefused(hello.instance_id, hello.name, hello.incarnation, str(error))
-                )
-            raise
-        row = self.mirror.open(
-            hello.incarnation, instance_id=hello.instance_id, cpus=len(hello.cpus)
-        )
-        session = Session(hello, mirror=row, on_ready=self._mark_ready)
-        self._registry.add(session)
-        if self._sink is not None:
-            self._sink(
-                InstanceAttached(
-                    instance_id=hello.instance_id,
-                    name=hello.name,
-                    incarnation=hello.incarnation,
-                    pid=hello.pid,
-                    cpus=len(hello.cpus),
-                )
-            )
-        return session
+        return self._roster.attach(hello)
 
     def welcome(self, session: Session) -> Welcome:
         """The answer to the session's hello."""
-        return Welcome(WIRE_VERSION, self.epoch, session.generation)
+        return self._roster.welcome(session)
+
+    def disconnect(self, session: Session, generation: int) -> None:
+        """A link broke without a goodbye: the incarnation may come back while its lease runs.
+
+        Its CPUs stay in the map and legs for it wait. Nothing happens if it has a newer link. One
+        whose process is known to have ended is detached.
+        """
+        self._roster.disconnect(session, generation)
+        if session.process_ended and session.alive and not session.connected:
+            self.detach(session, session.process_ended)
+
+    def process_ended(self, instance_id: int, pid: int, reason: str) -> None:
+        """A host agent has seen the process of an instance end: nobody need wait for its lease.
+
+        While its link still stands, the last that it said may be on its way: it is detached when
+        the link breaks, which the end of the process makes it do.
+        """
+        record = self._registry.records.get(instance_id)
+        if record is None or record.session is None or record.pid != pid:
+            return
+        record.session.process_ended = reason
+        if not record.session.connected:
+            self.detach(record.session, reason)
 
     def detach(self, session: Session, reason: str) -> None:
         """The incarnation has left or died; ``reason`` is one line. A second time does nothing.
@@ -117,8 +135,10 @@ class ApicBus:
         """
         if not session.alive:
             return
-        session.alive = False
-        self._registry.remove(session, reason)
+        session.alive = session.connected = False
+        session.end_reason = reason
+        self._roster.end(session, reason)
+        self.ended += 1
         self._ready.pop(session, None)
         session.legs.abandon(self._router.settle)
         session.buried = True
@@ -130,15 +150,75 @@ class ApicBus:
             self._sink(InstanceDetached(hello.instance_id, hello.name, hello.incarnation, reason))
         self._run_later()
 
+    # --- time -----------------------------------------------------------------------------------
+
+    def advance(self, now_us: int, beats: Iterable[bytes] = ()) -> None:
+        """It is ``now_us``, on a clock that never runs backwards: detach whose lease is over.
+
+        ``beats``: incarnations whose beats have been answered by another way than their links.
+        The driver says so before it hands in what it has received, and at :attr:`deadline_us`; what
+        it says later than that does not count as silence of anybody. A bus that is never told the
+        time lives at 0, and no lease ends.
+        """
+        self._leases.advance(now_us)
+        for incarnation in beats:
+            self._roster.beat(incarnation)
+        while (expired := self._roster.take_expired()) is not None:
+            self.detach(*expired)
+
+    def may_beat(self) -> set[bytes]:
+        """Incarnations whose beats may be answered by another way than their links.
+
+        One without a link is not kept alive by that for ever.
+        """
+        return {
+            session.hello.incarnation
+            for session in self._registry.sessions()
+            if session.connected
+            or self.now_us - session.disconnected_us < PATIENCE_LEASES * self.lease_us
+        }
+
+    @property
+    def now_us(self) -> int:
+        """The time that the bus was last told."""
+        return self._leases.now_us
+
+    @property
+    def deadline_us(self) -> int | None:
+        """When to call :meth:`advance` at the latest; None while nobody is attached."""
+        return self._leases.deadline_us
+
+    @property
+    def lease_us(self) -> int:
+        """The silence after which an instance is taken for dead."""
+        return self._leases.lease_us
+
+    def lease_left_us(self, session: Session) -> int:
+        """How long a session that lives may still be silent."""
+        return self._leases.left_us(session)
+
     # --- frames ---------------------------------------------------------------------------------
 
-    def receive(self, session: Session, frame: UpFrame) -> None:
-        """Apply a frame.
+    def hear(self, session: Session, beat: int, generation: int) -> None:
+        """A frame with this beat, or 0, has come over a link; :meth:`receive` may follow later.
+
+        For a driver that has frames wait for their turn: a lease is about who speaks.
+        """
+        if self._roster.hear(session, beat, generation) and beat:
+            session.wake()
+
+    def receive(self, session: Session, frame: UpFrame, generation: int | None = None) -> None:
+        """Apply a frame that came over the link of ``generation``; None: the current one.
+
+        One of a link that is no more is ignored and counted: what it has is sent again over the
+        newer one.
 
         :raises ProtocolError: it says what cannot be. What came before the bad part has been
             applied, the books are sound, and the driver must detach the session.
         """
-        assert session.alive, "a frame of a session that has been detached"
+        if not self._roster.hear(session, frame.beat, generation):
+            self.stale_frames += 1
+            return
         try:
             if session.link.receive(frame):
                 self._intake.apply(session, frame)
@@ -147,7 +227,8 @@ class ApicBus:
             self._run_later()
 
     def next_frame(self, session: Session) -> DownFrame | None:
-        """The session's next frame: at most MAX_FRAME_WORDS legs; None if there is none to send."""
+        """The next frame for the session's current link: at most MAX_FRAME_WORDS legs; None if
+        there is none to send, or no link."""
         return session.next_frame() if session.alive else None
 
     def take_ready(self) -> Session | None:
@@ -258,87 +339,7 @@ class ApicBus:
     def watch(self, sink: Sink | None) -> None:
         """From now on trace events go to ``sink``; None for nobody, which costs nothing."""
         self._sink = sink
-        self._router.sink = sink
-        self._injections.sink = sink
-
-    # --- looking --------------------------------------------------------------------------------
-
-    def cpu_owner(self, apic_id: int) -> tuple[Session, int]:
-        """The live session that has a CPU, and the CPU's number there.
-
-        :raises NotFoundError: nobody has it.
-        """
-        return self._registry.cpu_owner(apic_id)
-
-    def session(self, instance_id: int) -> Session:
-        """The live session of an instance.
-
-        :raises NotFoundError: it is not attached.
-        """
-        return self._registry.session(instance_id)
-
-    def sessions(self) -> list[Session]:
-        """All live sessions."""
-        return self._registry.sessions()
-
-    def instances(self) -> list[InstanceRecord]:
-        """Every instance id ever attached, ascending: the incarnation that lives, or the last."""
-        return [record for _, record in sorted(self._registry.records.items())]
-
-    def attached_ids(self) -> list[int]:
-        """Instance ids that live, ascending."""
-        return sorted(session.instance_id for session in self.sessions())
-
-    def attached_names(self) -> dict[int, str]:
-        """Names of the instances that live, by id."""
-        return {session.instance_id: session.hello.name for session in self.sessions()}
-
-    def apic_ids(self, instance_id: int) -> list[int]:
-        """Initial APIC ids of an instance that lives, by CPU number.
-
-        :raises NotFoundError: it is not attached.
-        """
-        return [address.apic_id for address in self._registry.session(instance_id).addresses]
-
-    def mirrored(self, instance_id: int) -> tuple[bytes, list[CpuAccount]]:
-        """The last incarnation of an instance, and its accounting as last reported, whole.
-
-        :raises NotFoundError: there never was one, or it is too long dead.
-        """
-        record = self._registry.records.get(instance_id)
-        row = self.mirror.row(record.incarnation) if record is not None else None
-        if record is None or row is None:
-            raise NotFoundError(
-                f"nothing is known of instance {instance_id}", advice="'mkrpc show' lists them"
-            )
-        return record.incarnation, row.accounts()
-
-    def written(self) -> int:
-        """Legs written since the epoch began."""
-        return self.totals().written
-
-    def in_flight(self) -> int:
-        """Legs that wait or are in an instance's hands, as the sessions count them."""
-        return sum(s.legs.waiting + s.legs.unanswered for s in self._registry.sessions())
-
-    def quiet(self) -> bool:
-        """Nothing is in flight, and nobody that was asked for ICR writes has still to make some."""
-        return self.in_flight() == 0 and not any(
-            asked.tally is not None
-            for session in self._registry.sessions()
-            for asked in session.asked.values()
-        )
-
-    def totals(self) -> Totals:
-        """The sum of the books."""
-        return self.ledger.totals(in_flight=self.in_flight())
-
-    def balance(self) -> list[str]:
-        """What does not balance, a line each: empty at every moment, or there is a bug."""
-        lines = discrepancies(self.ledger, self._registry.sessions())
-        if not self.totals().balanced:
-            lines.append(f"the totals do not balance: {self.totals()}")
-        return lines
+        self._router.sink = self._injections.sink = self._roster.sink = sink
 
     def _mark_ready(self, session: Session) -> None:
         self._ready[session] = None

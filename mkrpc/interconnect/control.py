@@ -42,8 +42,8 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 class ControlService(control_pb2_grpc.ControlServicer):
     """Serves clients from the bus.
 
-    ``drain`` sends whatever a request has caused; ``address`` tells where the server listens;
-    ``switches`` is what the topology has set.
+    ``drain`` sends whatever a request has caused; ``tell_time`` tells the bus the time;
+    ``address`` tells where the server listens; ``switches`` is what the topology has set.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class ControlService(control_pb2_grpc.ControlServicer):
         bus: ApicBus,
         *,
         drain: Callable[[], None],
+        tell_time: Callable[[], None],
         hosts: HostRegistry,
         events: EventHub,
         address: Callable[[], str],
@@ -58,6 +59,7 @@ class ControlService(control_pb2_grpc.ControlServicer):
     ) -> None:
         self._bus = bus
         self._drain = drain
+        self._tell_time = tell_time
         self._hosts = hosts
         self._events = events
         self._address = address
@@ -67,6 +69,8 @@ class ControlService(control_pb2_grpc.ControlServicer):
         self, request: pb.GetClusterRequest, context: Context
     ) -> pb.GetClusterResponse:
         """Every instance, as last reported."""
+        self._tell_time()
+        self._drain()
         return cluster_to_pb(
             self._bus,
             self._hosts,

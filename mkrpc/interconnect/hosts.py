@@ -78,6 +78,7 @@ class HostRegistry:
     """All attached host agents.
 
     ``epoch``: that of the bus, for the welcome. ``limit_silence`` starts a new stream's timer.
+    ``on_ended`` is told the instance id and the process id when a process has ended.
     """
 
     def __init__(
@@ -85,8 +86,10 @@ class HostRegistry:
         epoch: int,
         *,
         limit_silence: Callable[[Connection], asyncio.TimerHandle] = close_unless_hello,
+        on_ended: Callable[[int, int], None] = lambda _instance_id, _pid: None,
     ) -> None:
         self.epoch = epoch
+        self._on_ended = on_ended
         self.limit_silence = limit_silence
         self.processes: dict[int, HostedProcess] = {}
         self.hosts: list[HostLink] = []
@@ -184,6 +187,8 @@ class HostRegistry:
             raise ProtocolError(f"an answer to order {report.order}, which it was not given")
         process.pid, process.running = report.pid, report.running
         process.exit_code = report.exit_code
+        if process.pid and not process.running:
+            self._on_ended(report.instance_id, process.pid)
         if order is None:
             return
         del self._orders[report.order]

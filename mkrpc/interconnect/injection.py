@@ -59,7 +59,7 @@ class Injections:
         registry: Registry,
         router: Router,
         ledger: Ledger,
-        sink: Sink | None,
+        sink: Sink | None = None,
         later: Later,
     ) -> None:
         self._registry = registry

@@ -9,11 +9,12 @@ from functools import partial
 from itertools import groupby
 
 from mkrpc.errors import ProtocolError
+from mkrpc.interconnect.asked import Asked
 from mkrpc.interconnect.commands import Commands
 from mkrpc.interconnect.ledger import Ledger
 from mkrpc.interconnect.registry import Registry
 from mkrpc.interconnect.routing import Router, Write
-from mkrpc.interconnect.session import Asked, Session
+from mkrpc.interconnect.session import Session
 from mkrpc.link.frames import (
     MAX_FRAME_WORDS,
     CpuAddress,

@@ -14,7 +14,27 @@ from mkrpc.interconnect.ledger import Party, Row
 from mkrpc.interconnect.tally import Tally
 from mkrpc.outcome import Outcome
 
-__all__ = ["Batch", "LegQueue", "LegRun", "Settled"]
+__all__ = ["A_DESTINATIONS", "Batch", "LegQueue", "LegRun", "Settled"]
+
+A_DESTINATIONS = frozenset(
+    {
+        Outcome.DELIVERED,
+        Outcome.COALESCED,
+        Outcome.REJECTED_APIC_DISABLED,
+        Outcome.REJECTED_SOFTWARE_DISABLED,
+        Outcome.REJECTED_ILLEGAL_VECTOR,
+        Outcome.REJECTED_RESERVED_MODE,
+        Outcome.REJECTED_NOT_WAITING_FOR_SIPI,
+        Outcome.REJECTED_INIT_DEASSERT,
+        Outcome.REJECTED_BLOCKED,
+        # Not its APIC's, but its kernel's: a CPU that it lacks or a number that it has forgotten,
+        # and no room to remember the outcome.
+        Outcome.REJECTED_MALFORMED,
+        Outcome.REJECTED_BACKPRESSURE,
+    }
+)
+"""What a destination can say to a leg. The rest is for the sender's APIC, the
+interconnect and the dead."""
 
 Resolved = Callable[[int, int], None]
 """Called with the first and last sequence number of writes that are resolved now."""

@@ -2,7 +2,13 @@
 
 from dataclasses import dataclass
 
-from mkrpc.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError, ProtocolError
+from mkrpc.errors import (
+    AlreadyExistsError,
+    FencedError,
+    InvalidArgumentError,
+    NotFoundError,
+    ProtocolError,
+)
 from mkrpc.interconnect.session import Session
 from mkrpc.limits import MAX_CPUS, MAX_INSTANCE_ID
 from mkrpc.link.endpoint import check_wire_version
@@ -52,6 +58,7 @@ class Registry:
         self.records: dict[int, InstanceRecord] = {}
         self._owners: dict[int, tuple[Session, int]] = {}
         self._incarnations: dict[bytes, None] = {}
+        self._alive: dict[bytes, Session] = {}
         self.map = DestinationMap()
 
     def sessions(self) -> list[Session]:
@@ -92,30 +99,81 @@ class Registry:
                 )
         raise NotFoundError(f"no CPU has APIC id {apic_id}", advice="'mkrpc show' lists them")
 
+    def alive(self, incarnation: bytes) -> Session | None:
+        """The session of an incarnation, while it lives."""
+        return self._alive.get(incarnation)
+
     def knows_incarnation(self, identity: bytes) -> bool:
         """Whether an instance bears or bore this identity."""
         return identity in self._incarnations
 
-    def check(self, hello: Hello) -> None:
-        """Whether somebody may attach like this.
+    def claimant(self, hello: Hello, epoch: int) -> Session | None:
+        """The session that somebody comes back to; None for a new incarnation, which may attach.
 
-        :raises ProtocolError: another wire version, or an incarnation that was used before.
+        :raises ProtocolError: another wire version, an incarnation that was used before, or one
+            that comes back as somebody else or over a link older than its current one.
+        :raises FencedError: it comes back after its end, or from another interconnect.
         :raises InvalidArgumentError: an id, a name or CPUs that cannot be.
         :raises AlreadyExistsError: a live instance has the instance id or one of the APIC ids; the
             message names it.
         """
         check_wire_version(hello.wire_version)
         _check_shape(hello)
-        if hello.incarnation in self._incarnations:
+        if hello.epoch or hello.generation:
+            session = self._comes_back(hello, epoch)
+            if session is not None:
+                return session
+        elif hello.incarnation in self._incarnations:
             raise ProtocolError(
                 f"incarnation {hello.incarnation.hex()} was used before",
                 advice="an instance draws a new incarnation each time it starts",
             )
+        self._check_free(hello)
+        return None
+
+    def _comes_back(self, hello: Hello, epoch: int) -> Session | None:
+        """Its proof is the incarnation, 128 bits that it drew by itself (3.3, rule 1)."""
+        if hello.epoch not in (0, epoch):
+            raise FencedError(
+                f"instance {hello.instance_id} was attached to another interconnect",
+                advice="start it again: what it held ended with that one",
+            )
+        if hello.incarnation not in self._incarnations:
+            if hello.epoch == 0:
+                return None  # nobody has heard its first hello
+            raise FencedError(f"incarnation {hello.incarnation.hex()} ended too long ago")
+        record = self.records.get(hello.instance_id)
+        if record is None or record.incarnation != hello.incarnation or record.session is None:
+            ended = record is not None and record.incarnation == hello.incarnation
+            why = f": {record.reason}" if ended and record is not None else ""
+            raise FencedError(
+                f"this incarnation of instance {hello.instance_id} is over{why}",
+                advice="'mkrpc exec' starts the instance again",
+            )
+        session = record.session
+        if [a.apic_id for a in session.addresses] != [
+            a.apic_id for a in sorted(hello.cpus, key=lambda address: address.cpu)
+        ]:
+            raise ProtocolError(f"instance {hello.instance_id} comes back with other CPUs")
+        if hello.generation < session.generation:
+            raise ProtocolError(
+                f"link {hello.generation + 1} of instance {hello.instance_id} comes after link "
+                f"{session.generation}"
+            )
+        return session
+
+    def _check_free(self, hello: Hello) -> None:
+        """Whether nobody who lives has the instance id or an APIC id."""
         record = self.records.get(hello.instance_id)
         if record is not None and record.session is not None:
+            who = f"instance id {hello.instance_id} belongs to {record.name!r} (pid {record.pid}), "
+            if not record.session.connected:
+                raise AlreadyExistsError(
+                    f"{who}which is disconnected and may come back",
+                    advice="try again when its lease is over, which takes a few seconds",
+                )
             raise AlreadyExistsError(
-                f"instance id {hello.instance_id} belongs to {record.name!r} (pid {record.pid}), "
-                "which lives",
+                f"{who}which lives",
                 advice="give the new instance another id, or end the old one first",
             )
         for address in hello.cpus:
@@ -144,6 +202,7 @@ class Registry:
         for address in session.addresses:
             self._owners[address.apic_id] = (session, address.cpu)
             self.map.put(_apic_address(address))
+        self._alive[hello.incarnation] = session
         self._incarnations[hello.incarnation] = None
         if len(self._incarnations) > MAX_INCARNATIONS:
             del self._incarnations[next(iter(self._incarnations))]
@@ -154,6 +213,7 @@ class Registry:
         assert record.session is session
         record.session = None
         record.reason = reason
+        del self._alive[record.incarnation]
         for address in session.addresses:
             del self._owners[address.apic_id]
             self.map.discard(address.apic_id)

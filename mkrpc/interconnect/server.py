@@ -15,8 +15,10 @@ from mkrpc.frame_codec import ATTACH
 from mkrpc.interconnect.answers import Switches
 from mkrpc.interconnect.apic_bus import ApicBus
 from mkrpc.interconnect.attachments import Pump
+from mkrpc.interconnect.beats import BeatServer
 from mkrpc.interconnect.control import ControlService
 from mkrpc.interconnect.hosts import ATTACH_HOST, HostRegistry
+from mkrpc.interconnect.lease import LEASE_US
 from mkrpc.interconnect.policy import Policy
 from mkrpc.interconnect.routing import Arbitration
 from mkrpc.interconnect.watch import EventHub
@@ -44,17 +46,24 @@ def serve(
     policy: str = "bare-metal",
     arbitration: Arbitration = "ppr",
     switches: Switches | None = None,
+    lease_us: int = LEASE_US,
     on_listening: Callable[[str], None] = lambda _address: None,
 ) -> int:
     """Serve until SIGTERM or SIGINT; the exit code.
 
-    ``switches`` is told to clients, and changes nothing here. ``on_listening`` is told the address
-    once it answers (with the port chosen for port 0). Raises what :meth:`AioServer.start`,
-    :func:`check_listen` and :meth:`Policy.named` raise, before anything listens.
+    ``lease_us``: as for :class:`ApicBus`. ``switches`` is told to clients and changes nothing.
+    ``on_listening`` is told the address once it answers (with the port chosen for port 0). Raises
+    what :meth:`AioServer.start`, :func:`check_listen` and :meth:`Policy.named` raise, before
+    anything listens.
     """
     where = parse(address)
     check_listen(where, insecure)
-    bus = ApicBus(epoch=secrets.randbits(64), policy=Policy.named(policy), arbitration=arbitration)
+    bus = ApicBus(
+        epoch=secrets.randbits(64) or 1,
+        policy=Policy.named(policy),
+        arbitration=arbitration,
+        lease_us=lease_us,
+    )
     return asyncio.run(_serve(bus, where, insecure, switches or Switches(), on_listening))
 
 
@@ -66,8 +75,9 @@ async def _serve(
     on_listening: Callable[[str], None],
 ) -> int:
     events = EventHub(bus.watch)
-    pump = Pump(bus)
-    hosts = HostRegistry(bus.epoch)
+    beats = BeatServer()
+    pump = Pump(bus, beats)
+    hosts = HostRegistry(bus.epoch, on_ended=pump.process_ended)
     healthiness = health.aio.HealthServicer()
 
     def address() -> str:
@@ -77,6 +87,7 @@ async def _serve(
         control = ControlService(
             bus,
             drain=pump.drain,
+            tell_time=pump.tell_time,
             hosts=hosts,
             events=events,
             address=address,
@@ -102,13 +113,20 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     await server.start(where, insecure=insecure)
+    pump.beat_address = beats.start(server.bound_address)
     for service in ("", *_SERVICES):
         await healthiness.set(service, health_pb2.HealthCheckResponse.SERVING)
-    _log.info("listening", address=str(server.bound_address), epoch=f"{bus.epoch:016x}")
+    _log.info(
+        "listening",
+        address=str(server.bound_address),
+        epoch=f"{bus.epoch:016x}",
+        lease_s=bus.lease_us / 1e6,
+    )
     on_listening(str(server.bound_address))
     await stop.wait()
     _log.info("stopping")
     await healthiness.enter_graceful_shutdown()
     pump.goodbye("the interconnect stops")
+    beats.stop()
     await server.stop(STOP_GRACE_S)
     return 0

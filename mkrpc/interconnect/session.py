@@ -2,14 +2,13 @@
 
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from mkrpc.errors import LimitReachedError, ProtocolError
+from mkrpc.interconnect.asked import Asked
 from mkrpc.interconnect.ledger import Party
-from mkrpc.interconnect.legs import LegQueue, Settled
+from mkrpc.interconnect.legs import A_DESTINATIONS, LegQueue, Settled
 from mkrpc.interconnect.mirror import MirrorRow
 from mkrpc.interconnect.policy import SourceKind
-from mkrpc.interconnect.tally import Tally
 from mkrpc.link.endpoint import LinkEnd
 from mkrpc.link.frames import (
     MAX_FRAME_WORDS,
@@ -19,7 +18,6 @@ from mkrpc.link.frames import (
     Hello,
     Legs,
     OutcomeRun,
-    Reply,
     ResolvedRun,
     SourceFloor,
     UpFrame,
@@ -36,7 +34,6 @@ __all__ = [
     "MAX_PENDING_COMMANDS",
     "QUEUE_LIMIT",
     "QUEUE_PER_CPU",
-    "Asked",
     "Session",
 ]
 
@@ -68,53 +65,6 @@ _NEARLY_STALLED = WRITE_WINDOW - _TELL_AT_ONCE
 """Unresolved writes, as the source sees it, from which on every resolved one is told at once: a
 hung destination must not keep what others have answered from reopening the source's window."""
 
-_A_DESTINATIONS = frozenset(
-    {
-        Outcome.DELIVERED,
-        Outcome.COALESCED,
-        Outcome.REJECTED_APIC_DISABLED,
-        Outcome.REJECTED_SOFTWARE_DISABLED,
-        Outcome.REJECTED_ILLEGAL_VECTOR,
-        Outcome.REJECTED_RESERVED_MODE,
-        Outcome.REJECTED_NOT_WAITING_FOR_SIPI,
-        Outcome.REJECTED_INIT_DEASSERT,
-        Outcome.REJECTED_BLOCKED,
-        # Not its APIC's, but its kernel's: a CPU that it lacks or a number that it has forgotten,
-        # and no room to remember the outcome.
-        Outcome.REJECTED_MALFORMED,
-        Outcome.REJECTED_BACKPRESSURE,
-    }
-)
-"""What a destination can say to a leg. The rest is for the sender's APIC, the
-interconnect and the dead."""
-
-
-@dataclass(slots=True, eq=False)
-class Asked:
-    """A command that an instance owes an answer.
-
-    ``tally`` is set for WRITE_ICR: it counts the writes that bear the command's number, and
-    ``on_resolved`` is called as they are resolved. ``replied``: the answer has come.
-    """
-
-    session: "Session"
-    command: Command
-    on_reply: Callable[[Reply], None]
-    tally: Tally | None = None
-    on_resolved: Callable[[], None] = lambda: None
-    replied: bool = False
-
-    def count_written(self, count: int) -> None:
-        """Writes that bear the command's number have come in."""
-        assert self.tally is not None
-        self.tally.written += count
-
-    def count_resolved(self, count: int) -> None:
-        """Some of them have all their outcomes."""
-        assert self.tally is not None
-        self.tally.resolved += count
-        self.on_resolved()
-
 
 class Session:
     """One attached incarnation.
@@ -132,8 +82,19 @@ class Session:
         )
         self.addresses: list[CpuAddress] = sorted(hello.cpus, key=lambda address: address.cpu)
         self._queue_limit = max(QUEUE_LIMIT, QUEUE_PER_CPU * len(self.addresses))
-        self.generation = 1
+        self.generation = hello.generation + 1
+        """Counts the links; the newest is the current one."""
         self.alive = True
+        self.connected = True
+        """Whether the current link stands; if not, it broke at ``disconnected_us``."""
+        self.disconnected_us = 0
+        self.resumed = False
+        self.process_ended = ""
+        """Once its process is known to have ended: the reason to detach it with."""
+        self.end_reason = ""
+        self.beat = 0
+        """The highest beat received."""
+        self._beat_answered = 0
         self.buried = False
         """Dead, and every leg that it held has its outcome."""
         self.mirror = mirror
@@ -171,6 +132,30 @@ class Session:
         """There may be something to send."""
         if self.alive:
             self._on_ready(self)
+
+    # --- its link -------------------------------------------------------------------------------
+
+    def speaks(self, generation: int) -> bool:
+        """Whether the link of this generation stands and is the current one."""
+        return self.alive and self.connected and generation == self.generation
+
+    def disconnect(self, now_us: int) -> None:
+        """The current link has broken. What there is for the instance gathers meanwhile."""
+        self.connected = False
+        self.disconnected_us = now_us
+
+    def resume(self, hello: Hello) -> None:
+        """The instance is back over a newer link: all goes on where each side had got to.
+
+        :raises ProtocolError: it says that it has received what it cannot have; nothing changes.
+        """
+        assert self.alive
+        assert hello.generation >= self.generation, "the registry refuses older links"
+        self.link.resume(hello.received)
+        self.generation = hello.generation + 1
+        self.connected = self.resumed = True
+        self._beat_answered = 0
+        self.wake()
 
     # --- the instance as a source ---------------------------------------------------------------
 
@@ -250,7 +235,7 @@ class Session:
                 f"outcomes of {run.count} legs from {run.first} on, "
                 f"where {self.legs.answered + 1} to {applied} are answered"
             )
-        if run.outcome not in _A_DESTINATIONS:
+        if run.outcome not in A_DESTINATIONS:
             raise ProtocolError(f"an instance that lives calls a leg {run.outcome.text}")
 
     # --- commands -------------------------------------------------------------------------------
@@ -293,7 +278,16 @@ class Session:
     # --- sending --------------------------------------------------------------------------------
 
     def next_frame(self) -> DownFrame | None:
-        """The next frame for the instance; None if there is nothing to say or no window."""
+        """The next frame for the instance; None if there is nothing to say, no window or no link.
+
+        After a resume first what the last link lost, as it was.
+        """
+        if not self.connected:
+            return None
+        again = self.link.next_again()
+        if again is not None:
+            self.wake()
+            return self._answer_beat(again)
         if not self.link.may_send:
             return self._bare_ack()
         frame = DownFrame(legs=self._next_legs())
@@ -305,10 +299,16 @@ class Session:
         frame.resolved.extend(self._untold.take(MAX_FRAME_RUNS))
         self._add_floors(frame, MAX_FRAME_RUNS - len(frame.resolved))
         self.wake()
-        return self.link.stamp(frame)
+        return self._answer_beat(self.link.stamp(frame))
 
     def _bare_ack(self) -> DownFrame | None:
-        return self.link.stamp_ack(DownFrame()) if self.link.ack_due else None
+        if not self.link.ack_due and self._beat_answered == self.beat:
+            return None
+        return self._answer_beat(self.link.stamp_ack(DownFrame()))
+
+    def _answer_beat(self, frame: DownFrame) -> DownFrame:
+        frame.beat, self._beat_answered = self.beat, self.beat
+        return frame
 
     def _next_legs(self) -> list[Legs]:
         columns: list[Legs] = []

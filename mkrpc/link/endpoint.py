@@ -1,5 +1,6 @@
 """One end of a link: frame numbers, cumulative acknowledgement and the window of frames."""
 
+import copy
 from collections import deque
 from typing import Generic, Protocol, TypeVar
 
@@ -48,20 +49,25 @@ class LinkEnd(Generic[SentT, ReceivedT]):
     they can be sent again over a new connection. A bare acknowledgement has number 0 and is never
     acknowledged itself. A received number at or below the highest one is a duplicate; one that
     leaves a gap is a :class:`ProtocolError`, since the transport is ordered and lossless.
+
+    Numbers go on over every connection of one incarnation: after :meth:`resume` the frames that the
+    peer lacks come first, by :meth:`next_again`, and what is new after them.
     """
 
-    __slots__ = ("_acked_to_peer", "_received", "_sent", "_unacknowledged")
+    __slots__ = ("_acked_to_peer", "_again", "_received", "_sent", "_unacknowledged")
 
     def __init__(self) -> None:
         self._sent = 0
         self._received = 0
         self._acked_to_peer = 0
+        self._again = 1
         self._unacknowledged: deque[SentT] = deque()
 
     @property
     def may_send(self) -> bool:
-        """Whether a frame with content fits into the window."""
-        return len(self._unacknowledged) < FRAME_WINDOW
+        """Whether a new frame with content may go out: it fits into the window, and nothing that
+        the last connection lost is still to be sent again."""
+        return self._again > self._sent and len(self._unacknowledged) < FRAME_WINDOW
 
     @property
     def ack_due(self) -> bool:
@@ -70,7 +76,7 @@ class LinkEnd(Generic[SentT, ReceivedT]):
 
     @property
     def unacknowledged(self) -> tuple[SentT, ...]:
-        """Frames to send again over a new connection, oldest first."""
+        """Frames with content that the peer has not acknowledged, oldest first."""
         return tuple(self._unacknowledged)
 
     @property
@@ -80,8 +86,9 @@ class LinkEnd(Generic[SentT, ReceivedT]):
 
     def stamp(self, frame: SentT) -> SentT:
         """Give a frame with content its number and acknowledgement, and retain it."""
-        assert self.may_send, "the frame window is full"
+        assert self.may_send, "the frame window is full, or frames are still to be sent again"
         self._sent += 1
+        self._again = self._sent + 1
         frame.frame = self._sent
         self._unacknowledged.append(frame)
         return self.stamp_ack(frame)
@@ -90,6 +97,36 @@ class LinkEnd(Generic[SentT, ReceivedT]):
         """Put only the acknowledgement on a frame; alone on one without content (number 0)."""
         frame.ack = self._acked_to_peer = self._received
         return frame
+
+    def resume(self, peer_received: int) -> None:
+        """A new connection, over which the peer says how far it has received.
+
+        What it has is let go; the rest waits for :meth:`next_again`.
+
+        :raises ProtocolError: it says more than was sent, or less than it has acknowledged. Nothing
+            has changed then.
+        """
+        oldest = self._sent - len(self._unacknowledged)
+        if not oldest <= peer_received <= self._sent:
+            raise ProtocolError(
+                f"the peer has received {peer_received} frames, it says; {self._sent} were sent "
+                f"and {oldest} acknowledged"
+            )
+        while self._unacknowledged and self._unacknowledged[0].frame <= peer_received:
+            self._unacknowledged.popleft()
+        self._again = peer_received + 1
+        self._acked_to_peer = self._received
+
+    def next_again(self) -> SentT | None:
+        """The next frame to send again after :meth:`resume`, oldest first; None for no more.
+
+        A copy with an acknowledgement of now: the one that was sent first may still be under way.
+        """
+        if self._again > self._sent:
+            return None
+        index = self._again - self._unacknowledged[0].frame
+        self._again += 1
+        return self.stamp_ack(copy.copy(self._unacknowledged[index]))
 
     def receive(self, frame: ReceivedT) -> bool:
         """Take note of a frame from the peer. True: its content is new and must be applied.
@@ -107,6 +144,8 @@ class LinkEnd(Generic[SentT, ReceivedT]):
         unacknowledged = self._unacknowledged
         while unacknowledged and unacknowledged[0].frame <= ack:
             unacknowledged.popleft()
+        if ack >= self._again:
+            self._again = ack + 1
         if number <= self._received:
             return False
         self._received = number

@@ -38,9 +38,10 @@ __all__ = [
     "Writes",
 ]
 
-WIRE_VERSION = 1
-"""Both ends of a link must speak the same; another is refused by name. It stays 1 until the first
-release, though outcomes and fields are still added."""
+WIRE_VERSION = 2
+"""Both ends of a link must speak the same; another is refused by name. 2: leases, so that an end
+that does not beat is not taken for one that has stopped."""
+
 
 MAX_FRAME_WORDS = 4096
 """ICR words or legs in one frame at most; what is over waits for the next frame."""
@@ -230,6 +231,9 @@ class Hello:
 
     ``tell_resolved``: every resolved write is to be told at once, since its CPUs show a delivery
     status that programs wait for (R20); else the interconnect tells when it is worth a frame.
+    ``epoch``: of the interconnect that it is attached to, 0 for none yet. ``generation``: how many
+    links it has tried before this one, which therefore is the next; 0: it begins. ``received``: the
+    highest frame that it has applied.
     """
 
     wire_version: int
@@ -239,15 +243,29 @@ class Hello:
     pid: int
     cpus: tuple[CpuAddress, ...]
     tell_resolved: bool = False
+    epoch: int = 0
+    generation: int = 0
+    received: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """The interconnect's answer. ``epoch``: 64 random bits of this interconnect's life."""
+    """The interconnect's answer. ``epoch``: 64 random bits of this interconnect's life, not 0.
+
+    ``generation``: of this link, one more than the hello's. ``received``: the highest frame that
+    the interconnect has applied. ``resumed``: the incarnation was attached before, and all goes on.
+    ``lease_us``: how long the instance may go on after it sent the last beat that was answered, in
+    microseconds; 0 for as long as it likes. ``beat_address``: where it may beat past its stream, or
+    empty; ``:port`` means the host that it has reached.
+    """
 
     wire_version: int
     epoch: int
     generation: int
+    received: int = 0
+    resumed: bool = False
+    lease_us: int = 0
+    beat_address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +284,8 @@ class UpFrame:
     highest frame received. ``events`` are the ICR writes and the changes of routing registers in
     program order. ``applied`` is the cumulative number of legs answered on this link: those that
     ``outcomes`` does not name were delivered. ``more`` says that further frames follow at once and
-    that the accounts come with the last of them.
+    that the accounts come with the last of them. ``beat`` numbers the beats of the instance's lease
+    from 1; 0 on a frame that carries none. A bare frame may carry one.
     """
 
     frame: int = 0
@@ -278,6 +297,7 @@ class UpFrame:
     accounts: list[CpuAccount] = field(default_factory=list)
     resolved: list[ResolvedRun] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
+    beat: int = 0
 
 
 @dataclass(slots=True)
@@ -299,7 +319,10 @@ class Legs:
 
 @dataclass(slots=True)
 class DownFrame:
-    """Interconnect to instance. Legs are numbered on the link from 1 in order of appearance."""
+    """Interconnect to instance. Legs are numbered on the link from 1 in order of appearance.
+
+    ``beat``: the highest beat received, on a frame that answers it; 0 on others.
+    """
 
     frame: int = 0
     ack: int = 0
@@ -307,3 +330,4 @@ class DownFrame:
     legs: list[Legs] = field(default_factory=list)
     resolved: list[ResolvedRun] = field(default_factory=list)
     commands: Sequence[Command] = ()
+    beat: int = 0

@@ -12,7 +12,7 @@ import os
 import re
 import socket
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Self
 from urllib.parse import quote
 
@@ -24,10 +24,22 @@ from mkrpc.errors import (
     StartUpError,
 )
 
-__all__ = ["MAX_PATH_BYTES", "Address", "AddressLock", "bind_error", "check_listen", "parse"]
+__all__ = [
+    "BEATS_SUFFIX",
+    "MAX_PATH_BYTES",
+    "Address",
+    "AddressLock",
+    "beside",
+    "bind_error",
+    "check_listen",
+    "parse",
+]
 
 MAX_PATH_BYTES: Final = 107
 """The longest Unix socket path: ``sun_path`` has 108 bytes, one for the final NUL (unix(7))."""
+
+BEATS_SUFFIX: Final = ".beats"
+"""What the socket of beats is called beside the socket of its server."""
 
 _FORMS = "give unix:/absolute/path, host:port or [ipv6]:port"
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
@@ -111,6 +123,14 @@ def parse(address: str) -> Address:
     elif not _HOST_NAME.fullmatch(host):
         raise InvalidArgumentError(f"{host!r} is not a host name", advice=_FORMS)
     return Address(host=host, port=int(port))
+
+
+def beside(reached: Address, told: str) -> Address:
+    """The address that a server which was reached under one tells of itself.
+
+    ``:port`` is on the same host, whatever name it was reached by; else as :func:`parse`.
+    """
+    return replace(reached, port=int(told[1:])) if told.startswith(":") else parse(told)
 
 
 def _parse_unix(address: str, path: str) -> Address:

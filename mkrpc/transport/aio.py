@@ -34,7 +34,7 @@ from mkrpc.transport.stream import (
     stop_loudly,
 )
 
-__all__ = ["AioServer", "Options", "channel_options", "connect"]
+__all__ = ["SERVER_OPTIONS", "AioServer", "Options", "channel_options", "connect"]
 
 Options: TypeAlias = Sequence[tuple[str, Any]]
 """grpc channel arguments, as (key, value) pairs."""
@@ -52,6 +52,9 @@ is the business of leases."""
 
 MIN_PING_INTERVAL_S: Final = 5
 """A server takes a client that asks more often than this for an attacker and drops it."""
+
+HANDSHAKE_TIMEOUT_S: Final = 10
+"""A TCP or Unix connection that does not speak HTTP/2 by then is closed; the default is 120 s."""
 
 MAX_CONCURRENT_STREAMS: Final = 128
 """Calls at a time on one TCP or Unix connection; a client's further calls wait at the client."""
@@ -73,10 +76,11 @@ _COMMON_OPTIONS: Final[Options] = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
 )
-_SERVER_OPTIONS: Final[Options] = (
+SERVER_OPTIONS: Final[Options] = (
     *_COMMON_OPTIONS,
     # Without this a second server silently shares a TCP port, and with it the clients.
     ("grpc.so_reuseport", 0),
+    ("grpc.server_handshake_timeout_ms", HANDSHAKE_TIMEOUT_S * 1000),
     ("grpc.max_receive_message_length", MAX_FRAME_BYTES),
     ("grpc.max_send_message_length", MAX_ANSWER_BYTES),
     ("grpc.max_concurrent_streams", MAX_CONCURRENT_STREAMS),
@@ -84,6 +88,7 @@ _SERVER_OPTIONS: Final[Options] = (
     ("grpc.server.max_pending_requests_hard_limit", 2 * MAX_PENDING_REQUESTS),
     ("grpc.http2.min_ping_interval_without_data_ms", MIN_PING_INTERVAL_S * 1000),
 )
+"""Options of every server of the project."""
 
 
 def channel_options(max_receive_bytes: int = MAX_ANSWER_BYTES) -> Options:
@@ -120,7 +125,7 @@ class AioServer:
     ) -> None:
         self._methods = dict(methods)
         self._add_services = add_services
-        self._options = {**dict(_SERVER_OPTIONS), **dict(options)}
+        self._options = {**dict(SERVER_OPTIONS), **dict(options)}
         self._on_bug = on_bug
         self._max_connections = max_connections
         self._connections: set[AioConnection] = set()

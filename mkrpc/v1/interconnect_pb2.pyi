@@ -28,13 +28,16 @@ class AttachResponse(_message.Message):
     def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., frame: _Optional[_Union[DownFrame, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("wire_version", "instance_id", "name", "incarnation", "pid", "cpus", "tell_resolved")
+    __slots__ = ("wire_version", "instance_id", "name", "incarnation", "pid", "cpus", "epoch", "generation", "received", "tell_resolved")
     WIRE_VERSION_FIELD_NUMBER: _ClassVar[int]
     INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
     CPUS_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_FIELD_NUMBER: _ClassVar[int]
     TELL_RESOLVED_FIELD_NUMBER: _ClassVar[int]
     wire_version: int
     instance_id: int
@@ -42,18 +45,29 @@ class Hello(_message.Message):
     incarnation: bytes
     pid: int
     cpus: _containers.RepeatedCompositeFieldContainer[_types_pb2.CpuAddress]
+    epoch: int
+    generation: int
+    received: int
     tell_resolved: bool
-    def __init__(self, wire_version: _Optional[int] = ..., instance_id: _Optional[int] = ..., name: _Optional[str] = ..., incarnation: _Optional[bytes] = ..., pid: _Optional[int] = ..., cpus: _Optional[_Iterable[_Union[_types_pb2.CpuAddress, _Mapping]]] = ..., tell_resolved: _Optional[bool] = ...) -> None: ...
+    def __init__(self, wire_version: _Optional[int] = ..., instance_id: _Optional[int] = ..., name: _Optional[str] = ..., incarnation: _Optional[bytes] = ..., pid: _Optional[int] = ..., cpus: _Optional[_Iterable[_Union[_types_pb2.CpuAddress, _Mapping]]] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ..., received: _Optional[int] = ..., tell_resolved: _Optional[bool] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("wire_version", "epoch", "generation")
+    __slots__ = ("wire_version", "epoch", "generation", "received", "resumed", "lease_us", "beat_address")
     WIRE_VERSION_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_FIELD_NUMBER: _ClassVar[int]
+    RESUMED_FIELD_NUMBER: _ClassVar[int]
+    LEASE_US_FIELD_NUMBER: _ClassVar[int]
+    BEAT_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     wire_version: int
     epoch: int
     generation: int
-    def __init__(self, wire_version: _Optional[int] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ...) -> None: ...
+    received: int
+    resumed: bool
+    lease_us: int
+    beat_address: str
+    def __init__(self, wire_version: _Optional[int] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ..., received: _Optional[int] = ..., resumed: _Optional[bool] = ..., lease_us: _Optional[int] = ..., beat_address: _Optional[str] = ...) -> None: ...
 
 class Goodbye(_message.Message):
     __slots__ = ("reason", "failed")
@@ -64,7 +78,7 @@ class Goodbye(_message.Message):
     def __init__(self, reason: _Optional[str] = ..., failed: _Optional[bool] = ...) -> None: ...
 
 class UpFrame(_message.Message):
-    __slots__ = ("frame", "ack", "events", "applied", "outcomes", "accounts", "resolved", "replies", "more")
+    __slots__ = ("frame", "ack", "events", "applied", "outcomes", "accounts", "resolved", "replies", "more", "beat")
     FRAME_FIELD_NUMBER: _ClassVar[int]
     ACK_FIELD_NUMBER: _ClassVar[int]
     EVENTS_FIELD_NUMBER: _ClassVar[int]
@@ -74,6 +88,7 @@ class UpFrame(_message.Message):
     RESOLVED_FIELD_NUMBER: _ClassVar[int]
     REPLIES_FIELD_NUMBER: _ClassVar[int]
     MORE_FIELD_NUMBER: _ClassVar[int]
+    BEAT_FIELD_NUMBER: _ClassVar[int]
     frame: int
     ack: int
     events: _containers.RepeatedCompositeFieldContainer[SourceEvent]
@@ -83,7 +98,8 @@ class UpFrame(_message.Message):
     resolved: _containers.RepeatedCompositeFieldContainer[ResolvedRun]
     replies: _containers.RepeatedCompositeFieldContainer[Reply]
     more: bool
-    def __init__(self, frame: _Optional[int] = ..., ack: _Optional[int] = ..., events: _Optional[_Iterable[_Union[SourceEvent, _Mapping]]] = ..., applied: _Optional[int] = ..., outcomes: _Optional[_Iterable[_Union[OutcomeRun, _Mapping]]] = ..., accounts: _Optional[_Iterable[_Union[_types_pb2.CpuAccount, _Mapping]]] = ..., resolved: _Optional[_Iterable[_Union[ResolvedRun, _Mapping]]] = ..., replies: _Optional[_Iterable[_Union[Reply, _Mapping]]] = ..., more: _Optional[bool] = ...) -> None: ...
+    beat: int
+    def __init__(self, frame: _Optional[int] = ..., ack: _Optional[int] = ..., events: _Optional[_Iterable[_Union[SourceEvent, _Mapping]]] = ..., applied: _Optional[int] = ..., outcomes: _Optional[_Iterable[_Union[OutcomeRun, _Mapping]]] = ..., accounts: _Optional[_Iterable[_Union[_types_pb2.CpuAccount, _Mapping]]] = ..., resolved: _Optional[_Iterable[_Union[ResolvedRun, _Mapping]]] = ..., replies: _Optional[_Iterable[_Union[Reply, _Mapping]]] = ..., more: _Optional[bool] = ..., beat: _Optional[int] = ...) -> None: ...
 
 class SourceEvent(_message.Message):
     __slots__ = ("writes", "settled", "address")
@@ -140,20 +156,32 @@ class ResolvedRun(_message.Message):
     def __init__(self, first: _Optional[int] = ..., last: _Optional[int] = ...) -> None: ...
 
 class DownFrame(_message.Message):
-    __slots__ = ("frame", "ack", "floors", "legs", "resolved", "commands")
+    __slots__ = ("frame", "ack", "floors", "legs", "resolved", "commands", "beat")
     FRAME_FIELD_NUMBER: _ClassVar[int]
     ACK_FIELD_NUMBER: _ClassVar[int]
     FLOORS_FIELD_NUMBER: _ClassVar[int]
     LEGS_FIELD_NUMBER: _ClassVar[int]
     RESOLVED_FIELD_NUMBER: _ClassVar[int]
     COMMANDS_FIELD_NUMBER: _ClassVar[int]
+    BEAT_FIELD_NUMBER: _ClassVar[int]
     frame: int
     ack: int
     floors: _containers.RepeatedCompositeFieldContainer[SourceFloor]
     legs: _containers.RepeatedCompositeFieldContainer[Legs]
     resolved: _containers.RepeatedCompositeFieldContainer[ResolvedRun]
     commands: _containers.RepeatedCompositeFieldContainer[Command]
-    def __init__(self, frame: _Optional[int] = ..., ack: _Optional[int] = ..., floors: _Optional[_Iterable[_Union[SourceFloor, _Mapping]]] = ..., legs: _Optional[_Iterable[_Union[Legs, _Mapping]]] = ..., resolved: _Optional[_Iterable[_Union[ResolvedRun, _Mapping]]] = ..., commands: _Optional[_Iterable[_Union[Command, _Mapping]]] = ...) -> None: ...
+    beat: int
+    def __init__(self, frame: _Optional[int] = ..., ack: _Optional[int] = ..., floors: _Optional[_Iterable[_Union[SourceFloor, _Mapping]]] = ..., legs: _Optional[_Iterable[_Union[Legs, _Mapping]]] = ..., resolved: _Optional[_Iterable[_Union[ResolvedRun, _Mapping]]] = ..., commands: _Optional[_Iterable[_Union[Command, _Mapping]]] = ..., beat: _Optional[int] = ...) -> None: ...
+
+class BeatRequest(_message.Message):
+    __slots__ = ("incarnation",)
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    incarnation: bytes
+    def __init__(self, incarnation: _Optional[bytes] = ...) -> None: ...
+
+class BeatResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class Legs(_message.Message):
     __slots__ = ("source", "seqs", "words", "cpus")

@@ -40,6 +40,11 @@ class InterconnectStub:
                 request_serializer=mkrpc_dot_v1_dot_interconnect__pb2.AttachRequest.SerializeToString,
                 response_deserializer=mkrpc_dot_v1_dot_interconnect__pb2.AttachResponse.FromString,
                 _registered_method=True)
+        self.Beat = channel.unary_unary(
+                '/mkrpc.v1.Interconnect/Beat',
+                request_serializer=mkrpc_dot_v1_dot_interconnect__pb2.BeatRequest.SerializeToString,
+                response_deserializer=mkrpc_dot_v1_dot_interconnect__pb2.BeatResponse.FromString,
+                _registered_method=True)
         self.AttachHost = channel.stream_stream(
                 '/mkrpc.v1.Interconnect/AttachHost',
                 request_serializer=mkrpc_dot_v1_dot_interconnect__pb2.AttachHostRequest.SerializeToString,
@@ -52,8 +57,17 @@ class InterconnectServicer:
     """
 
     def Attach(self, request_iterator, context):
-        """One stream per instance, for as long as it lives. The first message each way is the handshake
-        (hello, welcome); frames follow; goodbye comes before a clean end.
+        """One stream per instance. The first message each way is the handshake (hello, welcome); frames
+        follow; goodbye comes before a clean end. After a stream that broke the instance may open
+        another one while its lease runs, and all goes on where it was.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Beat(self, request, context):
+        """A beat of an instance past its stream, served at the beat_address of the welcome: it waits neither
+        behind frames nor for a handler that runs for long. It renews the lease as one in a frame does.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -73,6 +87,11 @@ def add_InterconnectServicer_to_server(servicer, server):
                     servicer.Attach,
                     request_deserializer=mkrpc_dot_v1_dot_interconnect__pb2.AttachRequest.FromString,
                     response_serializer=mkrpc_dot_v1_dot_interconnect__pb2.AttachResponse.SerializeToString,
+            ),
+            'Beat': grpc.unary_unary_rpc_method_handler(
+                    servicer.Beat,
+                    request_deserializer=mkrpc_dot_v1_dot_interconnect__pb2.BeatRequest.FromString,
+                    response_serializer=mkrpc_dot_v1_dot_interconnect__pb2.BeatResponse.SerializeToString,
             ),
             'AttachHost': grpc.stream_stream_rpc_method_handler(
                     servicer.AttachHost,
@@ -108,6 +127,33 @@ class Interconnect:
             '/mkrpc.v1.Interconnect/Attach',
             mkrpc_dot_v1_dot_interconnect__pb2.AttachRequest.SerializeToString,
             mkrpc_dot_v1_dot_interconnect__pb2.AttachResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Beat(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mkrpc.v1.Interconnect/Beat',
+            mkrpc_dot_v1_dot_interconnect__pb2.BeatRequest.SerializeToString,
+            mkrpc_dot_v1_dot_interconnect__pb2.BeatResponse.FromString,
             options,
             channel_credentials,
             insecure,

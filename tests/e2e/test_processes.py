@@ -296,7 +296,7 @@ def socket_dir() -> Iterator[Path]:
 @pytest.mark.parametrize("crash", [False, True], ids=["stopped", "crashed"])
 def test_a_socket_elsewhere_goes_with_its_cluster(mk_cluster_factory, socket_dir, crash):
     cluster = mk_cluster_factory(SMALL, address=f"unix:{socket_dir}/s")
-    assert {path.name for path in socket_dir.iterdir()} == {"s", "s.lock"}
+    assert {path.name for path in socket_dir.iterdir()} == {"s", "s.beats", "s.lock"}
     if crash:
         for pid in members(cluster.state_dir):
             os.kill(pid, signal.SIGKILL)

@@ -41,6 +41,7 @@ def test_hello_says_who_it_is_and_where_its_cpus_are(kernel):
 
 def test_a_welcome_in_another_version_is_refused(kernel):
     attachment = Attachment(kernel)
+    attachment.hello(42)
     attachment.welcome(Welcome(WIRE_VERSION, 77, 1))
     assert (attachment.epoch, attachment.generation) == (77, 1)
     with pytest.raises(ProtocolError, match=str(WIRE_VERSION + 1)):

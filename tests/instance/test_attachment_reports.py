@@ -1,6 +1,7 @@
 """What the instance says on its link: events, accounts, replies, acknowledgements (design 3.4)."""
 
 from mkrpc.instance import instructions as ins
+from mkrpc.instance.kernel import FRAME_EVENTS
 from mkrpc.link.endpoint import ACK_EVERY, FRAME_WINDOW
 from mkrpc.link.frames import (
     MAX_FRAME_WORDS,
@@ -24,7 +25,7 @@ SOURCE, OTHER = b"s" * 16, b"o" * 16
 
 def test_writes_go_up_in_program_order_and_in_frames_of_bounded_size(kernel, peer):
     cpu = kernel.cpus[0]
-    for number in range(MAX_FRAME_WORDS + 10):
+    for number in range(FRAME_EVENTS + 10):
         cpu.write_icr(fixed(1, 0x20 + number % 200))
     cpu.self_ipi(0xEA)
     cpu.boundary()
@@ -32,12 +33,12 @@ def test_writes_go_up_in_program_order_and_in_frames_of_bounded_size(kernel, pee
     assert [frame.more for frame in frames] == [True, False]
     assert [bool(frame.accounts) for frame in frames] == [False, True]
     words = [word for event in peer.events[:-1] for word in event.words]
-    assert words == [fixed(1, 0x20 + n % 200) for n in range(MAX_FRAME_WORDS + 10)]
+    assert words == [fixed(1, 0x20 + n % 200) for n in range(FRAME_EVENTS + 10)]
     seqs = [(event.first_seq, len(event.words)) for event in peer.events[:-1]]
-    assert seqs == [(1, MAX_FRAME_WORDS), (MAX_FRAME_WORDS + 1, 10)]
+    assert seqs == [(1, FRAME_EVENTS), (FRAME_EVENTS + 1, 10)]
     last = peer.events[-1]
     assert isinstance(last, SettledWrite)
-    assert (last.seq, last.outcome) == (MAX_FRAME_WORDS + 11, Outcome.DELIVERED)
+    assert (last.seq, last.outcome) == (FRAME_EVENTS + 11, Outcome.DELIVERED)
     peer.assert_mirror_is(kernel)
 
 

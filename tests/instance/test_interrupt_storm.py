@@ -5,8 +5,8 @@ import pytest
 from mkrpc.instance import instructions as ins
 from mkrpc.instance.accounting import assert_books
 from mkrpc.instance.cpu import MAX_TAKES_PER_BOUNDARY
-from mkrpc.instance.kernel import MAX_QUEUED_EVENTS
-from mkrpc.link.frames import MAX_FRAME_WORDS, CpuAddress, ResolvedRun, SettledWrite
+from mkrpc.instance.kernel import FRAME_EVENTS, MAX_QUEUED_EVENTS
+from mkrpc.link.frames import CpuAddress, ResolvedRun, SettledWrite
 from mkrpc.link.source import WRITE_WINDOW
 from mkrpc.outcome import Outcome
 from mkrpc.x86.icr import fixed, init_assert, nmi
@@ -181,7 +181,7 @@ def test_cpus_stand_still_when_the_link_takes_nothing(make_kernel, new_peer):
     assert not kernel.runnable
     peer = new_peer(kernel)
     frame = peer.attachment.next_frame()
-    assert len(frame.events) == MAX_FRAME_WORDS
+    assert len(frame.events) == FRAME_EVENTS
     assert kernel.runnable
     assert_books(kernel)
 

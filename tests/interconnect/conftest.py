@@ -215,6 +215,12 @@ class Wire:
                     peer.push()
                     moved = True
 
+    def wait_until(self, now_us: int) -> None:
+        """Time passes, and the bus looks as often as it asks for."""
+        while (due := self.bus.deadline_us) is not None and due < now_us:
+            self.bus.advance(due)
+        self.bus.advance(now_us)
+
     def inject(self, word: int, count: int = 1, *, seq: int = 1, **changes: Any) -> Any:
         values: dict[str, Any] = {
             "client_id": b"client----------",

@@ -7,6 +7,7 @@ import pytest
 
 from mkrpc.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError, ProtocolError
 from mkrpc.interconnect import registry
+from mkrpc.interconnect.lease import LEASE_US, granted_us
 from mkrpc.limits import MAX_CPUS, MAX_INSTANCE_ID
 from mkrpc.link.frames import NOBODY, WIRE_VERSION, Welcome
 from mkrpc.trace import InstanceAttached, InstanceDetached, InstanceRefused
@@ -14,7 +15,9 @@ from mkrpc.trace import InstanceAttached, InstanceDetached, InstanceRefused
 
 def test_an_instance_is_welcomed_and_listed(machine: Any) -> None:
     wire = machine((0, 1), (8,))
-    assert wire.bus.welcome(wire.peers[0].session) == Welcome(WIRE_VERSION, 7, 1)
+    assert wire.bus.welcome(wire.peers[0].session) == Welcome(
+        WIRE_VERSION, 7, 1, received=0, resumed=False, lease_us=granted_us(LEASE_US)
+    )
     assert [(r.instance_id, r.attached, r.reason) for r in wire.bus.instances()] == [
         (0, True, ""),
         (1, True, ""),

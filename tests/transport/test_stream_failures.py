@@ -22,6 +22,7 @@ from mkrpc.errors import (
     UnavailableError,
 )
 from mkrpc.transport.address import Address, parse
+from mkrpc.transport.aio import HANDSHAKE_TIMEOUT_S, SERVER_OPTIONS, AioServer
 from mkrpc.transport.status import error_of
 from mkrpc.transport.stream import MAX_FRAME_BYTES, Connection, ConnectionHandler
 
@@ -209,6 +210,19 @@ async def test_a_server_that_never_answers_meets_the_deadline(bench: "Bench") ->
             await bench.transport.connect(
                 where, bench.method, bench.recorder().factory, deadline_s=0.2
             )
+
+
+async def test_a_connection_that_never_speaks_is_closed() -> None:
+    """With a shorter time than the default's: the option has the right name."""
+    options = dict(SERVER_OPTIONS)
+    assert options["grpc.server_handshake_timeout_ms"] == 1000 * HANDSHAKE_TIMEOUT_S
+    server = AioServer(methods={}, options=(("grpc.server_handshake_timeout_ms", 200),))
+    await server.start(Address(host="127.0.0.1", port=0))
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.bound_address.port)
+    async with asyncio.timeout(10):
+        await reader.read()
+    writer.close()
+    await server.stop(0)
 
 
 async def test_listening_beyond_this_host_needs_insecure(bench: "Bench") -> None:

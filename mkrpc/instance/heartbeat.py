@@ -1,0 +1,78 @@
+"""The beats of an instance from a thread of their own (design 3.5).
+
+A handler that never returns, or a flood that fills the stream, is no reason to be taken for a
+process that has stopped. The thread beats while the answers over the stream stay out, so that it
+costs nothing otherwise. What it finds out is one number, which the event loop reads.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+import structlog
+
+from mkrpc.frame_codec import BEAT
+from mkrpc.transport.address import Address
+from mkrpc.transport.aio import channel_options
+from mkrpc.v1 import interconnect_pb2 as pb
+
+__all__ = ["Heartbeat"]
+
+_LATE = 1.25
+"""Intervals after which an answer over the stream is late."""
+
+_log = structlog.get_logger("mkrpc.instance")
+
+
+class Heartbeat:
+    """Beats while the lease was renewed longer ago than an ``interval_s`` and a bit.
+
+    ``renewed_us``: since when the lease runs, on the clock ``now_us``. ``answered_us``: when the
+    last beat from here was sent that has been answered; 0 before the first. ``timeout_s``: what is
+    answered later than that could renew nothing.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        incarnation: bytes,
+        *,
+        interval_s: float,
+        timeout_s: float,
+        now_us: Callable[[], int],
+        renewed_us: Callable[[], int],
+    ) -> None:
+        self.answered_us = 0
+        self._address = address
+        self._request = pb.BeatRequest(incarnation=incarnation).SerializeToString()
+        self._interval_s = interval_s
+        self._timeout_s = timeout_s
+        self._now_us = now_us
+        self._renewed_us = renewed_us
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    def start(self) -> None:
+        """Begin to beat."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Beat no more; returns at once."""
+        self._stop.set()
+
+    def _run(self) -> None:
+        options = tuple(channel_options())
+        with grpc.insecure_channel(self._address.connect_target, options) as channel:
+            beat: Any = channel.unary_unary(BEAT)
+            while not self._stop.wait(self._interval_s / 2):
+                sent_us = self._now_us()
+                renewed_us = max(self._renewed_us(), self.answered_us)
+                if sent_us - renewed_us < _LATE * self._interval_s * 1e6:
+                    continue
+                try:
+                    beat(self._request, timeout=self._timeout_s)
+                except grpc.RpcError as refusal:
+                    _log.debug("a beat past the stream went unanswered", error=str(refusal))
+                else:
+                    self.answered_us = sent_us

@@ -1,0 +1,26 @@
+"""What replies take on the wire, without encoding them."""
+
+from mkrpc.link.frames import Reply
+
+__all__ = ["reply_bytes"]
+
+_BYTES_PER_CHARACTER = 4
+_BYTES_PER_VECTOR = 60
+_BYTES_PER_VIEW = 1024
+_BYTES_PER_RECORD = 48
+"""On the wire at most: a vector with its five counts, a CPU without its vectors, a record of the
+log without its text."""
+
+
+def reply_bytes(reply: Reply) -> int:
+    """What a reply takes on the wire, reckoned high; only the files of /proc are surely ASCII."""
+    words = len(reply.error) + len(reply.advice)
+    words += sum(len(record.text) for record in reply.records)
+    vectors = sum(len(view.account.vectors) for view in reply.cpus)
+    return (
+        len(reply.text)
+        + _BYTES_PER_CHARACTER * words
+        + _BYTES_PER_RECORD * len(reply.records)
+        + _BYTES_PER_VIEW * len(reply.cpus)
+        + _BYTES_PER_VECTOR * vectors
+    )

@@ -1,0 +1,97 @@
+"""What can be seen of the machine: who is attached, what the mirror and the books say."""
+
+from mkrpc.errors import NotFoundError
+from mkrpc.interconnect.balance import discrepancies
+from mkrpc.interconnect.ledger import Ledger, Totals
+from mkrpc.interconnect.mirror import Mirror
+from mkrpc.interconnect.registry import InstanceRecord, Registry
+from mkrpc.interconnect.session import Session
+from mkrpc.link.frames import CpuAccount
+
+__all__ = ["Overview"]
+
+
+class Overview:
+    """The part of the bus that changes nothing."""
+
+    def __init__(self) -> None:
+        self.ledger = Ledger()
+        self.mirror = Mirror()
+        self._registry = Registry()
+
+    def cpu_owner(self, apic_id: int) -> tuple[Session, int]:
+        """The live session that has a CPU, and the CPU's number there.
+
+        :raises NotFoundError: nobody has it.
+        """
+        return self._registry.cpu_owner(apic_id)
+
+    def session(self, instance_id: int) -> Session:
+        """The live session of an instance.
+
+        :raises NotFoundError: it is not attached.
+        """
+        return self._registry.session(instance_id)
+
+    def sessions(self) -> list[Session]:
+        """All live sessions."""
+        return self._registry.sessions()
+
+    def instances(self) -> list[InstanceRecord]:
+        """Every instance id ever attached, ascending: the incarnation that lives, or the last."""
+        return [record for _, record in sorted(self._registry.records.items())]
+
+    def attached_ids(self) -> list[int]:
+        """Instance ids that live, ascending."""
+        return sorted(session.instance_id for session in self.sessions())
+
+    def attached_names(self) -> dict[int, str]:
+        """Names of the instances that live, by id."""
+        return {session.instance_id: session.hello.name for session in self.sessions()}
+
+    def apic_ids(self, instance_id: int) -> list[int]:
+        """Initial APIC ids of an instance that lives, by CPU number.
+
+        :raises NotFoundError: it is not attached.
+        """
+        return [address.apic_id for address in self._registry.session(instance_id).addresses]
+
+    def mirrored(self, instance_id: int) -> tuple[bytes, list[CpuAccount]]:
+        """The last incarnation of an instance, and its accounting as last reported, whole.
+
+        :raises NotFoundError: there never was one, or it is too long dead.
+        """
+        record = self._registry.records.get(instance_id)
+        row = self.mirror.row(record.incarnation) if record is not None else None
+        if record is None or row is None:
+            raise NotFoundError(
+                f"nothing is known of instance {instance_id}", advice="'mkrpc show' lists them"
+            )
+        return record.incarnation, row.accounts()
+
+    def written(self) -> int:
+        """Legs written since the epoch began."""
+        return self.totals().written
+
+    def in_flight(self) -> int:
+        """Legs that wait or are in an instance's hands, as the sessions count them."""
+        return sum(s.legs.waiting + s.legs.unanswered for s in self._registry.sessions())
+
+    def quiet(self) -> bool:
+        """Nothing is in flight, and nobody that was asked for ICR writes has still to make some."""
+        return self.in_flight() == 0 and not any(
+            asked.tally is not None
+            for session in self._registry.sessions()
+            for asked in session.asked.values()
+        )
+
+    def totals(self) -> Totals:
+        """The sum of the books."""
+        return self.ledger.totals(in_flight=self.in_flight())
+
+    def balance(self) -> list[str]:
+        """What does not balance, a line each: empty at every moment, or there is a bug."""
+        lines = discrepancies(self.ledger, self._registry.sessions())
+        if not self.totals().balanced:
+            lines.append(f"the totals do not balance: {self.totals()}")
+        return lines

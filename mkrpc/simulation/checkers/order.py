@@ -1,0 +1,41 @@
+"""Order (design 3.2): first in, first out from each source CPU to each destination CPU.
+
+Over all delivery modes and across reconnects, so that a SIPI never overtakes its INIT. A client has
+no CPU; its order is that of each call.
+"""
+
+from typing import ClassVar
+
+from mkrpc.simulation.checkers.exactly_once import ExactlyOnce
+from mkrpc.simulation.checkers.violation import Checker
+from mkrpc.simulation.events import Applied
+
+__all__ = ["Order"]
+
+
+class Order(Checker):
+    """Looks up in the journal which CPU, or which call, made a write."""
+
+    name: ClassVar[str] = "order"
+    listens: ClassVar[tuple[type, ...]] = (Applied,)
+
+    def __init__(self, journal: ExactlyOnce) -> None:
+        self._journal = journal
+        self._last: dict[tuple[bytes, int, bytes, int], int] = {}
+
+    def on_event(self, event: object) -> None:
+        """As :class:`Checker`."""
+        assert isinstance(event, Applied)
+        write = event.source, event.seq
+        made = self._journal.writes.get(write)
+        if made is None:
+            return  # the journal's own complaint
+        lane = self._journal.calls.get(write, made[0])
+        key = event.source, lane, event.kernel.incarnation, event.cpu
+        last = self._last.get(key, 0)
+        if event.seq <= last:
+            self.fail(
+                f"write {event.seq} of {event.source.hex()} came to CPU {event.cpu} of instance "
+                f"{event.kernel.config.instance_id} after write {last}"
+            )
+        self._last[key] = event.seq

@@ -1,0 +1,94 @@
+"""What a simulated run reports to its checkers, beside the trace events of the interconnect."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mkrpc.instance.kernel import Kernel
+from mkrpc.interconnect.apic_bus import ApicBus
+from mkrpc.interconnect.tally import Tally
+from mkrpc.link.frames import UpFrame
+from mkrpc.outcome import Outcome
+
+__all__ = [
+    "Answered",
+    "Applied",
+    "Arrived",
+    "BusTurn",
+    "KernelEnded",
+    "KernelTurn",
+    "Reported",
+    "Standing",
+]
+
+
+@dataclass(slots=True)
+class Applied:
+    """A kernel has been given a leg: ``outcome`` is its APIC's word.
+
+    ``source`` and ``seq`` are those under which the leg was looked for in the outcomes that the
+    kernel remembers; an empty source stands for one that was not looked for.
+    """
+
+    kernel: Kernel
+    source: bytes
+    seq: int
+    cpu: int
+    word: int
+    outcome: Outcome
+
+
+@dataclass(slots=True)
+class KernelTurn:
+    """An instance has done something."""
+
+    kernel: Kernel
+
+
+@dataclass(slots=True)
+class KernelEnded:
+    """A process has ended, with whatever it had not reported."""
+
+    kernel: Kernel
+
+
+@dataclass(slots=True)
+class Arrived:
+    """A frame of an incarnation has come to the interconnect over the stream last opened there."""
+
+    incarnation: bytes
+
+
+@dataclass(slots=True)
+class Reported:
+    """The bus has applied a frame of an instance."""
+
+    bus: ApicBus
+    kernel: Kernel
+    frame: UpFrame
+
+
+@dataclass(slots=True)
+class BusTurn:
+    """The bus has done something."""
+
+    bus: ApicBus
+
+
+@dataclass(slots=True)
+class Answered:
+    """A client has an answer to its call, made once or repeated, of ``count`` writes."""
+
+    client: bytes
+    first_seq: int
+    count: int
+    tally: Tally
+
+
+@dataclass(slots=True)
+class Standing:
+    """How a run stands at its end: the bus, the kernels that live, by instance, and what has not
+    come to rest, a line each."""
+
+    bus: ApicBus
+    kernels: Mapping[int, Kernel]
+    unsettled: list[str]

@@ -1,0 +1,193 @@
+"""What happens in a run and when: its steps and its faults, drawn in advance from its options.
+
+Both are plain numbered lists, so that a run can be replayed without some of them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from mkrpc.instance.instructions import Instruction
+from mkrpc.simulation.options import FAULT_KINDS, FaultKind, InstanceOptions, Options, RngSource
+from mkrpc.simulation.workload import Words, draw_program, is_broadcast
+from mkrpc.x86.icr import fixed
+from mkrpc.x86.irq_vectors import MULTIKERNEL_VECTOR
+
+__all__ = ["Fault", "Plan", "Step", "StepKind"]
+
+StepKind = Literal["ring", "inject", "repeat", "set-cpu", "program", "ask", "abandon"]
+
+_STEP_KINDS: tuple[StepKind, ...] = (
+    *(("ring",) * 8),
+    *(("inject",) * 6),
+    *(("program",) * 3),
+    *(("set-cpu",) * 3),
+    "ask",
+    "abandon",
+)
+_REPEATED = 0.4
+_BROADCASTS = 40
+"""Equal broadcasts in a row at most: each has a leg to every CPU."""
+_ACTIONS = ("if=0", "if=1", "if=1", "if=1 hlt=1", "hlt=1", "hlt=0", "tpr=0", "tpr=0x40", "tpr=0xf0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One fault at ``at_us``; the kinds are those of :data:`FAULT_KINDS`.
+
+    ``for_us``: how long it lasts; ``upward``: the direction of a stall; ``whole``: a cut or a crash
+    that takes with it what is on its way.
+    """
+
+    number: int
+    at_us: int
+    kind: FaultKind
+    instance_id: int
+    for_us: int
+    upward: bool
+    whole: bool
+
+    def __str__(self) -> str:
+        way = f" {'up' if self.upward else 'down'}" if self.kind == "stall" else ""
+        whole = "" if self.whole else ", what is on its way arrives"
+        return f"f{self.number} {self.kind}{way} i{self.instance_id} for {self.for_us} us{whole}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One thing that the workload does at ``at_us``.
+
+    ``ring``: a CPU is asked to write ``word`` ``count`` times. ``inject``: client ``client`` makes
+    a call with numbers from ``first_seq``; ``repeat``: the same call again. ``set-cpu``:
+    ``action``. ``program``: ``instructions`` start on a CPU. ``ask``: an instance is asked for its
+    account. ``abandon``: whoever waits for the answer to step ``of`` goes away.
+    """
+
+    number: int
+    at_us: int
+    kind: StepKind
+    instance_id: int = 0
+    cpu: int = 0
+    word: int = 0
+    count: int = 1
+    client: int = 0
+    first_seq: int = 0
+    action: str = ""
+    instructions: tuple[Instruction, ...] = ()
+    of: int = 0
+
+    def __str__(self) -> str:
+        where = f"i{self.instance_id} cpu {self.cpu}"
+        match self.kind:
+            case "inject" | "repeat":
+                what = f"c{self.client} {self.first_seq}+{self.count} {self.word:#x}"
+            case "ring":
+                what = f"{where} {self.count} times {self.word:#x}"
+            case "program":
+                what = f"{where}: {'; '.join(map(str, self.instructions))}"
+            case "abandon":
+                what = f"the answer to s{self.of}"
+            case _:
+                what = f"{where} {self.action}".rstrip()
+        return f"s{self.number} {self.kind} {what}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run's steps and faults, both numbered from 1 and in no order of time."""
+
+    steps: tuple[Step, ...]
+    faults: tuple[Fault, ...]
+
+    @classmethod
+    def draw(cls, options: Options, rng_of: RngSource) -> "Plan":
+        """The plan of a run, from its streams ``faults`` and ``steps``."""
+        return cls(tuple(_steps(options, rng_of)), tuple(_faults(options, rng_of)))
+
+
+def _faults(options: Options, rng_of: RngSource) -> Iterator[Fault]:
+    rng = rng_of("faults")
+    # A few of them, so that often several faults meet in one instance.
+    victims = [rng.choice(options.instances).instance_id for _ in range(rng.randrange(1, 4))]
+    number = 0
+    for kind in FAULT_KINDS:
+        for _ in range(dict(options.faults)[kind]):
+            number += 1
+            at_us = rng.randrange(0, options.busy_us)
+            longest = int(options.lease_us * rng.choice((0.1, 0.6, 3.0)))
+            yield Fault(
+                number=number,
+                at_us=at_us,
+                kind=kind,
+                instance_id=rng.choice(victims),
+                for_us=min(rng.randrange(1, longest), options.busy_us - at_us),
+                upward=rng.random() < 0.5,
+                whole=rng.random() < 0.5,
+            )
+
+
+def _steps(options: Options, rng_of: RngSource) -> Iterator[Step]:
+    rng = rng_of("steps")
+    words = Words(rng, options)
+    numbers = [1] * options.clients
+    number = 0
+    for _ in range(options.steps):
+        number += 1
+        kind = rng.choice(_STEP_KINDS)
+        where: InstanceOptions = rng.choice(options.instances)
+        word = words.external() if kind == "inject" else words.draw()
+        count = rng.choice(options.bursts) if kind in ("inject", "ring") else 1
+        step = Step(
+            number=number,
+            at_us=rng.randrange(0, options.busy_us),
+            kind=kind,
+            instance_id=where.instance_id,
+            cpu=rng.randrange(0, len(where.apic_ids)),
+            word=word,
+            count=min(count, _BROADCASTS) if is_broadcast(word) else count,
+            client=rng.randrange(0, options.clients),
+            action=rng.choice(_ACTIONS) if kind == "set-cpu" else "",
+            instructions=draw_program(rng, words, where) if kind == "program" else (),
+            of=rng.randrange(1, number + 1),
+        )
+        if kind != "inject":
+            yield step
+            continue
+        first_seq = numbers[step.client]
+        numbers[step.client] += step.count
+        call = _call(step, first_seq)
+        yield call
+        while rng.random() < _REPEATED:
+            number += 1
+            again_us = rng.randrange(call.at_us, options.busy_us)
+            yield _call(step, first_seq, number=number, at_us=again_us, kind="repeat")
+    ids = [apic_id for each in options.instances for apic_id in each.apic_ids]
+    for tick in range(options.busy_us // options.tick_us if options.tick_us else 0):
+        number += 1
+        yield Step(
+            number=number,
+            at_us=tick * options.tick_us,
+            kind="inject",
+            word=fixed(rng.choice(ids), MULTIKERNEL_VECTOR),
+            first_seq=numbers[0],
+        )
+        numbers[0] += 1
+
+
+def _call(
+    step: Step,
+    first_seq: int,
+    *,
+    number: int | None = None,
+    at_us: int | None = None,
+    kind: StepKind = "inject",
+) -> Step:
+    return Step(
+        number=step.number if number is None else number,
+        at_us=step.at_us if at_us is None else at_us,
+        kind=kind,
+        word=step.word,
+        count=step.count,
+        client=step.client,
+        first_seq=first_seq,
+    )

@@ -1,0 +1,104 @@
+"""``mkrpc sim``: what it prints, the JSON keys, the exit codes (design, section 7)."""
+
+import json
+
+import pytest
+from click.testing import CliRunner, Result
+
+from mkrpc.cli import main
+from mkrpc.interconnect.mirror import MirrorRow
+
+
+def sim(*args: object) -> Result:
+    return CliRunner().invoke(main, ["sim", *map(str, args)])
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine whose mirror never changes."""
+    monkeypatch.setattr(MirrorRow, "apply", lambda row, account: None)
+
+
+def test_seeds_that_break_no_law_exit_0() -> None:
+    result = sim("--seeds", 12, "--first-seed", 5, "--jobs", 1)
+    assert result.exit_code == 0, result.output
+    last = result.stdout.splitlines()[-1]
+    assert last.startswith("12 seeds in ")
+    assert last.endswith("; 0 of them break a law")
+    assert "seeds/s" in last
+    assert "events/s" in last
+
+
+def test_several_processes_run_the_same_seeds_as_one() -> None:
+    counts = []
+    for jobs in (1, 2):
+        result = sim("--seeds", 20, "--jobs", jobs, "--json")
+        assert result.exit_code == 0, result.output
+        found = json.loads(result.stdout)
+        del found["seconds"]
+        counts.append(found)
+    assert counts[0] == counts[1]
+    assert {key: counts[0][key] for key in ("seeds", "first_seed", "violations")} == {
+        "seeds": 20,
+        "first_seed": 1,
+        "violations": [],
+    }
+    assert counts[0]["events"] > 0
+
+
+def test_one_seed_prints_its_steps_and_its_digest() -> None:
+    first, second = sim("--seed", 3, "--steps"), sim("--seed", 3, "--steps")
+    assert first.exit_code == 0, first.output
+    assert first.stdout == second.stdout
+    lines = first.stdout.splitlines()
+    assert lines[-1].startswith("digest ")
+    assert any(line.endswith(" up hello") for line in lines)
+    assert len(lines) > 100
+
+
+def test_one_seed_as_json_has_the_promised_keys() -> None:
+    found = json.loads(sim("--seed", 3, "--json", "--steps").stdout)
+    assert found.keys() == {
+        *("seed", "violation", "at_us", "events", "frames", "legs"),
+        *("faults", "outcomes", "digest", "steps"),
+    }
+    assert found["violation"] == ""
+
+
+@pytest.mark.usefixtures("broken")
+def test_a_broken_law_exits_1_with_the_command_that_replays_it() -> None:
+    result = sim("--seeds", 3, "--jobs", 1)
+    assert result.exit_code == 1
+    replay = next(line for line in result.stdout.splitlines() if line.startswith("  replay: "))
+    words = replay.split()[1:]
+    assert words[:4] == ["mkrpc", "sim", "--seed", "1"]
+    again = sim(*words[2:], "--no-shrink")
+    assert again.exit_code == 1
+    assert "seed 1 at " in again.stdout
+
+
+@pytest.mark.usefixtures("broken")
+def test_a_broken_law_as_json() -> None:
+    result = sim("--seed", 1, "--json")
+    assert result.exit_code == 1
+    found = json.loads(result.stdout)
+    assert found["violation"]
+    assert found["replay"] == f"mkrpc sim --seed 1 --without {found['without']} --steps"
+    assert len(found["left"]) <= 3
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--seed", 1, "--seeds", 2),
+        ("--without", "f1"),
+        ("--steps",),
+        ("--seed", 1, "--without", "nonsense"),
+        ("--seeds", 0),
+        ("--jobs", 0),
+    ],
+)
+def test_wrong_usage_exits_2(arguments: tuple[object, ...]) -> None:
+    result = sim(*arguments)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("mkrpc: ")

@@ -1,0 +1,74 @@
+"""The same seeds where every limit is small: windows fill, queues overflow, frames are cut in many.
+
+A limit that is never reached is one whose named outcome nobody has seen.
+"""
+
+import random
+from collections import Counter
+
+import pytest
+
+from mkrpc.instance import attachment, kernel
+from mkrpc.interconnect import clients, injection, session
+from mkrpc.link import endpoint, source
+from mkrpc.simulation import options
+from mkrpc.simulation.run import run
+
+SMALL = (
+    (endpoint, "FRAME_WINDOW", 3),
+    (endpoint, "ACK_EVERY", 1),
+    (session, "LEG_WINDOW", 24),
+    (session, "QUEUE_LIMIT", 40),
+    (session, "QUEUE_PER_CPU", 8),
+    (session, "MAX_FRAME_WORDS", 6),
+    (session, "MAX_FRAME_COMMANDS", 1),
+    (session, "MAX_FRAME_RUNS", 4),
+    (session, "_TELL_AT_ONCE", 4),
+    (session, "_NEARLY_STALLED", 8),
+    (attachment, "FRAME_EVENTS", 5),
+    (attachment, "MAX_FRAME_WORDS", 3),
+    (attachment, "MAX_FRAME_VECTORS", 2),
+    (kernel, "FRAME_EVENTS", 5),
+    (kernel, "MAX_QUEUED_EVENTS", 20),
+    (source, "_SHARED_WRITES", 60),
+    (source, "RESERVED_WRITES", 2),
+    (source, "PUBLISH_EVERY", 4),
+    (injection, "INJECTION_WINDOW", 8),
+    (injection, "_REFILL", 2),
+    (clients, "KEPT_WRITES", 16),
+)
+QUICK_SEEDS = range(1, 41)
+FULL_SEEDS = range(1, 1001)
+
+
+@pytest.fixture
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, name, value in SMALL:
+        assert getattr(module, name) > value
+        monkeypatch.setattr(module, name, value)
+    # In proportion: a burst that is long without that would take longer than a run has.
+    monkeypatch.setattr(options, "_BURSTS", ((1, 3, 20), (1, 1, 40, 120)))
+    monkeypatch.setattr(options, "_LONG_BURSTS", (1, 1, 1, 200))
+
+
+def check(seeds: range) -> Counter[str]:
+    outcomes: Counter[str] = Counter()
+    for seed in seeds:
+        result = run(seed, random.Random)
+        assert result.violation == "", seed
+        outcomes.update(result.outcomes)
+    return outcomes
+
+
+@pytest.mark.usefixtures("_small")
+@pytest.mark.parametrize("first", QUICK_SEEDS[::20])
+def test_no_seed_breaks_a_promise_with_small_limits(first: int) -> None:
+    outcomes = check(range(first, first + 20))
+    assert outcomes["rejected(backpressure)"] > 0
+
+
+@pytest.mark.full
+@pytest.mark.usefixtures("_small")
+@pytest.mark.parametrize("first", FULL_SEEDS[::100])
+def test_none_of_many_seeds_does(first: int) -> None:
+    check(range(first, first + 100))
