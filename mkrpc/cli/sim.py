@@ -5,7 +5,7 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -77,15 +77,15 @@ def sim(  # noqa: PLR0917 - click gives them by name
 def _one(seed: int, without: frozenset[str], *, steps: bool, small: bool, as_json: bool) -> int:
     from mkrpc.simulation.run import run
 
+    # Printed afterwards: in the run, a reader that goes away would count as a law that is broken.
     lines: list[str] = []
-    tell: Callable[[str], None] | None = None
-    if steps:
-        tell = lines.append if as_json else click.echo
-    result = run(seed, random.Random, without=without, tell=tell)
+    result = run(seed, random.Random, without=without, tell=lines.append if steps else None)
     shrunk = _shrink(result, without) if result.violation and small else None
     if as_json:
         print_json(_as_dict(result, shrunk) | ({"steps": lines} if steps else {}))
     else:
+        for line in lines:
+            click.echo(line)
         _print_counts(result.events, result.frames, result.faults, result.outcomes)
         click.echo(f"digest {result.digest}")
         _print_violation(result, shrunk)

@@ -1,6 +1,8 @@
 """``mkrpc sim``: what it prints, the JSON keys, the exit codes (design, section 7)."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner, Result
@@ -44,6 +46,16 @@ def test_several_processes_run_the_same_seeds_as_one() -> None:
         "violations": [],
     }
     assert counts[0]["events"] > 0
+
+
+def test_a_reader_that_goes_away_breaks_no_law() -> None:
+    command = [sys.executable, "-m", "mkrpc.cli", "sim", "--seed", "3", "--steps"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
 
 
 def test_one_seed_prints_its_steps_and_its_digest() -> None:
