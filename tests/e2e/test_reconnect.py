@@ -69,7 +69,7 @@ class Proxy:
                     writer.write(data)
                     await writer.drain()
         except ConnectionError:
-            pass
+            pass  # either end may go at any time: that is what is tried here
         finally:
             writer.transport.abort()
 
