@@ -143,7 +143,7 @@ class Cpu(ApicAccess):
             if apic.accept_and_acknowledge(vector):
                 books = self.books
                 books.delivered[vector] += 1
-                # From here on _take, whose call would cost a tenth of the whole.
+                # From here on _take and enter_interrupt: a call costs a tenth of the whole.
                 books.handled[vector] += 1
                 books.touched[vector] = 1
                 self.changed = True

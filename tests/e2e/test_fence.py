@@ -94,7 +94,7 @@ def test_a_handler_that_runs_for_longer_than_the_lease_is_no_stopped_process(
     def slow(_cpu):
         import time
 
-        time.sleep(4)
+        time.sleep(4)  # what is tried: nothing here waits for it by the clock
 
     cluster = mk_cluster_factory(handlers={1: [slow]})
     client = cluster.client

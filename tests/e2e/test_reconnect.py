@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -64,12 +64,12 @@ class Proxy:
 
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            while data := await reader.read(65536):
-                if writer not in self._half_open:
-                    writer.write(data)
-                    await writer.drain()
-        except ConnectionError:
-            pass  # either end may go at any time: that is what is tried here
+            # Either end may go at any time: that is what is tried here.
+            with suppress(ConnectionError):
+                while data := await reader.read(65536):
+                    if writer not in self._half_open:
+                        writer.write(data)
+                        await writer.drain()
         finally:
             writer.transport.abort()
 

@@ -5,7 +5,9 @@ those of KVM's xapic_state_test, re-expressed from reference 2.3, row 36.
 """
 
 from collections.abc import Iterator
+from functools import partial
 
+import apics
 import pytest
 
 from mkrpc.x86.icr import ICR_RESERVED
@@ -22,13 +24,7 @@ from mkrpc.x86.registers import (
     wrmsr,
 )
 
-
-def enabled(
-    initial_id: int = 0, *, mode: ApicMode = ApicMode.XAPIC, policy: ApicPolicy | None = None
-) -> LocalApic:
-    apic = LocalApic(initial_id, mode=mode, policy=policy)
-    apic.write_svr(0x1FF)
-    return apic
+enabled = partial(apics.enabled, mode=ApicMode.XAPIC)
 
 
 def _xapic_state_test_rows() -> Iterator[tuple[int, int]]:

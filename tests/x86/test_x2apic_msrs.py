@@ -3,6 +3,9 @@
 The tables are those of kvm-unit-tests msr.c, re-expressed from reference 2.2, row 18.
 """
 
+from functools import partial
+
+import apics
 import pytest
 
 from mkrpc.outcome import Outcome
@@ -21,12 +24,7 @@ ABSENT = sorted(set(range(0x800, 0x900)) - {*READ_ONLY, *READ_WRITE, *WRITE_ONLY
 ALL_ONES = (1 << 64) - 1
 
 
-def enabled(
-    initial_id: int = 0, *, mode: ApicMode = ApicMode.XAPIC, policy: ApicPolicy | None = None
-) -> LocalApic:
-    apic = LocalApic(initial_id, mode=mode, policy=policy)
-    apic.write_svr(0x1FF)
-    return apic
+enabled = partial(apics.enabled, mode=ApicMode.XAPIC)
 
 
 def state(apic: LocalApic) -> list[object]:

@@ -1,5 +1,8 @@
 """The register page of an xAPIC (SDM table 10-1, 10.4.1; rules R3, R12, R13, R19)."""
 
+from functools import partial
+
+import apics
 import pytest
 
 from mkrpc.x86.icr import fixed
@@ -10,13 +13,7 @@ from mkrpc.x86.registers import (
     mmio_write,
 )
 
-
-def enabled(
-    initial_id: int = 0, *, mode: ApicMode = ApicMode.XAPIC, policy: ApicPolicy | None = None
-) -> LocalApic:
-    apic = LocalApic(initial_id, mode=mode, policy=policy)
-    apic.write_svr(0x1FF)
-    return apic
+enabled = partial(apics.enabled, mode=ApicMode.XAPIC)
 
 
 def state(apic: LocalApic) -> list[object]:

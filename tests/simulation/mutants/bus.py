@@ -3,8 +3,6 @@
 from dataclasses import replace
 from typing import Any
 
-import pytest
-
 from mkrpc.interconnect.commands import Commands
 from mkrpc.interconnect.injection import Injections
 from mkrpc.interconnect.ledger import Ledger
@@ -191,14 +189,3 @@ MUTANTS = [
     (MirrorRow, "apply", the_mirror_forgets_what_was_not_reported_again, 2),
     (Mirror, "close", a_dead_row_is_forgotten, 1),
 ]
-
-
-@pytest.mark.parametrize(
-    ("owner", "method", "mistake", "seed"),
-    MUTANTS,
-    ids=[mistake.__name__ for _, _, mistake, _ in MUTANTS],
-)
-def test_a_seed_shows_the_mistake(
-    shows: Any, owner: Any, method: str, mistake: Any, seed: int
-) -> None:
-    shows(owner, method, mistake, seed)

@@ -4,8 +4,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-import pytest
-
 from mkrpc.instance.accounting import AccountReporter
 from mkrpc.instance.attachment import Attachment
 from mkrpc.instance.commands import CommandQueue
@@ -142,14 +140,3 @@ MUTANTS = [
     (LocalApic, "accept_fixed", an_interrupt_in_service_swallows_the_next, 28),
     (Cpu, "_book_write", a_write_that_its_apic_refuses_has_no_number, 3),
 ]
-
-
-@pytest.mark.parametrize(
-    ("owner", "method", "mistake", "seed"),
-    MUTANTS,
-    ids=[mistake.__name__ for _, _, mistake, _ in MUTANTS],
-)
-def test_a_seed_shows_the_mistake(
-    shows: Any, owner: Any, method: str, mistake: Any, seed: int
-) -> None:
-    shows(owner, method, mistake, seed)

@@ -3,8 +3,6 @@
 from dataclasses import replace
 from typing import Any
 
-import pytest
-
 from mkrpc.instance.attachment import Attachment
 from mkrpc.interconnect import lease as bus_lease
 from mkrpc.interconnect import roster
@@ -164,14 +162,3 @@ MUTANTS = [
     (Registry, "claimant", a_dead_incarnation_may_come_back, 2),
     (Registry, "_check_free", an_instance_id_may_be_taken_from_who_lives, 1),
 ]
-
-
-@pytest.mark.parametrize(
-    ("owner", "method", "mistake", "seed"),
-    MUTANTS,
-    ids=[mistake.__name__ for _, _, mistake, _ in MUTANTS],
-)
-def test_a_seed_shows_the_mistake(
-    shows: Any, owner: Any, method: str, mistake: Any, seed: int
-) -> None:
-    shows(owner, method, mistake, seed)
