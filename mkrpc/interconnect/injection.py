@@ -59,13 +59,12 @@ class Injections:
         registry: Registry,
         router: Router,
         ledger: Ledger,
-        sink: Sink | None = None,
         later: Later,
     ) -> None:
         self._registry = registry
         self._router = router
         self._ledger = ledger
-        self.sink = sink
+        self.sink: Sink | None = None
         self._later = later
         self._clients: OrderedDict[bytes, Client] = OrderedDict()
         self._waiting: dict[Tally, tuple[Call, OnDone]] = {}

@@ -41,7 +41,6 @@ class Roster:
         leases: Leases,
         is_client: Callable[[bytes], bool],
         on_ready: Callable[[Session], None],
-        sink: Sink | None = None,
     ) -> None:
         self._epoch = epoch
         self._registry = registry
@@ -49,7 +48,7 @@ class Roster:
         self._leases = leases
         self._is_client = is_client
         self._on_ready = on_ready
-        self.sink = sink
+        self.sink: Sink | None = None
 
     def attach(self, hello: Hello) -> Session:
         """Attach a new incarnation, or resume the session of one that lives.
