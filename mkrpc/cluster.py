@@ -27,6 +27,7 @@ from mkrpc.errors import (
 from mkrpc.host.launch import (
     STOP_TIMEOUT_S,
     Program,
+    Via,
     launch,
     write_callables,
     write_config,
@@ -48,7 +49,7 @@ from mkrpc.state_dir import (
 from mkrpc.topology import Topology
 from mkrpc.transport.address import BEATS_SUFFIX, AddressLock, parse
 
-__all__ = ["Cluster", "find", "remove", "running"]
+__all__ = ["Cluster", "Via", "find", "remove", "running"]
 
 LOCK_WAIT_S = 30.0
 """Seconds that a removal waits for a start or a removal of the same name to be over."""
@@ -73,20 +74,22 @@ class Cluster:
         insecure: bool = False,
         programs: Mapping[int, Program] | None = None,
         handlers: Mapping[int, Sequence[Program]] | None = None,
+        via: Mapping[int, Via] | None = None,
         timeout_s: float = 60.0,
         on_progress: Callable[[str], None] | None = None,
     ) -> Self:
         """Start the processes of ``topology`` and return once every instance is attached.
 
         ``programs`` by APIC id and ``handlers`` by instance id are callables of the caller's
-        script; they reach the instances as copies. Raises :class:`ClusterStateError` if a cluster
+        script; they reach the instances as copies. ``via`` by instance id: another way to the
+        interconnect than its address. Raises :class:`ClusterStateError` if a cluster
         of this name runs, starts or stops, or if something else has its directory,
         :class:`AddressInUseError`, :class:`mkrpc.errors.StartUpError` if a process ended before
         all were up, and what else kept one from starting; whatever had started is stopped again.
         """
         directory = cluster_dir(name)
         with _starting(name, directory):
-            write_config(directory, topology, address, insecure)
+            write_config(directory, topology, address=address, insecure=insecure, via=via or {})
             write_callables(directory, programs or {}, handlers or {})
             launch(directory, timeout_s, on_progress or (lambda _line: None))
             found = _record(directory)

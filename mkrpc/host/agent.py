@@ -39,6 +39,7 @@ class HostAgent:
         self.topology = Topology.from_dict(config["topology"])
         self.address: str = config["address"]
         self.insecure: bool = config["insecure"]
+        self._via: dict[str, dict[str, str]] = config.get("via", {})
         self._context = multiprocess.get_context("forkserver")
         self._context.set_forkserver_preload(PRELOAD)
         self.interconnect: Child | None = None
@@ -143,8 +144,10 @@ class HostAgent:
         spec = self.topology.instance(instance_id)
         # All that it needs of the machine: with hundreds of instances the rest would add up.
         alone = self.topology.model_copy(update={"instances": (spec,)})
+        via = self._via.get(str(instance_id), {})
         options = {
-            "address": self.address,
+            "address": via.get("address", self.address),
+            "beats": via.get("beats"),
             "topology": alone.to_dict(),
             "instance_id": instance_id,
             "state_dir": str(self.state_dir),

@@ -66,6 +66,7 @@ def run_instance(options_json: str, log_path: str, ready: Any) -> None:
             topology,
             spec.id,
             address=options["address"],
+            beats=options["beats"],
             memory=state_dir / MEMORY_FILE,
             callables=load_callables(state_dir / PROGRAMS_FILE),
             on_attached=lambda: tell({"pid": os.getpid()}),

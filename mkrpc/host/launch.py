@@ -10,6 +10,7 @@ import select
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from mkrpc.topology import Topology
 __all__ = [
     "STOP_TIMEOUT_S",
     "Program",
+    "Via",
     "launch",
     "write_callables",
     "write_config",
@@ -38,7 +40,26 @@ STOP_TIMEOUT_S = 15.0
 Program = Callable[..., Any]
 
 
-def write_config(directory: Path, topology: Topology, address: str | None, insecure: bool) -> None:
+@dataclass(frozen=True, slots=True)
+class Via:
+    """Where one instance reaches its interconnect if not at its own address: a proxy, a tunnel.
+
+    ``beats``: the same for its beats past the stream, which the interconnect serves at another
+    address; empty: it has no such way, and beats over its stream alone.
+    """
+
+    address: str
+    beats: str = ""
+
+
+def write_config(
+    directory: Path,
+    topology: Topology,
+    *,
+    address: str | None,
+    insecure: bool,
+    via: Mapping[int, Via],
+) -> None:
     """Write what the host agent starts from, and make what all instances share."""
     (directory / "logs").mkdir(mode=0o700)
     with (directory / MEMORY_FILE).open("wb") as memory:
@@ -47,6 +68,7 @@ def write_config(directory: Path, topology: Topology, address: str | None, insec
         "address": address or f"unix:{directory / 'interconnect.sock'}",
         "insecure": insecure,
         "topology": topology.to_dict(),
+        "via": {str(instance_id): asdict(way) for instance_id, way in via.items()},
     }
     # Whole or not at all: whoever clears up after a start that was cut short reads it.
     temporary = directory / f"{CONFIG_FILE}.new"

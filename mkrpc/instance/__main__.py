@@ -19,6 +19,7 @@ EXIT_USAGE = 2
 
 @click.command()
 @click.option("--connect", "address", required=True, help="The interconnect's address.")
+@click.option("--beats", help="Beat here past the stream, not where the welcome says; '': not.")
 @click.option("--id", "instance_id", type=int, required=True, help="0 to 511; 0 is the host.")
 @click.option("--apic-ids", required=True, help="APIC ids of the CPUs, such as 4,5 or 8-11.")
 @click.option("--instance-name", default="", help="Default: mk and the id.")
@@ -28,6 +29,7 @@ EXIT_USAGE = 2
 @click.option("--panic-on-oops", is_flag=True)
 def main(  # noqa: PLR0917 - click calls it by keyword
     address: str,
+    beats: str | None,
     instance_id: int,
     apic_ids: str,
     instance_name: str,
@@ -50,7 +52,7 @@ def main(  # noqa: PLR0917 - click calls it by keyword
         if instance_name:
             spec["name"] = instance_name
         topology = Topology.from_dict({"instances": [spec]})
-        code = run(boot_from_topology(topology, instance_id, address=address))
+        code = run(boot_from_topology(topology, instance_id, address=address, beats=beats))
     except MkrpcError as error:
         click.echo(f"mkrpc.instance: {' '.join(str(error).split())}", err=True)
         if error.advice:

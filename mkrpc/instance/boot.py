@@ -1,20 +1,46 @@
-"""From a topology to what an instance starts with."""
+"""What an instance starts with, and how it comes from a topology."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import dill
 
-from mkrpc.instance.config import kernel_config
-from mkrpc.instance.process import Boot
+from mkrpc.instance.config import KernelConfig, kernel_config
 from mkrpc.instance.programs import load_entry
 from mkrpc.topology import Topology
+from mkrpc.transport.address import Address, beside, parse
 
-__all__ = ["boot_from_topology", "load_callables"]
+__all__ = ["Boot", "boot_from_topology", "load_callables"]
 
 Callables = Mapping[str, Mapping[int, list[Callable[..., Any]]]]
 """``programs`` by APIC id and ``handlers`` by instance id."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Boot:
+    """What an instance starts with.
+
+    ``address``: where it reaches the interconnect. ``beats``: where it beats past its stream; None:
+    where the welcome says, empty: nowhere. ``programs``: what runs on which CPU, by its number in
+    the instance. ``handlers`` are registered for MULTIKERNEL_VECTOR. ``memory``: a file that every
+    instance of the host maps, or None.
+    """
+
+    config: KernelConfig
+    address: str
+    beats: str | None = None
+    programs: Sequence[tuple[int, Callable[..., Any]]] = ()
+    handlers: Sequence[Callable[..., Any]] = ()
+    memory: Path | None = None
+    on_attached: Callable[[], None] = field(default=lambda: None)
+
+    def beats_at(self, told: str) -> Address | None:
+        """Where to beat past the stream, ``told`` being what the welcome says; None for nowhere."""
+        if self.beats is not None:
+            return parse(self.beats) if self.beats else None
+        return beside(parse(self.address), told) if told else None
 
 
 def boot_from_topology(
@@ -22,6 +48,7 @@ def boot_from_topology(
     instance_id: int,
     *,
     address: str,
+    beats: str | None = None,
     memory: Path | None = None,
     callables: Callables | None = None,
     on_attached: Callable[[], None] = lambda: None,
@@ -41,6 +68,7 @@ def boot_from_topology(
     return Boot(
         config=kernel_config(topology, instance_id),
         address=address,
+        beats=beats,
         programs=programs,
         handlers=handlers,
         memory=memory,

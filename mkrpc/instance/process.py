@@ -10,9 +10,6 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -27,14 +24,15 @@ from mkrpc.errors import (
 )
 from mkrpc.frame_codec import decode_down, encode_up
 from mkrpc.instance.attachment import Attachment
+from mkrpc.instance.boot import Boot
 from mkrpc.instance.heartbeat import Heartbeat
-from mkrpc.instance.kernel import Kernel, KernelConfig
+from mkrpc.instance.kernel import Kernel
 from mkrpc.instance.mapping import map_memory
 from mkrpc.instance.oops import last_words
 from mkrpc.instance.uplink import Uplink, is_passing
 from mkrpc.link.frames import Goodbye, Welcome
 from mkrpc.link.lease import BEATS_PER_LEASE
-from mkrpc.transport.address import beside, parse
+from mkrpc.transport.address import Address, parse
 from mkrpc.transport.stream import CONNECT_DEADLINE_S
 
 __all__ = [
@@ -63,22 +61,6 @@ BUDGET = 512
 """Instruction boundaries that programs run before the link has its turn."""
 
 _log = structlog.get_logger("mkrpc.instance")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Boot:
-    """What an instance starts with.
-
-    ``programs``: what runs on which CPU, by its number in the instance. ``handlers`` are registered
-    for MULTIKERNEL_VECTOR. ``memory``: a file that every instance of the host maps, or None.
-    """
-
-    config: KernelConfig
-    address: str
-    programs: Sequence[tuple[int, Callable[..., Any]]] = ()
-    handlers: Sequence[Callable[..., Any]] = ()
-    memory: Path | None = None
-    on_attached: Callable[[], None] = field(default=lambda: None)
 
 
 class InstanceProcess:
@@ -216,14 +198,14 @@ class InstanceProcess:
         )
         if not self._attached:
             self._attached = True
-            if welcome.lease_us and welcome.beat_address:
-                self._start_heartbeat(welcome)
+            beats = self._boot.beats_at(welcome.beat_address)
+            if welcome.lease_us and beats is not None:
+                self._start_heartbeat(beats, welcome.lease_us / 1e6)
             self._boot.on_attached()
 
-    def _start_heartbeat(self, welcome: Welcome) -> None:
-        lease_s = welcome.lease_us / 1e6
+    def _start_heartbeat(self, where: Address, lease_s: float) -> None:
         self._heartbeat = Heartbeat(
-            beside(parse(self._boot.address), welcome.beat_address),
+            where,
             self.kernel.incarnation,
             interval_s=lease_s / BEATS_PER_LEASE,
             timeout_s=lease_s,

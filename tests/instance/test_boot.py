@@ -112,3 +112,22 @@ def test_callables_are_read_from_the_state_directory_if_a_script_gave_any(tmp_pa
     found = load_callables(path)
     assert found is not None
     assert [program() for program in found["programs"][4]] == [0xEA]
+
+
+@pytest.mark.parametrize(
+    ("address", "beats", "told", "where"),
+    [
+        ("unix:/x", None, "unix:/x.beats", "unix:/x.beats"),
+        ("127.0.0.1:70", None, ":71", "127.0.0.1:71"),
+        ("unix:/x", None, "", "None"),
+        ("127.0.0.1:70", "127.0.0.1:72", "unix:/x.beats", "127.0.0.1:72"),
+        ("127.0.0.1:70", "", ":71", "None"),
+    ],
+    ids=["told", "same host", "told nothing", "through a proxy", "no way through the proxy"],
+)
+def test_beats_go_where_the_welcome_says_unless_the_instance_has_a_way_of_its_own(
+    address, beats, told, where
+):
+    """Past a proxy they would hold the lease of an instance that is cut off."""
+    started = boot_from_topology(TOPOLOGY, 0, address=address, beats=beats)
+    assert str(started.beats_at(told)) == where
