@@ -26,6 +26,7 @@ from mkrpc.errors import (
 )
 
 __all__ = [
+    "BOOKS_FILE",
     "CLUSTER_VARIABLE",
     "CONFIG_FILE",
     "MARK",
@@ -54,6 +55,9 @@ CONFIG_FILE = "config.json"
 
 RECORD_FILE = "cluster.json"
 """What the host agent writes once the cluster is up: name, address, its process id."""
+
+BOOKS_FILE = "books.sqlite"
+"""What the interconnect keeps for the one that may have to take over from it."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
 _POLL_S = 0.01

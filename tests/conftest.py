@@ -61,6 +61,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 class ScriptedControl(control_pb2_grpc.ControlServicer):
     """Answers each method from its own queue; an error in the queue is raised as the wire has it.
 
+    A client that asks for the roster number before its first injection is told ``roster``.
+
     The last answer of a queue stays, so that a repeated question gets it again. The answer of a
     stream is the list of its messages, or an iterator.
     """
@@ -68,6 +70,7 @@ class ScriptedControl(control_pb2_grpc.ControlServicer):
     def __init__(self) -> None:
         self.address = ""
         self.port = 0
+        self.roster = 7
         self.requests: list = []
         self._script: dict[str, deque] = {}
 
@@ -75,6 +78,8 @@ class ScriptedControl(control_pb2_grpc.ControlServicer):
         self._script[method] = deque(answers)
 
     def answer(self, method: str, request, context):
+        if method == "GetCluster" and request.summary and method not in self._script:
+            return pb.GetClusterResponse(roster=self.roster)
         self.requests.append(request)
         if method not in self._script:
             context.abort(grpc.StatusCode.UNIMPLEMENTED, f"the test has no answer to {method}")

@@ -1,6 +1,8 @@
 """The JSON forms of answers. Scripts rely on these keys: add, never rename."""
 
-from mkrpc.client.answers import ClusterView, InstanceView, IpiResult, Log, MirroredCpu
+from dataclasses import asdict
+
+from mkrpc.client.answers import ClusterView, InstanceView, IpiResult, Log, MirroredCpu, Recovery
 from mkrpc.client.books import Ledger, LedgerParty, LedgerRow, LedgerTotals
 from mkrpc.link.frames import CpuAccount, CpuView
 from mkrpc.x86.apic_base import ApicMode
@@ -43,9 +45,16 @@ def cluster_as_json(cluster: ClusterView) -> Json:
         "epoch": f"{cluster.epoch:016x}",
         "interconnect_pid": cluster.interconnect_pid,
         "policy": cluster.policy,
+        "restarts": cluster.restarts,
+        "recovery": _recovery_as_json(cluster.recovery),
+        "books_trouble": cluster.books_trouble,
         "apic": dict(cluster.apic),
         "instances": [_instance_as_json(instance) for instance in cluster.instances],
     }
+
+
+def _recovery_as_json(recovery: Recovery | None) -> Json | None:
+    return asdict(recovery) if recovery is not None else None
 
 
 def _instance_as_json(instance: InstanceView) -> Json:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from mkrpc.cli.ledger import totals_text
 from mkrpc.cli.output import console, table
-from mkrpc.cli.show import instance_columns, instance_row
+from mkrpc.cli.show import instance_columns, instance_row, restarts_text, trouble_lines
 from mkrpc.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -76,7 +76,8 @@ def _picture(view: "ClusterView", books: "Ledger") -> Group:
     # What a small terminal cuts off is at the end: instances that are well.
     by_need = sorted(view.instances, key=lambda instance: instance.state == "active")
     return Group(
-        Text(f"{view.address}  policy {view.policy}  epoch {view.epoch:016x}"),
+        Text(f"{view.address}  policy {view.policy}  epoch {view.epoch:016x}{restarts_text(view)}"),
+        *(Text(line, style="bold") for line in trouble_lines(view)),
         Text(f"{totals_text(books.totals)}; {_verdict(books)}"),
         Text("Ctrl-C stops the cluster", style="dim"),
         table(instance_columns, map(instance_row, by_need)),
@@ -89,8 +90,20 @@ class Lines:
     def __init__(self) -> None:
         self._states: dict[int, tuple[str, int]] = {}
         self._books = ""
+        self._epoch = 0
+        self._trouble: list[str] = []
 
     def __call__(self, view: "ClusterView", books: "Ledger") -> None:
+        if self._epoch not in (0, view.epoch):
+            click.echo(
+                f"the interconnect was started again: pid {view.interconnect_pid}"
+                f"{restarts_text(view)}"
+            )
+        self._epoch = view.epoch
+        # How far it has got is no news of its own, or every look would print a line.
+        if bool(trouble := trouble_lines(view)) != bool(self._trouble):
+            click.echo("\n".join(trouble) or "the interconnect has recovered")
+        self._trouble = trouble
         for instance in view.instances:
             state = (instance.state.value, instance.pid)
             if self._states.get(instance.id) != state:

@@ -11,7 +11,14 @@ from mkrpc.cli.output import apic_ids_text, print_json, print_table
 if TYPE_CHECKING:
     from mkrpc.client.answers import ClusterView, InstanceView, MirroredCpu
 
-__all__ = ["FEW_CPUS", "instance_columns", "instance_row", "show"]
+__all__ = [
+    "FEW_CPUS",
+    "instance_columns",
+    "instance_row",
+    "restarts_text",
+    "show",
+    "trouble_lines",
+]
 
 FEW_CPUS = 16
 """CPUs of a machine that are listed one by one unless ``--no-cpus``; of a larger one ``--cpus``."""
@@ -82,8 +89,10 @@ def _print(cluster: "ClusterView") -> None:
     click.echo(f"address {cluster.address}")
     click.echo(
         f"interconnect pid {cluster.interconnect_pid}, epoch {cluster.epoch:016x},"
-        f" policy {cluster.policy}"
+        f" policy {cluster.policy}{restarts_text(cluster)}"
     )
+    for line in trouble_lines(cluster):
+        click.echo(line)
     if cluster.apic:
         click.echo(f"apic {_settings(cluster.apic)}")
     for instance in cluster.instances:
@@ -91,6 +100,24 @@ def _print(cluster: "ClusterView") -> None:
             who = f"instance {instance.id} ({instance.name})"
             click.echo(f"{who}: {_settings(instance.switches)}")
     print_table(instance_columns, (instance_row(instance) for instance in cluster.instances))
+
+
+def restarts_text(cluster: "ClusterView") -> str:
+    """What a line about the interconnect says besides, if it took over from another one."""
+    return f", restarts {cluster.restarts}" if cluster.restarts else ""
+
+
+def trouble_lines(cluster: "ClusterView") -> list[str]:
+    """What is wrong with the interconnect, a line each."""
+    lines = []
+    if (recovery := cluster.recovery) is not None:
+        lines.append(
+            f"recovering: {recovery.back} of {recovery.expected} instances are back,"
+            f" at most {recovery.left_us / 1e6:.1f} s more"
+        )
+    if cluster.books_trouble:
+        lines.append(f"books are not kept: {cluster.books_trouble}")
+    return lines
 
 
 def _settings(switches: Mapping[str, str]) -> str:

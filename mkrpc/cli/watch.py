@@ -17,6 +17,9 @@ def watch(name: str, address: str | None, as_json: bool) -> None:
     with connect(name, address) as client:
         missed = 0
         for batch in client.watch():
+            if batch.gap:
+                click.echo(f"mkrpc: events are missing here: {batch.gap}", err=True)
+                missed = 0
             if batch.missed > missed:
                 click.echo(f"mkrpc: missed {batch.missed - missed} events", err=True)
                 missed = batch.missed

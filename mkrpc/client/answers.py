@@ -28,6 +28,7 @@ __all__ = [
     "Log",
     "LogRecord",
     "MirroredCpu",
+    "Recovery",
     "outcome_of",
 ]
 
@@ -95,10 +96,25 @@ class InstanceView:
 
 
 @dataclass(frozen=True, slots=True)
+class Recovery:
+    """An interconnect that takes over: ``back`` of ``expected`` instances have come back to it.
+
+    It goes on without the others in ``left_us`` microseconds at most.
+    """
+
+    back: int
+    expected: int
+    left_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterView:
     """The cluster. ``epoch``: 64 random bits of this life of the interconnect.
 
-    ``apic``: switches of its local APICs that differ from their defaults.
+    ``apic``: switches of its local APICs that differ from their defaults. ``roster``: rises with
+    every instance that attaches or ends. ``recovery``: while the interconnect takes over from one
+    that died. ``restarts``: how many have died before it, as far as its books tell.
+    ``books_trouble``: why another one could not take over from it; empty if it could.
     """
 
     address: str
@@ -107,10 +123,15 @@ class ClusterView:
     policy: str
     instances: tuple[InstanceView, ...]
     apic: Mapping[str, str] = field(default_factory=dict)
+    roster: int = 0
+    recovery: Recovery | None = None
+    restarts: int = 0
+    books_trouble: str = ""
 
     @classmethod
     def of(cls, message: pb.GetClusterResponse) -> "ClusterView":
         """Translate; ProtocolError if the message says what cannot be."""
+        recovery = message.recovery
         return cls(
             address=message.address,
             epoch=message.epoch,
@@ -118,6 +139,14 @@ class ClusterView:
             policy=message.policy,
             instances=tuple(InstanceView.of(instance) for instance in message.instances),
             apic=dict(sorted(message.apic.items())),
+            roster=message.roster,
+            recovery=(
+                Recovery(recovery.back, recovery.expected, recovery.left_us)
+                if message.HasField("recovery")
+                else None
+            ),
+            restarts=message.restarts,
+            books_trouble=message.books_trouble,
         )
 
 
@@ -242,10 +271,15 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class EventBatch:
-    """Events in order. ``missed``: how many this watcher was too slow for since it began."""
+    """Events in order. ``missed``: how many this watcher was too slow for since it began.
+
+    ``gap``: why the stream broke off before this batch, empty if it did not; what happened in
+    between is not told, and ``missed`` counts from here.
+    """
 
     missed: int
     events: tuple[Event, ...]
+    gap: str = ""
 
     @classmethod
     def of(cls, message: pb.WatchResponse) -> "EventBatch":

@@ -11,11 +11,9 @@ be used by several threads.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
-
-import grpc
 
 from mkrpc.client.answers import (
     Accounts,
@@ -28,6 +26,7 @@ from mkrpc.client.answers import (
     LogRecord,
 )
 from mkrpc.client.books import Ledger
+from mkrpc.client.calls import Caller
 from mkrpc.client.channel import CONNECT_TIMEOUT_S, MAX_RECEIVE_BYTES, open_channel
 from mkrpc.client.destination import (
     Destination,
@@ -40,16 +39,13 @@ from mkrpc.client.destination import (
     shorthand,
 )
 from mkrpc.client.injector import MAX_RETRIES, Injector
+from mkrpc.client.watching import batches
 from mkrpc.errors import (
-    DeadlineExceededError,
     InvalidArgumentError,
     LimitReachedError,
-    MkrpcError,
     NotFoundError,
-    UnavailableError,
 )
 from mkrpc.link.frames import CpuView
-from mkrpc.transport.status import error_of
 from mkrpc.v1 import control_pb2 as pb
 from mkrpc.v1 import control_pb2_grpc
 
@@ -70,16 +66,12 @@ MAX_LOG_PAGES = 256
 
 _ControlStub: Any = control_pb2_grpc.ControlStub  # generated without types
 _WRITE_ALLOWANCE_S = 0.001
-_INSTANCE_SILENT = (
-    "the instance may be stopped or stuck in a handler: look with `mkrpc show`, end it with "
-    "`mkrpc kill --force`"
-)
 _STILL_RUNS = "it may be stopped or stuck in a handler: `mkrpc kill --force` ends it all the same"
 _HOST_SILENT = "its host agent may be stopped: `mkrpc down` ends the cluster all the same"
 _INTERCONNECT_SILENT = "the interconnect may be stopped: `mkrpc down` ends the cluster all the same"
 
 
-class Client:
+class Client(Caller):
     """A connection to one cluster.
 
     ``address``: ``unix:/path`` or ``host:port``. ``client_id``: 16 bytes that name this client to
@@ -90,6 +82,10 @@ class Client:
     Raises InvalidArgumentError for a malformed address or id, UnavailableError if nobody serves the
     address within ``connect_timeout_s``. Every method may raise UnavailableError,
     DeadlineExceededError (it may still happen) and what the service answers.
+
+    An interconnect that dies is started again by its host agent. Calls that only read are repeated
+    meanwhile, for :data:`mkrpc.client.repeating.RESTART_PATIENCE_S`; injections too, and happen
+    once; all others raise UnavailableError and may have happened.
     """
 
     def __init__(
@@ -104,14 +100,14 @@ class Client:
             raise InvalidArgumentError(
                 f"a client id has 16 bytes, not {len(client_id)}", advice="use os.urandom(16)"
             )
-        self.address = address
+        super().__init__(address, timeout_s=timeout_s)
         self.client_id = client_id or os.urandom(16)
-        self.timeout_s = timeout_s
         self._channel = open_channel(address, timeout_s=connect_timeout_s)
         self._stub: Any = _ControlStub(self._channel)
         self._injector = Injector(
             self.client_id,
             send=lambda request, limit_s: self._call(self._stub.Inject, request, limit_s=limit_s),
+            learn_roster=lambda: self._summary().roster,
             timeout_s=timeout_s,
         )
 
@@ -132,10 +128,16 @@ class Client:
 
     def cluster(self) -> ClusterView:
         """Every instance with its CPUs, as last reported."""
-        request = pb.GetClusterRequest()
-        return ClusterView.of(
-            self._call(self._stub.GetCluster, request, if_silent=_INTERCONNECT_SILENT)
+        return ClusterView.of(self._get_cluster(pb.GetClusterRequest()))
+
+    def _summary(self) -> ClusterView:
+        return ClusterView.of(self._get_cluster(pb.GetClusterRequest(summary=True)))
+
+    def _get_cluster(self, request: pb.GetClusterRequest) -> pb.GetClusterResponse:
+        answer: pb.GetClusterResponse = self._read(
+            self._stub.GetCluster, request, if_silent=_INTERCONNECT_SILENT
         )
+        return answer
 
     def find_instance(self, which: int | str) -> InstanceView:
         """One instance by id or name; NotFoundError names those that there are."""
@@ -201,7 +203,7 @@ class Client:
     def cpu(self, apic_id: int) -> CpuAnswer:
         """All registers of a CPU, asked of its instance; NotFoundError if none has it."""
         request = pb.GetCpuRequest(apic_id=check_apic_id(apic_id))
-        return CpuAnswer.of(self._call(self._stub.GetCpu, request))
+        return CpuAnswer.of(self._read(self._stub.GetCpu, request))
 
     def set_cpu(
         self,
@@ -227,15 +229,17 @@ class Client:
     def accounts(self, instance_id: int, *, from_instance: bool = False) -> Accounts:
         """The mirror's accounting of an instance and, on request, the instance's own."""
         request = pb.GetAccountsRequest(instance_id=instance_id, from_instance=from_instance)
-        return Accounts.of(self._call(self._stub.GetAccounts, request))
+        return Accounts.of(self._read(self._stub.GetAccounts, request))
 
     def ledger(self, *, totals_only: bool = False) -> Ledger:
         """The books of legs and outcomes."""
         request = pb.GetLedgerRequest(totals_only=totals_only)
-        try:
-            return Ledger.of(self._stub.GetLedger(request, timeout=self.timeout_s))
-        except grpc.RpcError as error:
-            raise self._typed(error) from None
+
+        def read(request: object, timeout: float) -> Ledger:
+            return Ledger.of(self._stub.GetLedger(request, timeout=timeout))
+
+        books: Ledger = self._read(read, request)
+        return books
 
     def log(self, instance_id: int, *, since: int = 0) -> Log:
         """The printk ring from record number ``since`` on, in as many calls as it takes.
@@ -245,7 +249,7 @@ class Client:
         records: list[LogRecord] = []
         for _ in range(MAX_LOG_PAGES):
             request = pb.GetLogRequest(instance_id=instance_id, since=since)
-            page = self._call(self._stub.GetLog, request)
+            page = self._read(self._stub.GetLog, request)
             if not page.records:
                 return Log(records=tuple(records), dropped=page.dropped)
             records.extend(LogRecord.of(record) for record in page.records)
@@ -258,7 +262,7 @@ class Client:
     def proc(self, instance_id: int, path: str) -> str:
         """A file of an instance's /proc: ``interrupts`` or ``stat``."""
         request = pb.GetProcRequest(instance_id=instance_id, path=path)
-        return str(self._call(self._stub.GetProc, request).text)
+        return str(self._read(self._stub.GetProc, request).text)
 
     def interrupts(self, instance_id: int) -> str:
         """/proc/interrupts of an instance."""
@@ -267,25 +271,14 @@ class Client:
     def watch(self) -> Iterator[EventBatch]:
         """Events as they happen, without end; closing the iterator ends the stream.
 
-        Nothing that happens after this has returned is missed (but see ``EventBatch.missed``).
+        Nothing that happens after this has returned is missed (but see ``EventBatch.missed``). If
+        the interconnect dies, a batch whose ``gap`` says so comes first from the next one.
         """
-        stream = self._stub.Watch(pb.WatchRequest())
-        # The headers come once the watcher is on the list. A refusal shows at the first event.
-        stream.initial_metadata()
-        return self._batches(stream)
-
-    def _batches(self, stream: Any) -> Iterator[EventBatch]:
-        try:
-            for message in stream:
-                yield EventBatch.of(message)
-        except grpc.RpcError as error:
-            raise self._typed(error) from None
-        finally:
-            stream.cancel()
+        return batches(self._stub, epoch=lambda: self._summary().epoch, typed=self._typed)
 
     def quiesce(self) -> int:
         """Wait until nothing is in flight and all is reported; returns the rounds it took."""
-        return int(self._call(self._stub.Quiesce, pb.QuiesceRequest()).rounds)
+        return int(self._read(self._stub.Quiesce, pb.QuiesceRequest()).rounds)
 
     def exec_instance(self, instance_id: int) -> int:
         """Start an instance that does not run: a new incarnation. Returns its process id."""
@@ -302,32 +295,3 @@ class Client:
         """Stop the whole cluster."""
         request = pb.ShutdownRequest()
         self._call(self._stub.Shutdown, request, if_silent=_INTERCONNECT_SILENT)
-
-    def _call(
-        self,
-        method: Callable[..., Any],
-        request: object,
-        *,
-        limit_s: float | None = None,
-        if_silent: str = _INSTANCE_SILENT,
-    ) -> Any:
-        """One unary call; ``if_silent`` is the advice when nobody answers in time."""
-        try:
-            return method(request, timeout=self.timeout_s if limit_s is None else limit_s)
-        except grpc.RpcError as error:
-            raise self._typed(error, if_silent=if_silent) from None
-
-    def _typed(self, error: grpc.RpcError, *, if_silent: str = _INSTANCE_SILENT) -> MkrpcError:
-        # A failed call is also a grpc.Call; the stubs' RpcError does not say so.
-        call: Any = error
-        typed = error_of(call.code(), call.details() or "", call.trailing_metadata() or ())
-        if typed.advice:
-            return typed
-        if isinstance(typed, UnavailableError):
-            advice = "`mkrpc show` tells whether the cluster still runs"
-            return UnavailableError(f"{self.address}: {typed}", advice=advice)
-        if isinstance(typed, DeadlineExceededError):
-            return DeadlineExceededError(
-                f"{self.address}: no answer in time ({typed})", advice=if_silent
-            )
-        return typed

@@ -12,23 +12,39 @@ from mkrpc.v1 import control_pb2 as pb
 
 __all__ = ["MAX_RETRIES", "REPEAT_S", "Injector"]
 
-MAX_RETRIES = 3
-"""Repetitions of an injection whose connection broke."""
+MAX_RETRIES = 8
+"""Repetitions of an injection whose connection broke: for some 4 seconds, in which another
+interconnect serves if the one before died."""
 REPEAT_S = 0.2
 """Seconds that one repetition of an unanswered injection may hold up the next injection."""
 
 _BACKOFF_S = 0.1
+_MOST_BACKOFF_S = 0.8
 
 Send = Callable[[pb.InjectRequest, float], pb.InjectResponse]
 """One call of ``Inject`` and the seconds that it may take; raises a MkrpcError."""
 
 
 class Injector:
-    """The injections of one client, which may come from several threads."""
+    """The injections of one client, which may come from several threads.
 
-    def __init__(self, client_id: bytes, *, send: Send, timeout_s: float) -> None:
+    ``learn_roster`` asks the interconnect for its roster number: what an injection is stamped with,
+    so that one which is repeated to another interconnect reaches nobody who was not there when it
+    was first made (design 3.3, rule 3).
+    """
+
+    def __init__(
+        self,
+        client_id: bytes,
+        *,
+        send: Send,
+        learn_roster: Callable[[], int],
+        timeout_s: float,
+    ) -> None:
         self._client_id = client_id
         self._send = send
+        self._learn_roster = learn_roster
+        self._roster: int | None = None
         self._timeout_s = timeout_s
         self._numbers = InjectionNumbers()
 
@@ -45,12 +61,15 @@ class Injector:
         return self._inject(ipi, timeout_s)
 
     def _inject(self, ipi: Ipi, timeout_s: float) -> pb.InjectResponse:
+        if self._roster is None:
+            self._roster = self._learn_roster()
         first, resolved_below = self._numbers.take(ipi.count)
         request = pb.InjectRequest(
             **ipi.fields(),
             client_id=self._client_id,
             first_seq=first,
             resolved_below=resolved_below,
+            roster=self._roster,
         )
         with self._numbers.under_way(request):
             return self._insist(request, timeout_s)
@@ -59,10 +78,16 @@ class Injector:
         """Call, and repeat the very same request while the connection breaks."""
         for attempt in range(MAX_RETRIES):
             with suppress(UnavailableError):
-                return self._send(request, timeout_s)
+                return self._told(self._send(request, timeout_s))
+            request.again = True
             # Jittered, so that clients of one broken interconnect do not come back as a herd.
-            time.sleep(_BACKOFF_S * 2**attempt * random.uniform(0.5, 1.0))
-        return self._send(request, timeout_s)
+            pause_s = min(_BACKOFF_S * 2**attempt, _MOST_BACKOFF_S)
+            time.sleep(pause_s * random.uniform(0.5, 1.0))
+        return self._told(self._send(request, timeout_s))
+
+    def _told(self, response: pb.InjectResponse) -> pb.InjectResponse:
+        self._roster = max(self._roster or 0, response.roster)
+        return response
 
     def _settle_oldest(self) -> bool:
         """Repeat the unanswered injections, oldest first, until one has no answer again.
@@ -94,9 +119,10 @@ class Injector:
 
     def _settles(self, request: pb.InjectRequest, timeout_s: float) -> bool:
         """Repeat the very same request; whether its end is known now, whatever it is."""
+        request.again = True
         try:
             with self._numbers.under_way(request):
-                self._send(request, timeout_s)
+                self._told(self._send(request, timeout_s))
         except (UnavailableError, DeadlineExceededError):
             return False
         except MkrpcError:

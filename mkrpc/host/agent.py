@@ -16,7 +16,7 @@ import structlog
 from mkrpc.errors import MkrpcError, StartUpError, error_for_reason
 from mkrpc.host.child import STOP_GRACE_S, Child, describe_end, end, last_words
 from mkrpc.host.children import START_TIMEOUT_S, run_instance, run_interconnect
-from mkrpc.state_dir import CONFIG_FILE, RECORD_FILE
+from mkrpc.state_dir import BOOKS_FILE, CONFIG_FILE, RECORD_FILE
 from mkrpc.topology import Topology
 
 __all__ = ["PRELOAD", "HostAgent"]
@@ -55,10 +55,26 @@ class HostAgent:
         :meth:`interrupt`.
         """
         self._say(progress="starting the interconnect")
+        self.start_interconnect()
+        waiting = []
+        for instance in self.topology.instances:
+            waiting.append(self._spawn_instance(instance.id))
+        for number, (child, ready) in enumerate(waiting, 1):
+            self._wait(child, ready)
+            self._say(progress=f"{number} of {len(waiting)} instances attached")
+        self.check_alive()
+
+    def start_interconnect(self) -> Child:
+        """Start the interconnect, or another one at the same address, and wait until it listens.
+
+        :class:`StartUpError` or the interconnect's own error if it does not come to that: then its
+        process is ended.
+        """
         child, ready = self._spawn(
             "interconnect",
             run_interconnect,
             {
+                # Where the first one listened: with the port that was chosen for it.
                 "address": self.address,
                 "insecure": self.insecure,
                 "policy": self.topology.policy,
@@ -69,17 +85,16 @@ class HostAgent:
                 },
                 "instances": len(self.topology.instances),
                 "name": self.state_dir.name,
+                "books": str(self.state_dir / BOOKS_FILE),
             },
         )
         self.interconnect = child
-        self.address = str(self._wait(child, ready)["address"])
-        waiting = []
-        for instance in self.topology.instances:
-            waiting.append(self._spawn_instance(instance.id))
-        for number, (child, ready) in enumerate(waiting, 1):
-            self._wait(child, ready)
-            self._say(progress=f"{number} of {len(waiting)} instances attached")
-        self.check_alive()
+        try:
+            self.address = str(self._wait(child, ready)["address"])
+        except MkrpcError:
+            end([child], grace_s=0.0 if self.stopping else STOP_GRACE_S)
+            raise
+        return child
 
     def check_alive(self) -> None:
         """:class:`StartUpError`, which says why, if a process has ended since it was ready."""

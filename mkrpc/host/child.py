@@ -5,12 +5,13 @@ server itself dies, and then say of every child that it has ended. A pidfd (pidf
 for the process alone, and is never that of another one with the same number.
 """
 
+import asyncio
 import json
 import os
 import select
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,25 @@ class Child:
     def pid(self) -> int:
         """Its process id, also after its end."""
         return int(self.process.pid)
+
+    def watch(self, loop: asyncio.AbstractEventLoop, on_end: Callable[[], None]) -> None:
+        """Have ``loop`` call ``on_end`` once the process has ended, ``exit_code`` being known."""
+        if self.pidfd < 0:
+            loop.call_soon(self._ended, on_end)
+            return
+        # A copy, which stays open whoever else waits for the child meanwhile.
+        descriptor = os.dup(self.pidfd)
+
+        def readable() -> None:
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
+            self._ended(on_end)
+
+        loop.add_reader(descriptor, readable)
+
+    def _ended(self, on_end: Callable[[], None]) -> None:
+        _log.info("ended", child=self.name, pid=self.pid, exit_code=self.wait(0))
+        on_end()
 
     def send(self, number: int) -> None:
         """Send a signal; nothing happens if it has ended."""

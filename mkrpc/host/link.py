@@ -4,14 +4,20 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Callable
 from typing import Any
 
 import structlog
 
-from mkrpc.errors import ClusterStateError, MkrpcError, StartUpError
+from mkrpc.errors import (
+    ClusterStateError,
+    InvalidArgumentError,
+    MkrpcError,
+    ProtocolError,
+    StartUpError,
+)
 from mkrpc.host.agent import HostAgent
 from mkrpc.host.child import Child
+from mkrpc.host.keeper import InterconnectKeeper
 from mkrpc.interconnect.hosts import ATTACH_HOST
 from mkrpc.link.frames import WIRE_VERSION
 from mkrpc.transport.address import parse
@@ -24,14 +30,20 @@ __all__ = ["serve"]
 EXIT_START_FAILED = 1
 EXIT_INTERCONNECT_ENDED = 6
 
+COME_BACK_PAUSE_S = 0.05
+"""Seconds between two attempts to attach again."""
+COME_BACK_PATIENCE_S = 60.0
+"""Seconds after which an agent that no interconnect takes ends the cluster."""
+
 _log = structlog.get_logger("mkrpc.host")
 
 
 class HostLink:
-    """Serves the orders of the interconnect; a ``ConnectionHandler``.
+    """Serves the orders of the interconnect; a ``ConnectionHandler`` of one stream after another.
 
     Until the interconnect has said welcome the cluster is starting: whatever ends before that
-    makes the start fail, and the launcher is told why.
+    makes the start fail, and the launcher is told why. After that an interconnect that dies is
+    started again, and the agent attaches to the new one.
     """
 
     def __init__(self, agent: HostAgent) -> None:
@@ -39,29 +51,50 @@ class HostLink:
         self._loop = asyncio.get_running_loop()
         self._done: asyncio.Future[int] = self._loop.create_future()
         self._connection: Connection | None = None
+        self._link = 0
+        """Counts the streams. Orders of an earlier one have no answer any more."""
+        self._broken = asyncio.Event()
         self._outgoing: list[pb.AttachHostRequest] = []
         self._starting: set[int] = set()
         self._kills: dict[int, list[int]] = {}
+        self._keeper = InterconnectKeeper(agent, on_end=self._interconnect_ended)
 
     async def run(self) -> int:
-        """Serve until told to stop or until the interconnect has ended; the exit code."""
+        """Serve until told to stop or until there is no interconnect; the exit code."""
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._asked_to_stop)
         if self._agent.stopping:
             self._asked_to_stop()  # While nobody looked: between the start and this loop.
-        assert self._agent.interconnect is not None
-        self._watch(self._agent.interconnect, self._interconnect_ended)
-        attach = asyncio.create_task(connect(parse(self._agent.address), ATTACH_HOST, self._open))
-        pending: set[asyncio.Future[Any]] = {attach, self._done}
-        await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-        if not attach.done():
-            attach.cancel()
-        elif (error := attach.exception()) is not None and not self._done.done():
+        self._keeper.watch()
+        serving = asyncio.create_task(self._serve())
+        either: set[asyncio.Future[Any]] = {serving, self._done}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not serving.done():
+            serving.cancel()
+        elif (error := serving.exception()) is not None and not self._done.done():
             raise error
         return await self._done
 
+    async def _serve(self) -> None:
+        """One stream after another; raises what keeps the agent from attaching for good."""
+        address = parse(self._agent.address)
+        await connect(address, ATTACH_HOST, self._open)
+        while True:
+            await self._broken.wait()
+            self._broken.clear()
+            patience_until_s = self._loop.time() + COME_BACK_PATIENCE_S
+            while self._connection is None:
+                await asyncio.sleep(COME_BACK_PAUSE_S)
+                try:
+                    await connect(address, ATTACH_HOST, self._open)
+                except MkrpcError as error:
+                    if not _is_passing(error) or self._loop.time() > patience_until_s:
+                        raise
+                    _log.debug("cannot come back", error=str(error))
+
     def _open(self, connection: Connection) -> "HostLink":
         self._connection = connection
+        self._link += 1
         hello = pb.AttachHostRequest()
         hello.hello.wire_version = WIRE_VERSION
         hello.hello.pid = os.getpid()
@@ -73,11 +106,14 @@ class HostLink:
             )
             if child is not None:
                 hosted.pid, hosted.running, hosted.exit_code = _state(child)
-        self._outgoing.append(hello)
+        # What has gathered since the last stream broke is in the hello.
+        self._outgoing = [hello]
+        self._kills.clear()
         self._pump()
-        # Only now: what they report follows the hello.
-        for instance_id in self._agent.instances:
-            self._watch_instance(instance_id)
+        if self._link == 1:
+            # Only now: what they report follows the hello.
+            for instance_id in self._agent.instances:
+                self._watch_instance(instance_id)
         return self
 
     def on_frame(self, connection: Connection, frame: bytes) -> None:
@@ -100,14 +136,22 @@ class HostLink:
         self._pump()
 
     def on_closed(self, connection: Connection, error: MkrpcError | None) -> None:
-        """The interconnect closed the link; its process's end is watched apart."""
+        """The interconnect, or its end, closed the stream; its process's end is watched apart."""
         self._connection = None
-        if not self._done.done():
+        if self._done.done():
+            return
+        if not self._agent.is_ready or not _is_passing(error):
             _log.error("the link to the interconnect broke", error=str(error))
             self._lost(StartUpError(f"the interconnect let go of the host agent: {error}"))
+            return
+        _log.warning("the link to the interconnect broke", error=str(error or "closed"))
+        self._broken.set()
 
     def _welcome(self) -> None:
         if self._done.done():
+            return
+        if self._agent.is_ready:
+            _log.info("attached again", link=self._link)
             return
         try:
             self._agent.ready()
@@ -133,7 +177,11 @@ class HostLink:
         self._starting.add(instance_id)
         # Starting blocks until the child is attached, which takes well under a second.
         future = self._loop.run_in_executor(None, self._agent.start_instance, instance_id)
-        future.add_done_callback(lambda done: self._started(instance_id, order, done))
+        link = self._link
+        future.add_done_callback(
+            # An order of an interconnect that is no more has no answer; a report it is.
+            lambda done: self._started(instance_id, order if link == self._link else 0, done)
+        )
 
     def _started(self, instance_id: int, order: int, done: "asyncio.Future[Child]") -> None:
         self._starting.discard(instance_id)
@@ -161,27 +209,7 @@ class HostLink:
 
     def _watch_instance(self, instance_id: int) -> None:
         child = self._agent.instances[instance_id]
-        self._watch(child, lambda: self._instance_ended(instance_id, child))
-
-    def _watch(self, child: Child, on_end: Callable[[], None]) -> None:
-        """Call ``on_end`` once the child's process has ended, ``exit_code`` being known."""
-        if child.pidfd < 0:
-            self._loop.call_soon(self._ended, child, on_end)
-            return
-        # A copy, which stays open whoever else waits for the child meanwhile.
-        descriptor = os.dup(child.pidfd)
-
-        def readable() -> None:
-            self._loop.remove_reader(descriptor)
-            os.close(descriptor)
-            self._ended(child, on_end)
-
-        self._loop.add_reader(descriptor, readable)
-
-    @staticmethod
-    def _ended(child: Child, on_end: Callable[[], None]) -> None:
-        _log.info("ended", child=child.name, pid=child.pid, exit_code=child.wait(0))
-        on_end()
+        child.watch(self._loop, lambda: self._instance_ended(instance_id, child))
 
     def _instance_ended(self, instance_id: int, child: Child) -> None:
         if not self._agent.is_ready:
@@ -191,10 +219,9 @@ class HostLink:
             self._report(instance_id, order, child=child)
 
     def _interconnect_ended(self) -> None:
-        if not self._done.done():
-            _log.error("the interconnect ended by itself")
-            self._check_start()
-            self._finish(EXIT_INTERCONNECT_ENDED)
+        """While the cluster starts, or for good."""
+        self._check_start()
+        self._finish(EXIT_INTERCONNECT_ENDED)
 
     def _check_start(self) -> None:
         """While the cluster starts, an end is the end of the start."""
@@ -248,10 +275,18 @@ class HostLink:
             connection.send(self._outgoing.pop(0).SerializeToString())
 
     def _finish(self, code: int) -> None:
-        # Whoever still waits for an instance to start is not to delay the end.
+        # Whoever still waits for a process to start is not to delay the end.
         self._agent.interrupt()
         if not self._done.done():
             self._done.set_result(code)
+
+
+def _is_passing(error: MkrpcError | None) -> bool:
+    """Whether it is worth attaching again after this.
+
+    An id that is taken passes too: it is this agent's own, over the stream before.
+    """
+    return not isinstance(error, ProtocolError | InvalidArgumentError)
 
 
 def _state(child: Child) -> tuple[int, bool, int]:

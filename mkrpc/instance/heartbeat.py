@@ -13,16 +13,72 @@ import grpc
 import structlog
 
 from mkrpc.frame_codec import BEAT
+from mkrpc.link.frames import Welcome
+from mkrpc.link.lease import BEATS_PER_LEASE
 from mkrpc.transport.address import Address
 from mkrpc.transport.aio import channel_options
 from mkrpc.v1 import interconnect_pb2 as pb
 
-__all__ = ["Heartbeat"]
+__all__ = ["Heartbeat", "Heartbeats"]
 
 _LATE = 1.25
 """Intervals after which an answer over the stream is late."""
 
 _log = structlog.get_logger("mkrpc.instance")
+
+
+class Heartbeats:
+    """The heartbeat of an instance, one after another: a new interconnect may be elsewhere.
+
+    ``where``: where to beat, from what a welcome tells; None for nowhere. The rest as for
+    :class:`Heartbeat`.
+    """
+
+    def __init__(
+        self,
+        where: Callable[[str], Address | None],
+        incarnation: bytes,
+        *,
+        now_us: Callable[[], int],
+        renewed_us: Callable[[], int],
+    ) -> None:
+        self._where = where
+        self._incarnation = incarnation
+        self._now_us = now_us
+        self._renewed_us = renewed_us
+        self._epoch = 0
+        self._current: Heartbeat | None = None
+
+    @property
+    def answered_us(self) -> int:
+        """See :class:`Heartbeat`; 0 while there is none."""
+        return self._current.answered_us if self._current is not None else 0
+
+    def welcomed(self, welcome: Welcome) -> None:
+        """An interconnect has answered; a heartbeat for another one before it ends."""
+        if welcome.epoch == self._epoch:
+            return
+        self.stop()
+        self._epoch = welcome.epoch
+        address = self._where(welcome.beat_address)
+        if not welcome.lease_us or address is None:
+            return
+        lease_s = welcome.lease_us / 1e6
+        self._current = Heartbeat(
+            address,
+            self._incarnation,
+            interval_s=lease_s / BEATS_PER_LEASE,
+            timeout_s=lease_s,
+            now_us=self._now_us,
+            renewed_us=self._renewed_us,
+        )
+        self._current.start()
+
+    def stop(self) -> None:
+        """Beat no more; returns at once."""
+        if self._current is not None:
+            self._current.stop()
+            self._current = None
 
 
 class Heartbeat:

@@ -25,15 +25,13 @@ from mkrpc.errors import (
 from mkrpc.frame_codec import decode_down, encode_up
 from mkrpc.instance.attachment import Attachment
 from mkrpc.instance.boot import Boot
-from mkrpc.instance.heartbeat import Heartbeat
+from mkrpc.instance.heartbeat import Heartbeats
 from mkrpc.instance.kernel import Kernel
 from mkrpc.instance.mapping import map_memory
 from mkrpc.instance.oops import last_words
 from mkrpc.instance.uplink import Uplink, is_passing
 from mkrpc.link.frames import Goodbye, Welcome
-from mkrpc.link.lease import BEATS_PER_LEASE
-from mkrpc.transport.address import Address, parse
-from mkrpc.transport.stream import CONNECT_DEADLINE_S
+from mkrpc.transport.address import parse
 
 __all__ = [
     "EXIT_FENCED",
@@ -57,6 +55,10 @@ EXIT_FENCED = 7
 LEAVE_TIMEOUT_S = 3.0
 """Seconds for the last reports and the goodbye to go out; then the process ends without."""
 
+BEGIN_PATIENCE_S = 20.0
+"""Seconds in which an instance that was never attached tries again, if what refuses it may pass, as
+an interconnect does that recovers."""
+
 BUDGET = 512
 """Instruction boundaries that programs run before the link has its turn."""
 
@@ -72,6 +74,7 @@ class InstanceProcess:
     def __init__(self, boot: Boot) -> None:
         self._boot = boot
         started = time.monotonic_ns()
+        self._started_us = started // 1000
         memory = map_memory(boot.memory) if boot.memory is not None else None
         self.kernel = Kernel(
             boot.config,
@@ -91,7 +94,12 @@ class InstanceProcess:
         self._leaving: tuple[int, str] | None = None
         self._said_goodbye = False
         self._timer: asyncio.TimerHandle | None = None
-        self._heartbeat: Heartbeat | None = None
+        self._heartbeats = Heartbeats(
+            boot.beats_at,
+            self.kernel.incarnation,
+            now_us=_now_us,
+            renewed_us=lambda: self._attachment.lease_since_us,
+        )
         self._loop = asyncio.get_running_loop()
         self._done: asyncio.Future[int] = self._loop.create_future()
 
@@ -116,8 +124,7 @@ class InstanceProcess:
             if self._timer is not None:
                 self._timer.cancel()
             self._uplink.stop()
-            if self._heartbeat is not None:
-                self._heartbeat.stop()
+            self._heartbeats.stop()
 
     # What comes over its streams; as an :class:`mkrpc.instance.uplink.UplinkOwner`.
 
@@ -168,7 +175,7 @@ class InstanceProcess:
             return
         if self._leaving is not None:
             self._finish(*self._leaving)
-        elif not self._attached and not isinstance(error, DeadlineExceededError):
+        elif not self._attached and not self._may_begin_again(error):
             _log.error("refused", error=str(error), advice=error.advice if error else "")
             self._done.set_exception(error or StartUpError("the interconnect hung up"))
         elif is_passing(error):
@@ -179,8 +186,15 @@ class InstanceProcess:
             code = EXIT_FENCED if isinstance(error, FencedError) else EXIT_LINK_LOST
             self._finish(code, f"the link ended: {error}")
 
+    def _may_begin_again(self, error: MkrpcError | None) -> bool:
+        """Nothing has happened yet; one that recovers takes newcomers a little later."""
+        passing = isinstance(error, UnavailableError) and self._patience_s() > 0
+        return passing or isinstance(error, DeadlineExceededError)
+
     def _patience_s(self) -> float:
-        return self._attachment.lease_left_us / 1e6 if self._attached else CONNECT_DEADLINE_S
+        if self._attached:
+            return self._attachment.lease_left_us / 1e6
+        return self._started_us / 1e6 + BEGIN_PATIENCE_S - _now_us() / 1e6
 
     def _welcome(self, welcome: Welcome) -> None:
         self._attachment.welcome(welcome)
@@ -189,6 +203,7 @@ class InstanceProcess:
             self._uplink.give_up(DeadlineExceededError("the welcome came after its lease"))
             return
         self._uplink.welcomed()
+        self._heartbeats.welcomed(welcome)
         self._set_timer()
         _log.info(
             "resumed" if self._attached else "attached",
@@ -198,29 +213,14 @@ class InstanceProcess:
         )
         if not self._attached:
             self._attached = True
-            beats = self._boot.beats_at(welcome.beat_address)
-            if welcome.lease_us and beats is not None:
-                self._start_heartbeat(beats, welcome.lease_us / 1e6)
             self._boot.on_attached()
-
-    def _start_heartbeat(self, where: Address, lease_s: float) -> None:
-        self._heartbeat = Heartbeat(
-            where,
-            self.kernel.incarnation,
-            interval_s=lease_s / BEATS_PER_LEASE,
-            timeout_s=lease_s,
-            now_us=_now_us,
-            renewed_us=lambda: self._attachment.lease_since_us,
-        )
-        self._heartbeat.start()
 
     # Time.
 
     def _tell_time(self) -> bool:
         """Whether the instance may go on; if its lease is over, this ends the process."""
         try:
-            if self._heartbeat is not None:
-                self._attachment.beat_answered(self._heartbeat.answered_us)
+            self._attachment.beat_answered(self._heartbeats.answered_us)
             self._attachment.advance(_now_us())
         except FencedError as error:
             self._finish(EXIT_FENCED, str(error))

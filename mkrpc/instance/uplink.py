@@ -86,7 +86,7 @@ class Uplink:
         await connect(self._address, ATTACH, self._opened, deadline_s=deadline_s)
 
     def come_back(self, patience_s: Callable[[], float]) -> None:
-        """Open streams until one stands.
+        """Open streams until one stands, or ``patience_s`` says that there is none left.
 
         The first attempt may take half of what ``patience_s`` says, so that one that hangs leaves
         time for another; each further one twice as long as the one before.
@@ -119,7 +119,7 @@ class Uplink:
                 await self.open(max(0.0, min(patience * patience_s(), CONNECT_DEADLINE_S)))
             except MkrpcError as error:
                 _log.debug("cannot come back", error=str(error))
-                if not is_passing(error):
+                if not is_passing(error) or patience_s() <= 0:
                     self._owner.stream_ended(error)
                     return
             patience *= 2

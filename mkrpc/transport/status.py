@@ -25,7 +25,7 @@ from mkrpc.errors import (
     error_for_reason,
 )
 
-__all__ = ["ERROR_DOMAIN", "AbortArguments", "abort_arguments", "error_of"]
+__all__ = ["ERROR_DOMAIN", "AbortArguments", "abort_arguments", "carries_error_info", "error_of"]
 
 ERROR_DOMAIN: Final = "mkrpc"
 """The ``domain`` of every ErrorInfo that mkrpc sends."""
@@ -68,6 +68,14 @@ def abort_arguments(error: MkrpcError) -> AbortArguments:
     code = grpc.StatusCode[error.status]
     status = status_pb2.Status(code=code.value[0], message=text, details=[packed])
     return code, text, ((_DETAILS_KEY, status.SerializeToString()),)
+
+
+def carries_error_info(trailing_metadata: Iterable[tuple[str, str | bytes]]) -> bool:
+    """Whether an mkrpc server ended the call, by the name of an error; else it broke by itself."""
+    return any(
+        key == _DETAILS_KEY and isinstance(value, bytes) and _error_from_details(value) is not None
+        for key, value in trailing_metadata
+    )
 
 
 def error_of(

@@ -52,11 +52,13 @@ DELIVERY_MODE_INIT: DeliveryMode
 DELIVERY_MODE_STARTUP: DeliveryMode
 
 class GetClusterRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("summary",)
+    SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    summary: bool
+    def __init__(self, summary: _Optional[bool] = ...) -> None: ...
 
 class GetClusterResponse(_message.Message):
-    __slots__ = ("address", "epoch", "interconnect_pid", "policy", "instances", "apic")
+    __slots__ = ("address", "epoch", "interconnect_pid", "policy", "instances", "apic", "roster", "recovery", "restarts", "books_trouble")
     class ApicEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -70,13 +72,31 @@ class GetClusterResponse(_message.Message):
     POLICY_FIELD_NUMBER: _ClassVar[int]
     INSTANCES_FIELD_NUMBER: _ClassVar[int]
     APIC_FIELD_NUMBER: _ClassVar[int]
+    ROSTER_FIELD_NUMBER: _ClassVar[int]
+    RECOVERY_FIELD_NUMBER: _ClassVar[int]
+    RESTARTS_FIELD_NUMBER: _ClassVar[int]
+    BOOKS_TROUBLE_FIELD_NUMBER: _ClassVar[int]
     address: str
     epoch: int
     interconnect_pid: int
     policy: str
     instances: _containers.RepeatedCompositeFieldContainer[Instance]
     apic: _containers.ScalarMap[str, str]
-    def __init__(self, address: _Optional[str] = ..., epoch: _Optional[int] = ..., interconnect_pid: _Optional[int] = ..., policy: _Optional[str] = ..., instances: _Optional[_Iterable[_Union[Instance, _Mapping]]] = ..., apic: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    roster: int
+    recovery: Recovery
+    restarts: int
+    books_trouble: str
+    def __init__(self, address: _Optional[str] = ..., epoch: _Optional[int] = ..., interconnect_pid: _Optional[int] = ..., policy: _Optional[str] = ..., instances: _Optional[_Iterable[_Union[Instance, _Mapping]]] = ..., apic: _Optional[_Mapping[str, str]] = ..., roster: _Optional[int] = ..., recovery: _Optional[_Union[Recovery, _Mapping]] = ..., restarts: _Optional[int] = ..., books_trouble: _Optional[str] = ...) -> None: ...
+
+class Recovery(_message.Message):
+    __slots__ = ("back", "expected", "left_us")
+    BACK_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_FIELD_NUMBER: _ClassVar[int]
+    LEFT_US_FIELD_NUMBER: _ClassVar[int]
+    back: int
+    expected: int
+    left_us: int
+    def __init__(self, back: _Optional[int] = ..., expected: _Optional[int] = ..., left_us: _Optional[int] = ...) -> None: ...
 
 class Instance(_message.Message):
     __slots__ = ("id", "name", "state", "incarnation", "pid", "cpus", "detail", "incarnations", "switches")
@@ -132,7 +152,7 @@ class Destination(_message.Message):
     def __init__(self, apic_id: _Optional[int] = ..., instance_id: _Optional[int] = ..., instance_name: _Optional[str] = ..., shorthand: _Optional[_Union[Shorthand, str]] = ..., logical: _Optional[int] = ..., icr: _Optional[int] = ...) -> None: ...
 
 class InjectRequest(_message.Message):
-    __slots__ = ("destination", "vector", "delivery_mode", "count", "client_id", "first_seq", "resolved_below")
+    __slots__ = ("destination", "vector", "delivery_mode", "count", "client_id", "first_seq", "resolved_below", "roster", "again")
     DESTINATION_FIELD_NUMBER: _ClassVar[int]
     VECTOR_FIELD_NUMBER: _ClassVar[int]
     DELIVERY_MODE_FIELD_NUMBER: _ClassVar[int]
@@ -140,6 +160,8 @@ class InjectRequest(_message.Message):
     CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
     FIRST_SEQ_FIELD_NUMBER: _ClassVar[int]
     RESOLVED_BELOW_FIELD_NUMBER: _ClassVar[int]
+    ROSTER_FIELD_NUMBER: _ClassVar[int]
+    AGAIN_FIELD_NUMBER: _ClassVar[int]
     destination: Destination
     vector: int
     delivery_mode: DeliveryMode
@@ -147,19 +169,23 @@ class InjectRequest(_message.Message):
     client_id: bytes
     first_seq: int
     resolved_below: int
-    def __init__(self, destination: _Optional[_Union[Destination, _Mapping]] = ..., vector: _Optional[int] = ..., delivery_mode: _Optional[_Union[DeliveryMode, str]] = ..., count: _Optional[int] = ..., client_id: _Optional[bytes] = ..., first_seq: _Optional[int] = ..., resolved_below: _Optional[int] = ...) -> None: ...
+    roster: int
+    again: bool
+    def __init__(self, destination: _Optional[_Union[Destination, _Mapping]] = ..., vector: _Optional[int] = ..., delivery_mode: _Optional[_Union[DeliveryMode, str]] = ..., count: _Optional[int] = ..., client_id: _Optional[bytes] = ..., first_seq: _Optional[int] = ..., resolved_below: _Optional[int] = ..., roster: _Optional[int] = ..., again: _Optional[bool] = ...) -> None: ...
 
 class InjectResponse(_message.Message):
-    __slots__ = ("written", "legs", "at_least_once", "repeated_call")
+    __slots__ = ("written", "legs", "at_least_once", "repeated_call", "roster")
     WRITTEN_FIELD_NUMBER: _ClassVar[int]
     LEGS_FIELD_NUMBER: _ClassVar[int]
     AT_LEAST_ONCE_FIELD_NUMBER: _ClassVar[int]
     REPEATED_CALL_FIELD_NUMBER: _ClassVar[int]
+    ROSTER_FIELD_NUMBER: _ClassVar[int]
     written: int
     legs: _containers.RepeatedCompositeFieldContainer[LegCount]
     at_least_once: bool
     repeated_call: bool
-    def __init__(self, written: _Optional[int] = ..., legs: _Optional[_Iterable[_Union[LegCount, _Mapping]]] = ..., at_least_once: _Optional[bool] = ..., repeated_call: _Optional[bool] = ...) -> None: ...
+    roster: int
+    def __init__(self, written: _Optional[int] = ..., legs: _Optional[_Iterable[_Union[LegCount, _Mapping]]] = ..., at_least_once: _Optional[bool] = ..., repeated_call: _Optional[bool] = ..., roster: _Optional[int] = ...) -> None: ...
 
 class LegCount(_message.Message):
     __slots__ = ("apic_id", "instance_id", "outcome", "count")

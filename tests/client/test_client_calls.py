@@ -162,4 +162,4 @@ def test_every_unary_call_has_a_deadline_and_injections_a_millisecond_more_a_wri
         assert client.quiesce() == 2
         client.inject(to=apic(2), count=100_000)
     assert 0 < remaining[0] < 8
-    assert 100 < remaining[1] < 108
+    assert 100 < remaining[-1] < 108

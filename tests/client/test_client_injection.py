@@ -35,7 +35,10 @@ def test_a_broken_connection_repeats_the_very_same_numbers(peer, client, deliver
     result = client.inject(to=apic(2), count=5)
     assert result.all_arrived
     assert len(peer.requests) == 3
-    assert peer.requests[0] == peer.requests[1] == peer.requests[2]
+    first, *again = peer.requests
+    assert [request.again for request in peer.requests] == [False, True, True]
+    first.again = True
+    assert again == [first, first], "nothing else has changed"
 
 
 def test_retries_are_bounded_and_an_unknown_end_holds_back_what_is_resolved(

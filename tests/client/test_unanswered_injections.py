@@ -51,6 +51,8 @@ def test_the_next_injection_first_repeats_the_very_same_request(peer, silent_onc
     peer.will("Inject", delivered)
     assert silent_once.inject(to=apic(2)).all_arrived
     first, repeated, fresh = peer.requests
+    assert repeated.again
+    repeated.again = False
     assert repeated == first
     assert (fresh.first_seq, fresh.resolved_below) == (4, 4)
 

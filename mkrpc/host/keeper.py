@@ -1,0 +1,81 @@
+"""Keeps an interconnect running: one that dies is started again, at the same address.
+
+The instances go on meanwhile, for their leases still run; the books that the dead one has left tell
+the new one whom to wait for (design 3.3, rule 4).
+"""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from mkrpc.errors import MkrpcError
+from mkrpc.host.agent import HostAgent
+from mkrpc.host.child import Child, describe_end
+from mkrpc.host.restarts import LIMIT_WINDOW_S, MAX_RESTARTS, Restarts
+from mkrpc.transport.stream import stop_loudly
+
+__all__ = ["InterconnectKeeper"]
+
+_log = structlog.get_logger("mkrpc.host")
+
+
+class InterconnectKeeper:
+    """``on_end`` is called once there is no interconnect and none is to follow: the cluster was
+    still starting, somebody asked it to end, or it dies again and again."""
+
+    def __init__(self, agent: HostAgent, *, on_end: Callable[[], None]) -> None:
+        self._agent = agent
+        self._on_end = on_end
+        self._restarts = Restarts()
+        self._loop = asyncio.get_running_loop()
+        self._restarting: asyncio.Task[None] | None = None
+
+    def watch(self) -> None:
+        """From now on an end of the agent's interconnect is noticed."""
+        child = self._agent.interconnect
+        assert child is not None
+        child.watch(self._loop, lambda: self._ended(child))
+
+    def _ended(self, child: Child) -> None:
+        if self._agent.stopping:
+            return
+        assert child.exit_code is not None
+        how = describe_end(child.exit_code)
+        if not self._agent.is_ready or child.exit_code == 0:
+            _log.error("the interconnect ended by itself", how=how)
+            self._on_end()
+            return
+        _log.error("the interconnect died", how=how)
+        self._restarting = asyncio.ensure_future(self._restart())
+        self._restarting.add_done_callback(_stop_if_broken)
+
+    async def _restart(self) -> None:
+        while not self._agent.stopping:
+            pause_s = self._restarts.next_pause_s(self._loop.time())
+            if pause_s is None:
+                _log.error(
+                    "the interconnect dies again and again: the cluster ends",
+                    restarts=MAX_RESTARTS,
+                    within_s=LIMIT_WINDOW_S,
+                )
+                self._on_end()
+                return
+            await asyncio.sleep(pause_s)
+            try:
+                child = await self._loop.run_in_executor(None, self._agent.start_interconnect)
+            except MkrpcError as error:
+                _log.error(
+                    "the interconnect did not start again", error=str(error), advice=error.advice
+                )
+                continue
+            _log.warning(
+                "another interconnect serves", pid=child.pid, restarts=self._restarts.total
+            )
+            self.watch()
+            return
+
+
+def _stop_if_broken(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and (bug := task.exception()) is not None:
+        stop_loudly(bug)
