@@ -4,8 +4,6 @@ A message that parses may still be nonsense: what cannot be is a :class:`Protoco
 caller closes the stream.
 """
 
-from collections.abc import Iterable
-
 from google.protobuf.message import DecodeError
 
 from mkrpc.codec import (
@@ -29,14 +27,26 @@ from mkrpc.link.frames import (
     Legs,
     OutcomeRun,
     Reply,
-    ResolvedRun,
     SettledWrite,
     SourceFloor,
     UpFrame,
     Welcome,
     Writes,
 )
-from mkrpc.outcome import Outcome
+from mkrpc.part_codec import (
+    IDENTITY_BYTES,
+    arbitrated_from_pb,
+    arbitrated_to_pb,
+    hello_from_pb,
+    hello_to_pb,
+    identity_from_pb,
+    outcome_from_pb,
+    resent_from_pb,
+    runs_from_pb,
+    runs_to_pb,
+    source_book_from_pb,
+    source_book_to_pb,
+)
 from mkrpc.v1 import interconnect_pb2 as data
 
 __all__ = [
@@ -59,36 +69,7 @@ BEAT = "/mkrpc.v1.Interconnect/Beat"
 ATTACH_HOST = "/mkrpc.v1.Interconnect/AttachHost"
 """The full method name of a host agent's stream."""
 
-IDENTITY_BYTES = 16
-"""Incarnations and client ids: 128 random bits."""
-
-_OUTCOMES = {int(outcome): outcome for outcome in Outcome}
 _COMMANDS = {int(kind): kind for kind in CommandKind}
-
-
-def _outcome(number: int) -> Outcome:
-    outcome = _OUTCOMES.get(number)
-    if outcome is None:
-        raise ProtocolError(f"unknown outcome {number} in a frame")
-    return outcome
-
-
-def _identity(identity: bytes, whose: str) -> bytes:
-    if len(identity) != IDENTITY_BYTES:
-        raise ProtocolError(f"{whose} has {len(identity)} bytes, not {IDENTITY_BYTES}")
-    return identity
-
-
-def _runs_to_pb(runs: Iterable[ResolvedRun]) -> list[data.ResolvedRun]:
-    return [data.ResolvedRun(first=run.first, last=run.last) for run in runs]
-
-
-def _runs_from_pb(runs: Iterable[data.ResolvedRun]) -> list[ResolvedRun]:
-    found = [ResolvedRun(run.first, run.last) for run in runs]
-    for run in found:
-        if not 0 < run.first <= run.last:
-            raise ProtocolError(f"a run of sequence numbers from {run.first} to {run.last}")
-    return found
 
 
 # --- instance to interconnect ---
@@ -100,20 +81,7 @@ def encode_up(message: Hello | UpFrame | Goodbye) -> bytes:
     if isinstance(message, UpFrame):
         _up_frame_to_pb(message, pb.frame)
     elif isinstance(message, Hello):
-        pb.hello.CopyFrom(
-            data.Hello(
-                wire_version=message.wire_version,
-                instance_id=message.instance_id,
-                name=message.name,
-                incarnation=message.incarnation,
-                pid=message.pid,
-                cpus=[cpu_address_to_pb(address) for address in message.cpus],
-                tell_resolved=message.tell_resolved,
-                epoch=message.epoch,
-                generation=message.generation,
-                received=message.received,
-            )
-        )
+        pb.hello.CopyFrom(hello_to_pb(message))
     else:
         pb.goodbye.reason = message.reason
         pb.goodbye.failed = message.failed
@@ -133,18 +101,23 @@ def _up_frame_to_pb(frame: UpFrame, pb: data.UpFrame) -> None:
             slot.writes.first_seq = event.first_seq
             slot.writes.words.extend(event.words)
             slot.writes.command = event.command
+            slot.writes.stamp = event.stamp
         elif isinstance(event, SettledWrite):
             slot.settled.cpu = event.cpu
             slot.settled.seq = event.seq
             slot.settled.word = event.word
             slot.settled.outcome = event.outcome  # type: ignore[assignment]
             slot.settled.command = event.command
+            slot.settled.stamp = event.stamp
         else:
             slot.address.CopyFrom(cpu_address_to_pb(event))
+    pb.books.extend(source_book_to_pb(book) for book in frame.books)
+    pb.arbitrated.extend(arbitrated_to_pb(write) for write in frame.arbitrated)
+    pb.recovered = frame.recovered
     for run in frame.outcomes:
         pb.outcomes.add(first=run.first, count=run.count, outcome=int(run.outcome))
     pb.accounts.extend(cpu_account_to_pb(account) for account in frame.accounts)
-    pb.resolved.extend(_runs_to_pb(frame.resolved))
+    pb.resolved.extend(runs_to_pb(frame.resolved))
     for reply in frame.replies:
         pb.replies.add(
             command=reply.command,
@@ -169,19 +142,7 @@ def decode_up(message: bytes) -> Hello | UpFrame | Goodbye:
         case "frame":
             return _up_frame_from_pb(pb.frame)
         case "hello":
-            hello = pb.hello
-            return Hello(
-                wire_version=hello.wire_version,
-                instance_id=hello.instance_id,
-                name=hello.name,
-                incarnation=_identity(hello.incarnation, "the incarnation"),
-                pid=hello.pid,
-                cpus=tuple(cpu_address_from_pb(address) for address in hello.cpus),
-                tell_resolved=hello.tell_resolved,
-                epoch=hello.epoch,
-                generation=hello.generation,
-                received=hello.received,
-            )
+            return hello_from_pb(pb.hello)
         case "goodbye":
             return Goodbye(pb.goodbye.reason, pb.goodbye.failed)
         case _:
@@ -192,11 +153,19 @@ def _event_from_pb(pb: data.SourceEvent) -> Writes | SettledWrite | CpuAddress:
     match pb.WhichOneof("event"):
         case "writes":
             writes = pb.writes
-            return Writes(writes.cpu, writes.first_seq, list(writes.words), writes.command)
+            return Writes(
+                writes.cpu, writes.first_seq, list(writes.words), writes.command, writes.stamp
+            )
         case "settled":
             settled = pb.settled
-            outcome = _outcome(settled.outcome)
-            return SettledWrite(settled.cpu, settled.seq, settled.word, outcome, settled.command)
+            return SettledWrite(
+                cpu=settled.cpu,
+                seq=settled.seq,
+                word=settled.word,
+                outcome=outcome_from_pb(settled.outcome),
+                command=settled.command,
+                stamp=settled.stamp,
+            )
         case "address":
             return cpu_address_from_pb(pb.address)
         case _:
@@ -210,9 +179,11 @@ def _up_frame_from_pb(pb: data.UpFrame) -> UpFrame:
         more=pb.more,
         events=[_event_from_pb(event) for event in pb.events],
         applied=pb.applied,
-        outcomes=[OutcomeRun(run.first, run.count, _outcome(run.outcome)) for run in pb.outcomes],
+        outcomes=[
+            OutcomeRun(run.first, run.count, outcome_from_pb(run.outcome)) for run in pb.outcomes
+        ],
         accounts=[cpu_account_from_pb(account) for account in pb.accounts],
-        resolved=_runs_from_pb(pb.resolved),
+        resolved=runs_from_pb(pb.resolved),
         replies=[
             Reply(
                 command=reply.command,
@@ -228,6 +199,9 @@ def _up_frame_from_pb(pb: data.UpFrame) -> UpFrame:
             for reply in pb.replies
         ],
         beat=pb.beat,
+        books=[source_book_from_pb(book) for book in pb.books],
+        arbitrated=[arbitrated_from_pb(write) for write in pb.arbitrated],
+        recovered=pb.recovered,
     )
 
 
@@ -247,6 +221,9 @@ def encode_down(message: Welcome | DownFrame | Goodbye) -> bytes:
         pb.welcome.resumed = message.resumed
         pb.welcome.lease_us = message.lease_us
         pb.welcome.beat_address = message.beat_address
+        pb.welcome.taken_over = message.taken_over
+        pb.welcome.born = message.born
+        pb.welcome.roster = message.roster
     else:
         pb.goodbye.reason = message.reason
         pb.goodbye.failed = message.failed
@@ -257,11 +234,17 @@ def _down_frame_to_pb(frame: DownFrame, pb: data.DownFrame) -> None:
     pb.frame = frame.frame
     pb.ack = frame.ack
     pb.beat = frame.beat
+    pb.roster = frame.roster
+    pb.partial = frame.partial
+    pb.books.extend(source_book_to_pb(book) for book in frame.books)
     for floor in frame.floors:
-        pb.floors.add(source=floor.source, runs=_runs_to_pb(floor.runs))
+        pb.floors.add(source=floor.source, runs=runs_to_pb(floor.runs))
     for legs in frame.legs:
-        pb.legs.add(source=legs.source, seqs=legs.seqs, words=legs.words, cpus=legs.cpus)
-    pb.resolved.extend(_runs_to_pb(frame.resolved))
+        slot = pb.legs.add(source=legs.source, seqs=legs.seqs, words=legs.words, cpus=legs.cpus)
+        if legs.resent or legs.arbitrated:
+            slot.resent = int(legs.resent)  # type: ignore[assignment]
+            slot.arbitrated = legs.arbitrated
+    pb.resolved.extend(runs_to_pb(frame.resolved))
     for command in frame.commands:
         pb.commands.add(
             number=command.number,
@@ -292,6 +275,9 @@ def decode_down(message: bytes) -> Welcome | DownFrame | Goodbye:
                 resumed=welcome.resumed,
                 lease_us=welcome.lease_us,
                 beat_address=welcome.beat_address,
+                taken_over=welcome.taken_over,
+                born=welcome.born,
+                roster=welcome.roster,
             )
         case "goodbye":
             return Goodbye(pb.goodbye.reason, pb.goodbye.failed)
@@ -300,7 +286,10 @@ def decode_down(message: bytes) -> Welcome | DownFrame | Goodbye:
 
 
 def _legs_from_pb(pb: data.Legs) -> Legs:
-    legs = Legs(_identity(pb.source, "a source"), list(pb.seqs), list(pb.words), list(pb.cpus))
+    source = identity_from_pb(pb.source, "a source")
+    legs = Legs(source, list(pb.seqs), list(pb.words), list(pb.cpus))
+    if pb.resent or pb.arbitrated:
+        legs.resent, legs.arbitrated = resent_from_pb(pb.resent), pb.arbitrated
     if not len(legs.seqs) == len(legs.words) == len(legs.cpus):
         raise ProtocolError("legs whose columns differ in length")
     return legs
@@ -318,11 +307,14 @@ def _down_frame_from_pb(pb: data.DownFrame) -> DownFrame:
         frame=pb.frame,
         ack=pb.ack,
         floors=[
-            SourceFloor(_identity(floor.source, "a source"), tuple(_runs_from_pb(floor.runs)))
+            SourceFloor(identity_from_pb(floor.source, "a source"), tuple(runs_from_pb(floor.runs)))
             for floor in pb.floors
         ],
         legs=[_legs_from_pb(legs) for legs in pb.legs],
-        resolved=_runs_from_pb(pb.resolved),
+        resolved=runs_from_pb(pb.resolved),
         commands=[_command_from_pb(command) for command in pb.commands],
         beat=pb.beat,
+        roster=pb.roster,
+        books=[source_book_from_pb(book) for book in pb.books],
+        partial=pb.partial,
     )

@@ -31,6 +31,7 @@ from mkrpc.link.frames import (
     Welcome,
     Writes,
 )
+from mkrpc.link.recovery import Arbitrated, BookKey, EndedLegs, Resent, SourceBook
 from mkrpc.outcome import Outcome
 from mkrpc.v1 import interconnect_pb2 as data
 from mkrpc.v1 import types_pb2 as types
@@ -83,9 +84,14 @@ RUNS = st.tuples(st.integers(1, 2**64 - 1), st.integers(1, 2**64 - 1)).map(
     lambda pair: ResolvedRun(min(pair), max(pair))
 )
 EVENTS = st.one_of(
-    st.builds(Writes, cpu=U32, first_seq=U64, words=few(U64), command=U64),
-    st.builds(SettledWrite, cpu=U32, seq=U64, word=U64, outcome=OUTCOME, command=U64),
+    st.builds(Writes, cpu=U32, first_seq=U64, words=few(U64), command=U64, stamp=U64),
+    st.builds(SettledWrite, cpu=U32, seq=U64, word=U64, outcome=OUTCOME, command=U64, stamp=U64),
     ADDRESSES,
+)
+BOOKS = st.builds(
+    SourceBook,
+    st.builds(BookKey, st.one_of(st.just(b""), IDENTITY), U32, U32, U32, U32),
+    few(st.builds(EndedLegs, OUTCOME, U64)).map(tuple),
 )
 RECORDS = st.builds(LogRecord, number=U64, level=U32, time_us=U64, cpu=U32, text=TEXT)
 REPLIES = st.builds(
@@ -112,6 +118,10 @@ HELLOS = st.builds(
     epoch=U64,
     generation=U32,
     received=U64,
+    born=U64,
+    roster=U64,
+    resolved_below=U64,
+    sent=U64,
 )
 UP_FRAMES = st.builds(
     UpFrame,
@@ -125,9 +135,16 @@ UP_FRAMES = st.builds(
     resolved=few(RUNS),
     replies=few(REPLIES),
     beat=U64,
+    books=few(BOOKS),
+    arbitrated=few(st.builds(Arbitrated, IDENTITY, U64, U32)),
+    recovered=st.booleans(),
 )
-LEGS = st.tuples(IDENTITY, few(st.tuples(U64, U64, U32))).map(
-    lambda pair: Legs(pair[0], *([leg[column] for leg in pair[1]] for column in range(3)))
+LEGS = st.tuples(
+    IDENTITY, few(st.tuples(U64, U64, U32)), st.sampled_from(Resent), st.booleans()
+).map(
+    lambda made: Legs(
+        made[0], *([leg[column] for leg in made[1]] for column in range(3)), made[2], made[3]
+    )
 )
 COMMANDS = st.builds(
     Command,
@@ -147,11 +164,16 @@ DOWN_FRAMES = st.builds(
     resolved=few(RUNS),
     commands=few(COMMANDS),
     beat=U64,
+    roster=U64,
+    books=few(BOOKS),
+    partial=st.booleans(),
 )
 GOODBYES = st.builds(Goodbye, TEXT, st.booleans())
 UP = st.one_of(HELLOS, UP_FRAMES, GOODBYES)
 DOWN = st.one_of(
-    st.builds(Welcome, U32, U64, U32, U64, st.booleans(), U64, TEXT), DOWN_FRAMES, GOODBYES
+    st.builds(Welcome, U32, U64, U32, U64, st.booleans(), U64, TEXT, st.booleans(), U64, U64),
+    DOWN_FRAMES,
+    GOODBYES,
 )
 
 
@@ -171,7 +193,7 @@ def filled(kind: Any, counter: Iterator[int]) -> Any:
         number = next(counter)
         made = {int: number, bool: True, str: f"text {number}", bytes: b"%016d" % number}
         return made[kind]
-    if kind in (Outcome, CommandKind):
+    if kind in (Outcome, CommandKind, Resent):
         return list(kind)[-1]
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is dict:
@@ -266,8 +288,7 @@ def test_a_mangled_message_of_the_interconnect_is_a_frame_or_a_protocol_error(me
     assert_understood_or_refused(edited(encode_down(message), edits), decode_down, encode_down)
 
 
-SHORT, LONG = b"i" * (IDENTITY_BYTES - 1), b"i" * (IDENTITY_BYTES + 1)
-RIGHT = b"i" * IDENTITY_BYTES
+SHORT, RIGHT, LONG = (b"i" * (IDENTITY_BYTES + more) for more in (-1, 0, 1))
 NO_MODE = types.CpuAddress(mode=99)  # type: ignore[arg-type]
 
 
@@ -293,6 +314,9 @@ def down(**content):
         (up(accounts=[types.CpuAccount(irr=bytes(33))]), "register of 33 bytes"),
         (up(accounts=[types.CpuAccount(isr=bytes(33))]), "register of 33 bytes"),
         (up(replies=[data.Reply(cpus=[types.CpuView()])]), "mode 0"),
+        (up(books=[data.SourceBook(destination=SHORT)]), "15 bytes, not 16"),
+        (up(books=[data.SourceBook(outcomes=[data.EndedLegs(count=1)])]), "unknown outcome 0"),
+        (up(arbitrated=[data.Arbitrated(source=LONG)]), "17 bytes, not 16"),
         (up(resolved=[data.ResolvedRun(first=0, last=3)]), "from 0 to 3"),
         (up(resolved=[data.ResolvedRun(first=3, last=2)]), "from 3 to 2"),
     ],
@@ -311,11 +335,10 @@ def test_what_an_instance_cannot_say(message, says):
         (down(legs=[data.Legs(source=RIGHT, seqs=[1], words=[2])]), "differ in length"),
         (down(legs=[data.Legs(source=RIGHT, seqs=[1], cpus=[2])]), "differ in length"),
         (down(legs=[data.Legs(source=RIGHT, words=[1], cpus=[2])]), "differ in length"),
+        (down(legs=[data.Legs(source=RIGHT, resent=9)]), "unknown way, 9"),
+        (down(books=[data.SourceBook(destination=LONG)]), "17 bytes, not 16"),
         (down(floors=[data.SourceFloor(source=LONG)]), "17 bytes, not 16"),
-        (
-            down(floors=[data.SourceFloor(source=RIGHT, runs=[data.ResolvedRun(first=0)])]),
-            "from 0 to 0",
-        ),
+        (down(floors=[data.SourceFloor(source=RIGHT, runs=[data.ResolvedRun()])]), "from 0 to 0"),
         (down(resolved=[data.ResolvedRun(first=2, last=1)]), "from 2 to 1"),
         (down(commands=[data.Command(kind=0)]), "unknown command 0"),
         (down(commands=[data.Command(kind=99)]), "unknown command 99"),

@@ -11,32 +11,27 @@ from mkrpc.interconnect.commands import Asked, Commands
 from mkrpc.interconnect.injection import Injections
 from mkrpc.interconnect.intake import Intake
 from mkrpc.interconnect.lease import LEASE_US, Leases
-from mkrpc.interconnect.overview import Overview
 from mkrpc.interconnect.policy import Policy
 from mkrpc.interconnect.roster import Roster
 from mkrpc.interconnect.routing import Arbitration, Router
 from mkrpc.interconnect.session import Session
+from mkrpc.interconnect.succession import Succession
+from mkrpc.interconnect.takeover import Takeover
 from mkrpc.interconnect.tally import Tally
-from mkrpc.link.frames import (
-    CommandKind,
-    DownFrame,
-    Hello,
-    Reply,
-    UpFrame,
-    Welcome,
-)
+from mkrpc.link.frames import CommandKind, DownFrame, Hello, Reply, UpFrame, Welcome
 from mkrpc.link.lease import PATIENCE_LEASES
 from mkrpc.trace import InstanceDetached, Sink
 
 __all__ = ["ApicBus"]
 
 
-class ApicBus(Overview):
+class ApicBus(Succession):
     """The interconnect without its driver.
 
     ``epoch``: 64 random bits drawn by the driver, not 0. ``arbitration``: of lowest-priority IPIs.
-    ``lease_us``: the silence after which an instance is taken for dead. ``ended`` counts the
-    sessions that are over, ``stale_frames`` those that came over links that are no more.
+    ``lease_us``: the silence after which an instance is taken for dead. ``takeover``: what outlived
+    earlier interconnects; None: whoever was attached to another one is fenced. ``ended`` counts
+    the sessions that are over, ``stale_frames`` those that came over links that are no more.
     """
 
     def __init__(
@@ -46,9 +41,10 @@ class ApicBus(Overview):
         policy: Policy,
         arbitration: Arbitration = "ppr",
         lease_us: int = LEASE_US,
+        takeover: Takeover | None = None,
     ) -> None:
         assert epoch != 0, "0 stands for no interconnect"
-        super().__init__()
+        super().__init__(takeover)
         self.epoch = epoch
         self.ended = 0
         self.stale_frames = 0
@@ -74,6 +70,8 @@ class ApicBus(Overview):
             leases=self._leases,
             is_client=self._injections.knows,
             on_ready=self._mark_ready,
+            count=self._count,
+            changes=self._changes,
         )
         self._commands = Commands(self._later.append)
         self._intake = Intake(

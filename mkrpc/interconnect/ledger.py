@@ -164,6 +164,10 @@ class Ledger:
         self._counted = 0
         self._counted_by: Counter[Party] = Counter()
         self._finished: dict[SourceKind, dict[Party, None]] = {kind: {} for kind in SourceKind}
+        self.changed: dict[Row, None] | None = None
+        """Rows that have changed since somebody last emptied it; None while nobody asks."""
+        self.removed: dict[RowKey, None] = {}
+        """Keys of rows that have been folded meanwhile."""
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self._rows.values())
@@ -200,16 +204,18 @@ class Ledger:
         """The vector as the books have it: 0 in modes that ignore it."""
         return vector if mode in CARRIES_VECTOR else 0
 
-    @staticmethod
-    def book(row: Row, count: int) -> None:
+    def book(self, row: Row, count: int) -> None:
         """``count`` legs were written."""
         assert count > 0
+        if self.changed is not None:
+            self.changed[row] = None
         row.written += count
 
-    @staticmethod
-    def settle(row: Row, outcome: Outcome, count: int) -> None:
+    def settle(self, row: Row, outcome: Outcome, count: int) -> None:
         """``count`` legs have ended."""
         assert count > 0
+        if self.changed is not None:
+            self.changed[row] = None
         row.outcomes[outcome] = row.outcomes.get(outcome, 0) + count
 
     def finish(self, party: Party) -> None:
@@ -237,6 +243,7 @@ class Ledger:
 
     def _open(self, key: RowKey) -> Row:
         row = self._rows[key] = Row(key)
+        self.removed.pop(key, None)
         if key.counts:
             self._counted += 1
             self._counted_by[key.source] += 1
@@ -258,6 +265,9 @@ class Ledger:
             self._forget_key(key)
             folded = key.folded(party)
             row = self._rows.get(folded) or self._open(folded)
+            if self.changed is not None:
+                self.changed.pop(old, None)
+                self.changed[row] = self.removed[key] = None
             row.written += old.written
             for outcome, count in old.outcomes.items():
                 row.outcomes[outcome] = row.outcomes.get(outcome, 0) + count

@@ -8,9 +8,11 @@ its link, the newest is the one that counts, and whatever still comes over an ol
 from collections.abc import Callable
 
 from mkrpc.errors import MkrpcError, ProtocolError
+from mkrpc.interconnect.changes import ChangeLog, incarnation_of
 from mkrpc.interconnect.lease import Leases, granted_us
 from mkrpc.interconnect.mirror import Mirror
 from mkrpc.interconnect.registry import Registry
+from mkrpc.interconnect.roster_count import RosterCount
 from mkrpc.interconnect.session import Session
 from mkrpc.link.frames import WIRE_VERSION, Hello, Welcome
 from mkrpc.trace import (
@@ -41,6 +43,8 @@ class Roster:
         leases: Leases,
         is_client: Callable[[bytes], bool],
         on_ready: Callable[[Session], None],
+        count: RosterCount,
+        changes: ChangeLog,
     ) -> None:
         self._epoch = epoch
         self._registry = registry
@@ -48,6 +52,8 @@ class Roster:
         self._leases = leases
         self._is_client = is_client
         self._on_ready = on_ready
+        self._count = count
+        self._changes = changes
         self.sink: Sink | None = None
 
     def attach(self, hello: Hello) -> Session:
@@ -87,8 +93,9 @@ class Roster:
         row = self._mirror.open(
             hello.incarnation, instance_id=hello.instance_id, cpus=len(hello.cpus)
         )
-        session = Session(hello, mirror=row, on_ready=self._on_ready)
+        session = Session(hello, mirror=row, on_ready=self._on_ready, born=self._count.born())
         self._registry.add(session)
+        self._changes.attached(session)
         if self.sink is not None:
             self.sink(
                 InstanceAttached(
@@ -110,6 +117,8 @@ class Roster:
             received=session.link.received,
             resumed=session.resumed,
             lease_us=granted_us(self._leases.lease_us),
+            born=session.born,
+            roster=self._count.number,
         )
 
     def hear(self, session: Session, beat: int, generation: int | None) -> bool:
@@ -157,3 +166,5 @@ class Roster:
         """The incarnation is over: its CPUs leave the map."""
         self._registry.remove(session, reason)
         self._leases.end(session)
+        ended = self._count.ended()
+        self._changes.ended(incarnation_of(session, reason=reason, ended=ended))

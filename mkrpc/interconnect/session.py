@@ -74,9 +74,15 @@ class Session:
     """
 
     def __init__(
-        self, hello: Hello, *, mirror: MirrorRow, on_ready: Callable[["Session"], None]
+        self,
+        hello: Hello,
+        *,
+        mirror: MirrorRow,
+        on_ready: Callable[["Session"], None],
+        born: int,
     ) -> None:
         self.hello = hello
+        self.born = born
         self.party = Party(
             SourceKind.INSTANCE, hello.instance_id, hello.name or "instance", hello.incarnation
         )

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple
 
+from mkrpc.link.accounts import CpuAccount, VectorCount
+from mkrpc.link.recovery import Arbitrated, Resent, SourceBook
 from mkrpc.outcome import Outcome
 
 __all__ = [
@@ -76,13 +78,15 @@ class CpuAddress:
 class Writes:
     """Consecutive ICR writes of one CPU: ``words[i]`` has sequence number ``first_seq + i``.
 
-    ``command`` is the command that asked for them, 0 for none.
+    ``command`` is the command that asked for them, 0 for none. ``stamp``: 0, or of what is sent
+    again to an interconnect that takes over, the roster number that was known when it was made.
     """
 
     cpu: int
     first_seq: int
     words: list[int]
     command: int = 0
+    stamp: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,7 @@ class SettledWrite:
     word: int
     outcome: Outcome
     command: int = 0
+    stamp: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,38 +108,6 @@ class OutcomeRun:
     first: int
     count: int
     outcome: Outcome
-
-
-@dataclass(frozen=True, slots=True)
-class VectorCount:
-    """Cumulative counts of one vector on one CPU since the incarnation began."""
-
-    vector: int
-    delivered: int
-    coalesced: int
-    handled: int
-    eoi: int
-    discarded: int
-
-
-@dataclass(slots=True)
-class CpuAccount:
-    """One CPU's accounting, cumulative: a repeated one changes nothing (design 3.4).
-
-    ``vectors`` and ``stats`` (index into ``mkrpc.x86.irq_stat.FIELDS`` -> count) hold only what
-    changed since the last one sent. ``multikernel`` counts runs of ``sysvec_multikernel``.
-    """
-
-    cpu: int
-    irr: int
-    isr: int
-    tpr: int
-    ppr: int
-    interrupts_enabled: bool
-    activity: str
-    multikernel: int
-    vectors: list[VectorCount] = field(default_factory=list)
-    stats: dict[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +206,9 @@ class Hello:
     status that programs wait for (R20); else the interconnect tells when it is worth a frame.
     ``epoch``: of the interconnect that it is attached to, 0 for none yet. ``generation``: how many
     links it has tried before this one, which therefore is the next; 0: it begins. ``received``: the
-    highest frame that it has applied.
+    highest frame that it has applied. ``born``: its roster number, 0 before the first welcome;
+    ``roster``: the highest that it has been told. For an interconnect that takes over: all own
+    writes below ``resolved_below`` are resolved, and ``sent`` is the last that went into a frame.
     """
 
     wire_version: int
@@ -246,6 +221,10 @@ class Hello:
     epoch: int = 0
     generation: int = 0
     received: int = 0
+    born: int = 0
+    roster: int = 0
+    resolved_below: int = 0
+    sent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +235,9 @@ class Welcome:
     the interconnect has applied. ``resumed``: the incarnation was attached before, and all goes on.
     ``lease_us``: how long the instance may go on after it sent the last beat that was answered, in
     microseconds; 0 for as long as it likes. ``beat_address``: where it may beat past its stream, or
-    empty; ``:port`` means the host that it has reached.
+    empty; ``:port`` means the host that it has reached. ``taken_over``: the instance was attached
+    to an earlier interconnect, and the link begins afresh. ``born``: the roster number of the
+    incarnation; ``roster``: the highest there is.
     """
 
     wire_version: int
@@ -266,6 +247,9 @@ class Welcome:
     resumed: bool = False
     lease_us: int = 0
     beat_address: str = ""
+    taken_over: bool = False
+    born: int = 0
+    roster: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +269,9 @@ class UpFrame:
     program order. ``applied`` is the cumulative number of legs answered on this link: those that
     ``outcomes`` does not name were delivered. ``more`` says that further frames follow at once and
     that the accounts come with the last of them. ``beat`` numbers the beats of the instance's lease
-    from 1; 0 on a frame that carries none. A bare frame may carry one.
+    from 1; 0 on a frame that carries none. A bare frame may carry one. After a takeover, before the
+    first event: ``books``, all that are known; ``arbitrated``, what has been applied here;
+    ``recovered`` with the last of these.
     """
 
     frame: int = 0
@@ -298,6 +284,9 @@ class UpFrame:
     resolved: list[ResolvedRun] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
     beat: int = 0
+    books: list[SourceBook] = field(default_factory=list)
+    arbitrated: list[Arbitrated] = field(default_factory=list)
+    recovered: bool = False
 
 
 @dataclass(slots=True)
@@ -305,13 +294,15 @@ class Legs:
     """Legs from one source, in its order; three columns of equal length.
 
     ``words[i]`` (x2APIC layout) was write number ``seqs[i]`` of the source and goes to the local
-    CPU ``cpus[i]``.
+    CPU ``cpus[i]``. ``arbitrated``: lowest priority, one destination chosen among several.
     """
 
     source: bytes
     seqs: list[int] = field(default_factory=list)
     words: list[int] = field(default_factory=list)
     cpus: list[int] = field(default_factory=list)
+    resent: Resent = Resent.NO
+    arbitrated: bool = False
 
     def __len__(self) -> int:
         return len(self.seqs)
@@ -321,7 +312,9 @@ class Legs:
 class DownFrame:
     """Interconnect to instance. Legs are numbered on the link from 1 in order of appearance.
 
-    ``beat``: the highest beat received, on a frame that answers it; 0 on others.
+    ``beat``: the highest beat received, on a frame that answers it; 0 on others. ``roster``: the
+    highest roster number, 0 if it has been told. ``books``: how the legs of ``resolved`` ended;
+    where both take several frames, ``partial`` is set on all but the last, and they count together.
     """
 
     frame: int = 0
@@ -331,3 +324,6 @@ class DownFrame:
     resolved: list[ResolvedRun] = field(default_factory=list)
     commands: Sequence[Command] = ()
     beat: int = 0
+    roster: int = 0
+    books: list[SourceBook] = field(default_factory=list)
+    partial: bool = False

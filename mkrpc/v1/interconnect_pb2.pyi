@@ -1,11 +1,23 @@
 from mkrpc.v1 import types_pb2 as _types_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class Resent(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    RESENT_UNSPECIFIED: _ClassVar[Resent]
+    RESENT_IN_ORDER: _ClassVar[Resent]
+    RESENT_BORN_LATER: _ClassVar[Resent]
+    RESENT_ANY_ORDER: _ClassVar[Resent]
+RESENT_UNSPECIFIED: Resent
+RESENT_IN_ORDER: Resent
+RESENT_BORN_LATER: Resent
+RESENT_ANY_ORDER: Resent
 
 class AttachRequest(_message.Message):
     __slots__ = ("hello", "frame", "goodbye")
@@ -28,7 +40,7 @@ class AttachResponse(_message.Message):
     def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., frame: _Optional[_Union[DownFrame, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("wire_version", "instance_id", "name", "incarnation", "pid", "cpus", "epoch", "generation", "received", "tell_resolved")
+    __slots__ = ("wire_version", "instance_id", "name", "incarnation", "pid", "cpus", "epoch", "generation", "received", "tell_resolved", "born", "roster", "resolved_below", "sent")
     WIRE_VERSION_FIELD_NUMBER: _ClassVar[int]
     INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -39,6 +51,10 @@ class Hello(_message.Message):
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     RECEIVED_FIELD_NUMBER: _ClassVar[int]
     TELL_RESOLVED_FIELD_NUMBER: _ClassVar[int]
+    BORN_FIELD_NUMBER: _ClassVar[int]
+    ROSTER_FIELD_NUMBER: _ClassVar[int]
+    RESOLVED_BELOW_FIELD_NUMBER: _ClassVar[int]
+    SENT_FIELD_NUMBER: _ClassVar[int]
     wire_version: int
     instance_id: int
     name: str
@@ -49,10 +65,14 @@ class Hello(_message.Message):
     generation: int
     received: int
     tell_resolved: bool
-    def __init__(self, wire_version: _Optional[int] = ..., instance_id: _Optional[int] = ..., name: _Optional[str] = ..., incarnation: _Optional[bytes] = ..., pid: _Optional[int] = ..., cpus: _Optional[_Iterable[_Union[_types_pb2.CpuAddress, _Mapping]]] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ..., received: _Optional[int] = ..., tell_resolved: _Optional[bool] = ...) -> None: ...
+    born: int
+    roster: int
+    resolved_below: int
+    sent: int
+    def __init__(self, wire_version: _Optional[int] = ..., instance_id: _Optional[int] = ..., name: _Optional[str] = ..., incarnation: _Optional[bytes] = ..., pid: _Optional[int] = ..., cpus: _Optional[_Iterable[_Union[_types_pb2.CpuAddress, _Mapping]]] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ..., received: _Optional[int] = ..., tell_resolved: _Optional[bool] = ..., born: _Optional[int] = ..., roster: _Optional[int] = ..., resolved_below: _Optional[int] = ..., sent: _Optional[int] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("wire_version", "epoch", "generation", "received", "resumed", "lease_us", "beat_address")
+    __slots__ = ("wire_version", "epoch", "generation", "received", "resumed", "lease_us", "beat_address", "taken_over", "born", "roster")
     WIRE_VERSION_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
@@ -60,6 +80,9 @@ class Welcome(_message.Message):
     RESUMED_FIELD_NUMBER: _ClassVar[int]
     LEASE_US_FIELD_NUMBER: _ClassVar[int]
     BEAT_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    TAKEN_OVER_FIELD_NUMBER: _ClassVar[int]
+    BORN_FIELD_NUMBER: _ClassVar[int]
+    ROSTER_FIELD_NUMBER: _ClassVar[int]
     wire_version: int
     epoch: int
     generation: int
@@ -67,7 +90,10 @@ class Welcome(_message.Message):
     resumed: bool
     lease_us: int
     beat_address: str
-    def __init__(self, wire_version: _Optional[int] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ..., received: _Optional[int] = ..., resumed: _Optional[bool] = ..., lease_us: _Optional[int] = ..., beat_address: _Optional[str] = ...) -> None: ...
+    taken_over: bool
+    born: int
+    roster: int
+    def __init__(self, wire_version: _Optional[int] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ..., received: _Optional[int] = ..., resumed: _Optional[bool] = ..., lease_us: _Optional[int] = ..., beat_address: _Optional[str] = ..., taken_over: _Optional[bool] = ..., born: _Optional[int] = ..., roster: _Optional[int] = ...) -> None: ...
 
 class Goodbye(_message.Message):
     __slots__ = ("reason", "failed")
@@ -78,7 +104,7 @@ class Goodbye(_message.Message):
     def __init__(self, reason: _Optional[str] = ..., failed: _Optional[bool] = ...) -> None: ...
 
 class UpFrame(_message.Message):
-    __slots__ = ("frame", "ack", "events", "applied", "outcomes", "accounts", "resolved", "replies", "more", "beat")
+    __slots__ = ("frame", "ack", "events", "applied", "outcomes", "accounts", "resolved", "replies", "more", "beat", "books", "arbitrated", "recovered")
     FRAME_FIELD_NUMBER: _ClassVar[int]
     ACK_FIELD_NUMBER: _ClassVar[int]
     EVENTS_FIELD_NUMBER: _ClassVar[int]
@@ -89,6 +115,9 @@ class UpFrame(_message.Message):
     REPLIES_FIELD_NUMBER: _ClassVar[int]
     MORE_FIELD_NUMBER: _ClassVar[int]
     BEAT_FIELD_NUMBER: _ClassVar[int]
+    BOOKS_FIELD_NUMBER: _ClassVar[int]
+    ARBITRATED_FIELD_NUMBER: _ClassVar[int]
+    RECOVERED_FIELD_NUMBER: _ClassVar[int]
     frame: int
     ack: int
     events: _containers.RepeatedCompositeFieldContainer[SourceEvent]
@@ -99,7 +128,44 @@ class UpFrame(_message.Message):
     replies: _containers.RepeatedCompositeFieldContainer[Reply]
     more: bool
     beat: int
-    def __init__(self, frame: _Optional[int] = ..., ack: _Optional[int] = ..., events: _Optional[_Iterable[_Union[SourceEvent, _Mapping]]] = ..., applied: _Optional[int] = ..., outcomes: _Optional[_Iterable[_Union[OutcomeRun, _Mapping]]] = ..., accounts: _Optional[_Iterable[_Union[_types_pb2.CpuAccount, _Mapping]]] = ..., resolved: _Optional[_Iterable[_Union[ResolvedRun, _Mapping]]] = ..., replies: _Optional[_Iterable[_Union[Reply, _Mapping]]] = ..., more: _Optional[bool] = ..., beat: _Optional[int] = ...) -> None: ...
+    books: _containers.RepeatedCompositeFieldContainer[SourceBook]
+    arbitrated: _containers.RepeatedCompositeFieldContainer[Arbitrated]
+    recovered: bool
+    def __init__(self, frame: _Optional[int] = ..., ack: _Optional[int] = ..., events: _Optional[_Iterable[_Union[SourceEvent, _Mapping]]] = ..., applied: _Optional[int] = ..., outcomes: _Optional[_Iterable[_Union[OutcomeRun, _Mapping]]] = ..., accounts: _Optional[_Iterable[_Union[_types_pb2.CpuAccount, _Mapping]]] = ..., resolved: _Optional[_Iterable[_Union[ResolvedRun, _Mapping]]] = ..., replies: _Optional[_Iterable[_Union[Reply, _Mapping]]] = ..., more: _Optional[bool] = ..., beat: _Optional[int] = ..., books: _Optional[_Iterable[_Union[SourceBook, _Mapping]]] = ..., arbitrated: _Optional[_Iterable[_Union[Arbitrated, _Mapping]]] = ..., recovered: _Optional[bool] = ...) -> None: ...
+
+class SourceBook(_message.Message):
+    __slots__ = ("destination", "instance_id", "apic_id", "delivery_mode", "vector", "outcomes")
+    DESTINATION_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
+    APIC_ID_FIELD_NUMBER: _ClassVar[int]
+    DELIVERY_MODE_FIELD_NUMBER: _ClassVar[int]
+    VECTOR_FIELD_NUMBER: _ClassVar[int]
+    OUTCOMES_FIELD_NUMBER: _ClassVar[int]
+    destination: bytes
+    instance_id: int
+    apic_id: int
+    delivery_mode: int
+    vector: int
+    outcomes: _containers.RepeatedCompositeFieldContainer[EndedLegs]
+    def __init__(self, destination: _Optional[bytes] = ..., instance_id: _Optional[int] = ..., apic_id: _Optional[int] = ..., delivery_mode: _Optional[int] = ..., vector: _Optional[int] = ..., outcomes: _Optional[_Iterable[_Union[EndedLegs, _Mapping]]] = ...) -> None: ...
+
+class EndedLegs(_message.Message):
+    __slots__ = ("outcome", "count")
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    outcome: _types_pb2.Outcome
+    count: int
+    def __init__(self, outcome: _Optional[_Union[_types_pb2.Outcome, str]] = ..., count: _Optional[int] = ...) -> None: ...
+
+class Arbitrated(_message.Message):
+    __slots__ = ("source", "seq", "cpu")
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    CPU_FIELD_NUMBER: _ClassVar[int]
+    source: bytes
+    seq: int
+    cpu: int
+    def __init__(self, source: _Optional[bytes] = ..., seq: _Optional[int] = ..., cpu: _Optional[int] = ...) -> None: ...
 
 class SourceEvent(_message.Message):
     __slots__ = ("writes", "settled", "address")
@@ -112,30 +178,34 @@ class SourceEvent(_message.Message):
     def __init__(self, writes: _Optional[_Union[Writes, _Mapping]] = ..., settled: _Optional[_Union[SettledWrite, _Mapping]] = ..., address: _Optional[_Union[_types_pb2.CpuAddress, _Mapping]] = ...) -> None: ...
 
 class Writes(_message.Message):
-    __slots__ = ("cpu", "first_seq", "words", "command")
+    __slots__ = ("cpu", "first_seq", "words", "command", "stamp")
     CPU_FIELD_NUMBER: _ClassVar[int]
     FIRST_SEQ_FIELD_NUMBER: _ClassVar[int]
     WORDS_FIELD_NUMBER: _ClassVar[int]
     COMMAND_FIELD_NUMBER: _ClassVar[int]
+    STAMP_FIELD_NUMBER: _ClassVar[int]
     cpu: int
     first_seq: int
     words: _containers.RepeatedScalarFieldContainer[int]
     command: int
-    def __init__(self, cpu: _Optional[int] = ..., first_seq: _Optional[int] = ..., words: _Optional[_Iterable[int]] = ..., command: _Optional[int] = ...) -> None: ...
+    stamp: int
+    def __init__(self, cpu: _Optional[int] = ..., first_seq: _Optional[int] = ..., words: _Optional[_Iterable[int]] = ..., command: _Optional[int] = ..., stamp: _Optional[int] = ...) -> None: ...
 
 class SettledWrite(_message.Message):
-    __slots__ = ("cpu", "seq", "word", "outcome", "command")
+    __slots__ = ("cpu", "seq", "word", "outcome", "command", "stamp")
     CPU_FIELD_NUMBER: _ClassVar[int]
     SEQ_FIELD_NUMBER: _ClassVar[int]
     WORD_FIELD_NUMBER: _ClassVar[int]
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
     COMMAND_FIELD_NUMBER: _ClassVar[int]
+    STAMP_FIELD_NUMBER: _ClassVar[int]
     cpu: int
     seq: int
     word: int
     outcome: _types_pb2.Outcome
     command: int
-    def __init__(self, cpu: _Optional[int] = ..., seq: _Optional[int] = ..., word: _Optional[int] = ..., outcome: _Optional[_Union[_types_pb2.Outcome, str]] = ..., command: _Optional[int] = ...) -> None: ...
+    stamp: int
+    def __init__(self, cpu: _Optional[int] = ..., seq: _Optional[int] = ..., word: _Optional[int] = ..., outcome: _Optional[_Union[_types_pb2.Outcome, str]] = ..., command: _Optional[int] = ..., stamp: _Optional[int] = ...) -> None: ...
 
 class OutcomeRun(_message.Message):
     __slots__ = ("first", "count", "outcome")
@@ -156,7 +226,7 @@ class ResolvedRun(_message.Message):
     def __init__(self, first: _Optional[int] = ..., last: _Optional[int] = ...) -> None: ...
 
 class DownFrame(_message.Message):
-    __slots__ = ("frame", "ack", "floors", "legs", "resolved", "commands", "beat")
+    __slots__ = ("frame", "ack", "floors", "legs", "resolved", "commands", "beat", "roster", "books", "partial")
     FRAME_FIELD_NUMBER: _ClassVar[int]
     ACK_FIELD_NUMBER: _ClassVar[int]
     FLOORS_FIELD_NUMBER: _ClassVar[int]
@@ -164,6 +234,9 @@ class DownFrame(_message.Message):
     RESOLVED_FIELD_NUMBER: _ClassVar[int]
     COMMANDS_FIELD_NUMBER: _ClassVar[int]
     BEAT_FIELD_NUMBER: _ClassVar[int]
+    ROSTER_FIELD_NUMBER: _ClassVar[int]
+    BOOKS_FIELD_NUMBER: _ClassVar[int]
+    PARTIAL_FIELD_NUMBER: _ClassVar[int]
     frame: int
     ack: int
     floors: _containers.RepeatedCompositeFieldContainer[SourceFloor]
@@ -171,7 +244,10 @@ class DownFrame(_message.Message):
     resolved: _containers.RepeatedCompositeFieldContainer[ResolvedRun]
     commands: _containers.RepeatedCompositeFieldContainer[Command]
     beat: int
-    def __init__(self, frame: _Optional[int] = ..., ack: _Optional[int] = ..., floors: _Optional[_Iterable[_Union[SourceFloor, _Mapping]]] = ..., legs: _Optional[_Iterable[_Union[Legs, _Mapping]]] = ..., resolved: _Optional[_Iterable[_Union[ResolvedRun, _Mapping]]] = ..., commands: _Optional[_Iterable[_Union[Command, _Mapping]]] = ..., beat: _Optional[int] = ...) -> None: ...
+    roster: int
+    books: _containers.RepeatedCompositeFieldContainer[SourceBook]
+    partial: bool
+    def __init__(self, frame: _Optional[int] = ..., ack: _Optional[int] = ..., floors: _Optional[_Iterable[_Union[SourceFloor, _Mapping]]] = ..., legs: _Optional[_Iterable[_Union[Legs, _Mapping]]] = ..., resolved: _Optional[_Iterable[_Union[ResolvedRun, _Mapping]]] = ..., commands: _Optional[_Iterable[_Union[Command, _Mapping]]] = ..., beat: _Optional[int] = ..., roster: _Optional[int] = ..., books: _Optional[_Iterable[_Union[SourceBook, _Mapping]]] = ..., partial: _Optional[bool] = ...) -> None: ...
 
 class BeatRequest(_message.Message):
     __slots__ = ("incarnation",)
@@ -184,16 +260,20 @@ class BeatResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class Legs(_message.Message):
-    __slots__ = ("source", "seqs", "words", "cpus")
+    __slots__ = ("source", "seqs", "words", "cpus", "resent", "arbitrated")
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     SEQS_FIELD_NUMBER: _ClassVar[int]
     WORDS_FIELD_NUMBER: _ClassVar[int]
     CPUS_FIELD_NUMBER: _ClassVar[int]
+    RESENT_FIELD_NUMBER: _ClassVar[int]
+    ARBITRATED_FIELD_NUMBER: _ClassVar[int]
     source: bytes
     seqs: _containers.RepeatedScalarFieldContainer[int]
     words: _containers.RepeatedScalarFieldContainer[int]
     cpus: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, source: _Optional[bytes] = ..., seqs: _Optional[_Iterable[int]] = ..., words: _Optional[_Iterable[int]] = ..., cpus: _Optional[_Iterable[int]] = ...) -> None: ...
+    resent: Resent
+    arbitrated: bool
+    def __init__(self, source: _Optional[bytes] = ..., seqs: _Optional[_Iterable[int]] = ..., words: _Optional[_Iterable[int]] = ..., cpus: _Optional[_Iterable[int]] = ..., resent: _Optional[_Union[Resent, str]] = ..., arbitrated: _Optional[bool] = ...) -> None: ...
 
 class SourceFloor(_message.Message):
     __slots__ = ("source", "runs")

@@ -89,8 +89,8 @@ def the_policy_permits_everything(self: Any, **question: Any) -> None:
 _settle = Ledger.settle
 
 
-def a_run_of_legs_is_settled_as_one(row: Any, outcome: Outcome, count: int) -> None:
-    _settle(row, outcome, 1)
+def a_run_of_legs_is_settled_as_one(self: Any, row: Any, outcome: Outcome, count: int) -> None:
+    _settle(self, row, outcome, 1)
 
 
 def a_broadcast_is_resolved_with_its_first_leg(self: Any, lane: int, count: int) -> None:

@@ -1,0 +1,92 @@
+"""What the bus has to tell whoever keeps things for its successor."""
+
+from mkrpc.interconnect.ledger import Ledger, Row
+from mkrpc.interconnect.mirror import Mirror
+from mkrpc.interconnect.policy import SourceKind
+from mkrpc.interconnect.registry import Registry
+from mkrpc.interconnect.roster_count import RosterCount
+from mkrpc.interconnect.session import Session
+from mkrpc.interconnect.takeover import BookRow, Changes, Incarnation, KeptMirror
+
+__all__ = ["ChangeLog", "incarnation_of"]
+
+
+def incarnation_of(session: Session, *, reason: str = "", ended: int = 0) -> Incarnation:
+    """A session's incarnation as plain data."""
+    return Incarnation(
+        incarnation=session.hello.incarnation,
+        instance_id=session.instance_id,
+        name=session.party.name,
+        pid=session.hello.pid,
+        born=session.born,
+        apic_ids=tuple(address.apic_id for address in session.addresses),
+        reason=reason,
+        ended=ended,
+    )
+
+
+def row_of(row: Row) -> BookRow:
+    """A row of the ledger as it is now."""
+    return BookRow(row.key, row.written, tuple(row.outcomes.items()))
+
+
+class ChangeLog:
+    """Gathers changes from the first :meth:`take` on; until then it costs nothing."""
+
+    def __init__(
+        self, *, registry: Registry, ledger: Ledger, mirror: Mirror, count: RosterCount
+    ) -> None:
+        self._registry = registry
+        self._ledger = ledger
+        self._mirror = mirror
+        self._count = count
+        self._asked = False
+        self._attached: list[Incarnation] = []
+        self._ended: list[Incarnation] = []
+        self.client_rows: dict[object, int] = {}
+
+    def attached(self, session: Session) -> None:
+        """A new incarnation lives."""
+        if self._asked:
+            self._attached.append(incarnation_of(session))
+
+    def ended(self, incarnation: Incarnation) -> None:
+        """One has ended, or was found not to have come back."""
+        if self._asked:
+            self._ended.append(incarnation)
+
+    def take(self, *, rows: bool) -> Changes:
+        """What has changed since the last call; the first one tells all that there is.
+
+        Without ``rows`` only who has come and gone, which is what must be kept at once.
+        """
+        if not self._asked:
+            self._asked = True
+            self._attached = [incarnation_of(each) for each in self._registry.sessions()]
+            self._ledger.changed = dict.fromkeys(self._ledger)
+        attached, self._attached = tuple(self._attached), []
+        ended, self._ended = tuple(self._ended), []
+        mirrors = tuple(self._mirrors(ended))
+        if not rows:
+            return Changes(self._count.number, attached, ended, mirrors=mirrors)
+        changed, self._ledger.changed = self._ledger.changed or {}, {}
+        removed, self._ledger.removed = self._ledger.removed, {}
+        return Changes(
+            roster=self._count.number,
+            attached=attached,
+            ended=ended,
+            rows=tuple(
+                row_of(row) for row in changed if row.key.source.kind is not SourceKind.CLIENT
+            ),
+            removed=tuple(key for key in removed if key.source.kind is not SourceKind.CLIENT),
+            mirrors=mirrors,
+        )
+
+    def _mirrors(self, ended: tuple[Incarnation, ...]) -> list[KeptMirror]:
+        kept = []
+        for each in ended:
+            row = self._mirror.row(each.incarnation)
+            if row is not None:
+                accounts = tuple(row.accounts())
+                kept.append(KeptMirror(each.incarnation, each.instance_id, accounts))
+        return kept

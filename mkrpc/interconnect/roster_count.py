@@ -1,0 +1,33 @@
+"""The roster number: it rises with every incarnation that begins or ends (design 3.3, rule 3)."""
+
+__all__ = ["RosterCount"]
+
+
+class RosterCount:
+    """``number``: the highest so far. ``last_end``: the one of the last end, 0 for none yet.
+
+    A source stamps its writes with the highest number that it has been told, so that the next
+    interconnect can tell who was born, and whether somebody ended, after a write was made. It must
+    therefore never run backwards, over all interconnects of a machine.
+    """
+
+    __slots__ = ("last_end", "number")
+
+    def __init__(self, number: int = 0, last_end: int = 0) -> None:
+        self.number = number
+        self.last_end = last_end
+
+    def born(self) -> int:
+        """Somebody begins: the new number."""
+        self.number += 1
+        return self.number
+
+    def ended(self) -> int:
+        """Somebody ends: the new number."""
+        self.number += 1
+        self.last_end = self.number
+        return self.number
+
+    def heard_of(self, number: int) -> None:
+        """An earlier interconnect had got to this number."""
+        self.number = max(self.number, number)

@@ -1,0 +1,88 @@
+"""What outlives an interconnect, as plain data: read by its successor, and read out of the bus.
+
+Whoever keeps it (a file, the simulator) takes :class:`Changes` from one bus and hands the next one
+a :class:`Takeover`. What is in flight is in neither: sources send it again (design 3.4).
+"""
+
+from dataclasses import dataclass
+
+from mkrpc.interconnect.ledger import RowKey
+from mkrpc.link.accounts import CpuAccount
+from mkrpc.outcome import Outcome
+
+__all__ = ["BookRow", "Changes", "Incarnation", "KeptMirror", "Takeover"]
+
+
+@dataclass(frozen=True, slots=True)
+class Incarnation:
+    """One that was attached. ``born``: its roster number.
+
+    ``reason``: why it ended, one line; empty while it lives, and ``ended`` is 0 then. ``ended``:
+    the roster number of its end.
+    """
+
+    incarnation: bytes
+    instance_id: int
+    name: str
+    pid: int
+    born: int
+    apic_ids: tuple[int, ...]
+    reason: str = ""
+    ended: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BookRow:
+    """A row of the ledger: legs written, and how those ended that have an outcome."""
+
+    key: RowKey
+    written: int
+    outcomes: tuple[tuple[Outcome, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeptMirror:
+    """The last accounting of an incarnation that has ended, whole."""
+
+    incarnation: bytes
+    instance_id: int
+    accounts: tuple[CpuAccount, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What has changed at the bus since it was last asked.
+
+    ``attached`` must be kept before the welcome is sent, and ``ended`` at once: an incarnation that
+    a successor has not heard of may still come back, one that it takes for living holds it up.
+    ``rows`` take the place of what is kept under their keys, and those of ``removed`` are gone;
+    ``client_rows`` are to be *added* to what is kept, for clients cannot say again what they know.
+    """
+
+    roster: int = 0
+    attached: tuple[Incarnation, ...] = ()
+    ended: tuple[Incarnation, ...] = ()
+    rows: tuple[BookRow, ...] = ()
+    removed: tuple[RowKey, ...] = ()
+    client_rows: tuple[BookRow, ...] = ()
+    mirrors: tuple[KeptMirror, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Takeover:
+    """What an interconnect that begins knows of those before it.
+
+    ``epochs``: theirs, at least one. ``expected``: incarnations that had not ended, and may still
+    hold a lease. ``ended``: those that had, as many as are kept. ``roster``: the highest roster
+    number that was kept. ``rows``: of all sources, as last kept; those of an instance that comes
+    back count for nothing, since it publishes its own. ``lease_us``: the longest lease that one of
+    the earlier epochs granted; 0: none longer than the new one's.
+    """
+
+    epochs: tuple[int, ...]
+    expected: tuple[Incarnation, ...] = ()
+    ended: tuple[Incarnation, ...] = ()
+    roster: int = 0
+    rows: tuple[BookRow, ...] = ()
+    mirrors: tuple[KeptMirror, ...] = ()
+    lease_us: int = 0
