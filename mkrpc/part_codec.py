@@ -64,8 +64,8 @@ def source_book_to_pb(book: SourceBook) -> data.SourceBook:
         delivery_mode=key.delivery_mode,
         vector=key.vector,
     )
-    for outcome, count in book.outcomes:
-        pb.outcomes.add(outcome=int(outcome), count=count)
+    for legs in book.outcomes:
+        pb.outcomes.add(outcome=int(legs.outcome), count=legs.count)
     return pb
 
 
