@@ -1,6 +1,14 @@
 """Limits of a machine that both its description and its parts keep to."""
 
-__all__ = ["MAX_CPUS", "MAX_HANDLERS", "MAX_INSTANCE_ID", "MAX_STORE_BUFFER"]
+__all__ = [
+    "MAX_BURST",
+    "MAX_CPUS",
+    "MAX_HANDLERS",
+    "MAX_INSTANCE_ID",
+    "MAX_STORE_BUFFER",
+    "MAX_WRITES_PER_S",
+    "default_burst",
+]
 
 MAX_INSTANCE_ID = 511
 """As the kernel series: id 0 is the host instance, 1 to 511 are spawned ones."""
@@ -13,3 +21,14 @@ MAX_HANDLERS = 64
 
 MAX_STORE_BUFFER = 64
 """Stores that wait in one CPU."""
+
+MAX_WRITES_PER_S = 1_000_000_000
+"""ICR writes per second to which a source can be limited."""
+
+MAX_BURST = 1_000_000
+"""ICR writes at once to which a source can be limited."""
+
+
+def default_burst(writes_per_s: int) -> int:
+    """The burst of a rate that names none: what it lets pass in 0.1 s, but at least one."""
+    return min(MAX_BURST, max(1, writes_per_s // 10))

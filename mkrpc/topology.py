@@ -35,6 +35,7 @@ from mkrpc.topology_spec import (
     Mode,
     Name,
     ProgramSpec,
+    RateSpec,
     Spec,
 )
 
@@ -50,6 +51,7 @@ __all__ = [
     "Mode",
     "PolicyName",
     "ProgramSpec",
+    "RateSpec",
     "Topology",
 ]
 
@@ -70,13 +72,16 @@ class Topology(Spec):
 
     ``policy``: who may ring whom, ``bare-metal`` (everybody, as on the machine) or ``filtered``.
     ``mode``: the APIC mode of every instance that names none of its own. ``apic``: the switches of
-    every local APIC, where its instance does not say otherwise.
+    every local APIC, where its instance does not say otherwise. ``rate``: how many ICR writes pass
+    of each instance that says nothing else, ``client_rate`` of all clients together.
     """
 
     name: Name = "machine"
     policy: PolicyName = "bare-metal"
     mode: Mode = "x2apic"
     apic: ApicSpec = ApicSpec()
+    rate: RateSpec = RateSpec()
+    client_rate: RateSpec = RateSpec()
     instances: Annotated[tuple[InstanceSpec, ...], Field(min_length=1, max_length=MAX_INSTANCES)]
 
     @classmethod
@@ -135,6 +140,11 @@ class Topology(Spec):
         except ValidationError as error:
             raise report(error, where=str(path), specs=_SPECS, lines=lines_of(text)) from None
 
+    def rates(self) -> dict[str, Any]:
+        """Who is limited to how many ICR writes: ``instances`` by id, and ``clients``."""
+        instances = {str(spec.id): spec.rate.model_dump() for spec in self.instances}
+        return {"instances": instances, "clients": self.client_rate.model_dump()}
+
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, strings and numbers, fit for JSON."""
         return self.model_dump(mode="json")
@@ -169,8 +179,9 @@ class Topology(Spec):
         for spec in instances:
             update: dict[str, Any] = {"name": spec.name or f"mk{spec.id}"}
             update["apic"] = spec.apic.over(machine)
-            if "mode" not in spec.model_fields_set:
-                update["mode"] = info.data.get("mode", "x2apic")
+            for key in ("mode", "rate"):
+                if key not in spec.model_fields_set and key in info.data:
+                    update[key] = info.data[key]
             if not spec.cpus and spec.cpu_count is not None:
                 update["cpus"] = tuple(range(free, free + spec.cpu_count))
                 free += spec.cpu_count
@@ -191,8 +202,11 @@ class Topology(Spec):
 _SPECS: Mapping[tuple[str, ...], type[BaseModel]] = {
     (): Topology,
     ("apic",): ApicSpec,
+    ("rate",): RateSpec,
+    ("client_rate",): RateSpec,
     ("instances",): InstanceSpec,
     ("instances", "apic"): ApicSpec,
+    ("instances", "rate"): RateSpec,
     ("instances", "programs"): ProgramSpec,
 }
 

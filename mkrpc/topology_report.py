@@ -37,6 +37,8 @@ _ADVICE = {
     "handlers": "name callables that can be imported, such as package.module:name",
     "name": "choose a name such as web or mk-3",
     "apic": "write a table [apic], or [instances.apic] below an instance",
+    "rate": "write a table, such as rate = { writes_per_s = 2000, burst = 200 }",
+    "client_rate": "write a table, such as client_rate = { writes_per_s = 2000, burst = 200 }",
     "instances": "write one [[instances]] table for each, at most 512",
     "cpus": "list APIC ids, such as cpus = [0, 1]",
     "cpu_count": "give a number of CPUs, 1 to 512",

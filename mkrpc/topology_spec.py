@@ -8,7 +8,14 @@ from typing import Annotated, Any, Literal, Self, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, create_model
 
-from mkrpc.limits import MAX_CPUS, MAX_HANDLERS, MAX_INSTANCE_ID, MAX_STORE_BUFFER
+from mkrpc.limits import (
+    MAX_BURST,
+    MAX_CPUS,
+    MAX_HANDLERS,
+    MAX_INSTANCE_ID,
+    MAX_STORE_BUFFER,
+    MAX_WRITES_PER_S,
+)
 from mkrpc.x86.apic_policy import ApicPolicy
 
 __all__ = [
@@ -19,6 +26,7 @@ __all__ = [
     "Mode",
     "Name",
     "ProgramSpec",
+    "RateSpec",
     "Spec",
 ]
 
@@ -80,6 +88,17 @@ class ApicSpec(_Switches):  # type: ignore[misc, valid-type] # made from the pol
 _DEFAULT_APIC = ApicSpec()
 
 
+class RateSpec(Spec):
+    """How many ICR writes of a source pass: ``writes_per_s`` of them, 0 for no limit, and ``burst``
+    at once, 0 for what passes in 0.1 s, but at least one."""
+
+    writes_per_s: Annotated[StrictInt, Field(ge=0, le=MAX_WRITES_PER_S)] = 0
+    burst: Annotated[StrictInt, Field(ge=0, le=MAX_BURST)] = 0
+
+
+_UNLIMITED = RateSpec()
+
+
 class ProgramSpec(Spec):
     """A program and where it runs: ``cpu`` is the CPU's number within its instance, from 0.
 
@@ -91,7 +110,8 @@ class ProgramSpec(Spec):
 
 
 class InstanceSpec(Spec):
-    """One kernel. Within a Topology, ``name``, ``cpus``, ``mode`` and ``apic`` are filled in.
+    """One kernel. Within a Topology, ``name``, ``cpus``, ``mode``, ``apic`` and ``rate`` are filled
+    in.
 
     ``id``: 0 (the host instance) to 511. ``name``: as a DNS label, beginning with a letter;
     ``mk<id>`` if not given. ``cpus``: APIC ids in the order of the CPUs' numbers; or ``cpu_count``
@@ -113,6 +133,7 @@ class InstanceSpec(Spec):
     )
     mode: Mode = "x2apic"
     apic: ApicSpec = _DEFAULT_APIC
+    rate: RateSpec = _UNLIMITED
     programs: tuple[ProgramSpec, ...] = ()
     handlers: Annotated[tuple[_Entry, ...], Field(max_length=MAX_HANDLERS)] = ()
     panic_on_oops: StrictBool = False

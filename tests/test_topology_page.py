@@ -9,12 +9,13 @@ from typing import Any, Literal, get_args, get_origin
 import pytest
 from pydantic.fields import FieldInfo
 
-from mkrpc.topology import ApicSpec, InstanceSpec, ProgramSpec, Topology
+from mkrpc.topology import ApicSpec, InstanceSpec, ProgramSpec, RateSpec, Topology
 
 PAGE = Path(__file__).parent.parent / "docs" / "topology.md"
 TABLES = {
     "The machine": Topology,
     "`[apic]` and `[instances.apic]`": ApicSpec,
+    "`[rate]`, `[client_rate]` and `[instances.rate]`": RateSpec,
     "`[[instances]]`": InstanceSpec,
     "`[[instances.programs]]`": ProgramSpec,
 }

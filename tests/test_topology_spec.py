@@ -232,3 +232,13 @@ def test_a_machine_of_numbers_takes_switches_too() -> None:
     assert Topology.of(instances=2, cpus=1).arbitration == "ppr"
     with pytest.raises(TopologyError, match=r"topology: apic\.colour: unknown key"):
         Topology.of(instances=1, cpus=1, apic={"colour": "red"})
+
+
+def test_rates_are_the_machine_s_where_an_instance_says_nothing():
+    rate, own = {"writes_per_s": 2000, "burst": 7}, {"writes_per_s": 0, "burst": 9}
+    instances = [{"id": 0, "cpu_count": 1}, {"id": 1, "cpu_count": 1, "rate": {"burst": 9}}]
+    topology = Topology.from_dict({"rate": rate, "instances": instances})
+    assert topology.rates() == {
+        "instances": {"0": rate, "1": own},
+        "clients": {"writes_per_s": 0, "burst": 0},
+    }

@@ -14,6 +14,7 @@ from mkrpc.cli.group import Commands
 from mkrpc.cli.ipi import ipi
 from mkrpc.cli.ledger import ledger
 from mkrpc.cli.lifecycle import down, exec_, kill
+from mkrpc.cli.limit import limit
 from mkrpc.cli.proc import dmesg, interrupts
 from mkrpc.cli.show import show
 from mkrpc.cli.sim import sim
@@ -48,6 +49,7 @@ for command in (
     watch,
     exec_,
     kill,
+    limit,
     conform,
     sim,
 ):

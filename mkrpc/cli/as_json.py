@@ -2,7 +2,15 @@
 
 from dataclasses import asdict
 
-from mkrpc.client.answers import ClusterView, InstanceView, IpiResult, Log, MirroredCpu, Recovery
+from mkrpc.client.answers import (
+    ClusterView,
+    InstanceView,
+    IpiResult,
+    Log,
+    MirroredCpu,
+    RateLimit,
+    Recovery,
+)
 from mkrpc.client.books import Ledger, LedgerParty, LedgerRow, LedgerTotals
 from mkrpc.link.frames import CpuAccount, CpuView
 from mkrpc.x86.apic_base import ApicMode
@@ -16,6 +24,7 @@ __all__ = [
     "ledger_as_json",
     "log_as_json",
     "mode_text",
+    "rate_as_json",
     "totals_as_json",
     "vectors_of",
 ]
@@ -49,12 +58,18 @@ def cluster_as_json(cluster: ClusterView) -> Json:
         "recovery": _recovery_as_json(cluster.recovery),
         "books_trouble": cluster.books_trouble,
         "apic": dict(cluster.apic),
+        "client_rate": rate_as_json(cluster.client_rate),
         "instances": [_instance_as_json(instance) for instance in cluster.instances],
     }
 
 
 def _recovery_as_json(recovery: Recovery | None) -> Json | None:
     return asdict(recovery) if recovery is not None else None
+
+
+def rate_as_json(rate: RateLimit | None) -> Json | None:
+    """A source's token bucket; null if it is not limited."""
+    return None if rate is None else asdict(rate)
 
 
 def _instance_as_json(instance: InstanceView) -> Json:
@@ -67,6 +82,7 @@ def _instance_as_json(instance: InstanceView) -> Json:
         "pid": instance.pid,
         "detail": instance.detail,
         "switches": dict(instance.switches),
+        "rate": rate_as_json(instance.rate),
         "cpus": [_mirrored_as_json(cpu) for cpu in instance.cpus],
     }
 

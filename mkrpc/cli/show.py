@@ -9,12 +9,13 @@ from mkrpc.cli.options import cluster_options, connect, json_option
 from mkrpc.cli.output import apic_ids_text, print_json, print_table
 
 if TYPE_CHECKING:
-    from mkrpc.client.answers import ClusterView, InstanceView, MirroredCpu
+    from mkrpc.client.answers import ClusterView, InstanceView, MirroredCpu, RateLimit
 
 __all__ = [
     "FEW_CPUS",
     "instance_columns",
     "instance_row",
+    "rate_text",
     "restarts_text",
     "show",
     "trouble_lines",
@@ -95,10 +96,14 @@ def _print(cluster: "ClusterView") -> None:
         click.echo(line)
     if cluster.apic:
         click.echo(f"apic {_settings(cluster.apic)}")
+    if cluster.client_rate is not None:
+        click.echo(f"clients: {rate_text(cluster.client_rate)}")
     for instance in cluster.instances:
+        who = f"instance {instance.id} ({instance.name})"
         if instance.switches:
-            who = f"instance {instance.id} ({instance.name})"
             click.echo(f"{who}: {_settings(instance.switches)}")
+        if instance.rate is not None:
+            click.echo(f"{who}: {rate_text(instance.rate)}")
     print_table(instance_columns, (instance_row(instance) for instance in cluster.instances))
 
 
@@ -118,6 +123,16 @@ def trouble_lines(cluster: "ClusterView") -> list[str]:
     if cluster.books_trouble:
         lines.append(f"books are not kept: {cluster.books_trouble}")
     return lines
+
+
+def rate_text(rate: "RateLimit | None") -> str:
+    """A source's token bucket in one line."""
+    if rate is None:
+        return "no limit"
+    return (
+        f"{rate.writes_per_s} writes/s, burst {rate.burst}: "
+        f"{rate.passed} passed, {rate.refused} refused"
+    )
 
 
 def _settings(switches: Mapping[str, str]) -> str:

@@ -28,6 +28,7 @@ __all__ = [
     "Log",
     "LogRecord",
     "MirroredCpu",
+    "RateLimit",
     "Recovery",
     "outcome_of",
 ]
@@ -57,13 +58,36 @@ class MirroredCpu:
 
 
 @dataclass(frozen=True, slots=True)
+class RateLimit:
+    """A source's token bucket. ``available``: ICR writes that would pass now. ``passed`` and
+    ``refused`` count those that did, and those that were ``rejected(rate_limited)``."""
+
+    writes_per_s: int
+    burst: int
+    available: int
+    passed: int
+    refused: int
+
+    @classmethod
+    def of(cls, message: pb.RateLimit) -> "RateLimit":
+        """Translate."""
+        return cls(
+            writes_per_s=message.writes_per_s,
+            burst=message.burst,
+            available=message.available,
+            passed=message.passed,
+            refused=message.refused,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class InstanceView:
     """One instance, alive or not.
 
     ``incarnation``: 16 bytes, empty if it never ran. ``pid``: 0 if it does not run. ``detail``: why
     it is not active, or what is wrong with the link of one that is. ``incarnations``: how many were
     seen under this id, this one included. ``switches``: what its topology sets apart from the
-    defaults, or, as ``apic.KEY``, from the machine's.
+    defaults, or, as ``apic.KEY``, from the machine's. ``rate``: None if it is not limited.
     """
 
     id: int
@@ -75,6 +99,7 @@ class InstanceView:
     detail: str
     incarnations: int
     switches: Mapping[str, str] = field(default_factory=dict)
+    rate: RateLimit | None = None
 
     @classmethod
     def of(cls, message: pb.Instance) -> "InstanceView":
@@ -92,6 +117,7 @@ class InstanceView:
             detail=message.detail,
             incarnations=message.incarnations,
             switches=dict(sorted(message.switches.items())),
+            rate=RateLimit.of(message.rate) if message.HasField("rate") else None,
         )
 
 
@@ -115,6 +141,7 @@ class ClusterView:
     every instance that attaches or ends. ``recovery``: while the interconnect takes over from one
     that died. ``restarts``: how many have died before it, as far as its books tell.
     ``books_trouble``: why another one could not take over from it; empty if it could.
+    ``client_rate``: of all clients together; None if they are not limited.
     """
 
     address: str
@@ -127,6 +154,7 @@ class ClusterView:
     recovery: Recovery | None = None
     restarts: int = 0
     books_trouble: str = ""
+    client_rate: RateLimit | None = None
 
     @classmethod
     def of(cls, message: pb.GetClusterResponse) -> "ClusterView":
@@ -147,6 +175,9 @@ class ClusterView:
             ),
             restarts=message.restarts,
             books_trouble=message.books_trouble,
+            client_rate=(
+                RateLimit.of(message.client_rate) if message.HasField("client_rate") else None
+            ),
         )
 
 

@@ -24,6 +24,7 @@ from mkrpc.client.answers import (
     IpiResult,
     Log,
     LogRecord,
+    RateLimit,
 )
 from mkrpc.client.books import Ledger
 from mkrpc.client.calls import Caller
@@ -290,6 +291,18 @@ class Client(Caller):
         request = pb.KillInstanceRequest(instance_id=instance_id, force=force)
         if_silent = _HOST_SILENT if force else _STILL_RUNS
         return int(self._call(self._stub.KillInstance, request, if_silent=if_silent).exit_code)
+
+    def set_rate(
+        self, instance_id: int | None, writes_per_s: int, *, burst: int = 0
+    ) -> RateLimit | None:
+        """Let so many ICR writes of an instance pass, or, with None, of all clients together.
+
+        ``writes_per_s`` 0: no limit. ``burst`` 0: as many at once as pass in 0.1 s. Lasts until the
+        interconnect ends. Returns the bucket, None if there is no limit.
+        """
+        request = pb.SetRateRequest(instance_id=instance_id, writes_per_s=writes_per_s, burst=burst)
+        answer = self._call(self._stub.SetRate, request, if_silent=_INTERCONNECT_SILENT)
+        return RateLimit.of(answer.rate) if answer.HasField("rate") else None
 
     def shutdown(self) -> None:
         """Stop the whole cluster."""

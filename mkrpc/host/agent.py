@@ -78,6 +78,7 @@ class HostAgent:
                 "address": self.address,
                 "insecure": self.insecure,
                 "policy": self.topology.policy,
+                "rates": self.topology.rates(),
                 "arbitration": self.topology.arbitration,
                 "apic": self.topology.apic.switches(),
                 "switches": {

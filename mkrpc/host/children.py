@@ -32,6 +32,7 @@ def run_interconnect(options_json: str, log_path: str, ready: Any) -> None:
     _begin("interconnect", log_path)
     options = json.loads(options_json)
     from mkrpc.interconnect.answers import Switches
+    from mkrpc.interconnect.bucket import Rates
     from mkrpc.interconnect.lease import lease_us_for
     from mkrpc.interconnect.server import serve
 
@@ -43,6 +44,7 @@ def run_interconnect(options_json: str, log_path: str, ready: Any) -> None:
             address=options["address"],
             insecure=options["insecure"],
             policy=options["policy"],
+            rates=Rates.of(options["rates"]),
             arbitration=options["arbitration"],
             switches=Switches(apic=options["apic"], instances=instances),
             lease_us=lease_us_for(options["instances"], len(os.sched_getaffinity(0))),

@@ -8,6 +8,7 @@ import click
 from mkrpc import logs
 from mkrpc.errors import MkrpcError
 from mkrpc.interconnect.answers import Switches
+from mkrpc.interconnect.bucket import Rates
 from mkrpc.interconnect.lease import LEASE_US
 from mkrpc.interconnect.policy import PROFILES
 from mkrpc.interconnect.routing import Arbitration
@@ -17,6 +18,14 @@ from mkrpc.interconnect.server import serve
 @click.command()
 @click.option("--listen", "address", required=True, help="unix:/path or host:port; port 0: any.")
 @click.option("--policy", type=click.Choice(sorted(PROFILES)), default="bare-metal")
+@click.option(
+    "--rate",
+    "rates",
+    multiple=True,
+    metavar="[WHO=]WRITES[:BURST]",
+    help="ICR writes per second, and at once, that pass of each instance, of instance WHO, or, "
+    "with WHO = clients, of all clients together; repeatable.",
+)
 @click.option(
     "--lowest-priority",
     "arbitration",
@@ -34,7 +43,13 @@ from mkrpc.interconnect.server import serve
 )
 @click.option("--insecure", is_flag=True, help="Listen beyond this host without any protection.")
 def main(
-    address: str, policy: str, arbitration: Arbitration, lease_s: float, insecure: bool
+    *,
+    address: str,
+    policy: str,
+    rates: tuple[str, ...],
+    arbitration: Arbitration,
+    lease_s: float,
+    insecure: bool,
 ) -> None:
     """Serve an interconnect until SIGTERM. Instances: python -m mkrpc.instance --connect ..."""
     logs.configure("interconnect")
@@ -42,6 +57,7 @@ def main(
         code = serve(
             address=address,
             policy=policy,
+            rates=Rates.parse(rates),
             arbitration=arbitration,
             switches=Switches(apic={} if arbitration == "ppr" else {"lowest_priority": "hash"}),
             lease_us=int(lease_s * 1e6),

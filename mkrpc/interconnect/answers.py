@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from mkrpc.codec import cpu_account_to_pb, cpu_address_to_pb
 from mkrpc.interconnect.apic_bus import ApicBus
 from mkrpc.interconnect.attachments import LEFT
+from mkrpc.interconnect.bucket import CLIENTS
 from mkrpc.interconnect.hosts import HostedProcess, HostRegistry
 from mkrpc.interconnect.ledger import Party, Row, Totals
 from mkrpc.interconnect.registry import InstanceRecord
@@ -16,7 +17,14 @@ from mkrpc.link.lease import BEATS_PER_LEASE
 from mkrpc.v1 import control_pb2 as pb
 from mkrpc.v1 import types_pb2 as types
 
-__all__ = ["ROWS_PER_MESSAGE", "Switches", "cluster_to_pb", "ledger_to_pb", "legs_to_pb"]
+__all__ = [
+    "ROWS_PER_MESSAGE",
+    "Switches",
+    "cluster_to_pb",
+    "ledger_to_pb",
+    "legs_to_pb",
+    "rate_to_pb",
+]
 
 _SILENT_BEATS = 2
 """An instance is called silent when nothing has come for the time of more than so many beats."""
@@ -60,6 +68,7 @@ def cluster_to_pb(
         interconnect_pid=interconnect_pid,
         policy=bus.policy.name,
         apic=switches.apic,
+        client_rate=rate_to_pb(bus, CLIENTS),
     )
     records = {record.instance_id: record for record in bus.instances()}
     for instance_id in sorted(records.keys() | hosts.processes.keys()):
@@ -70,7 +79,23 @@ def cluster_to_pb(
             response.instances.append(_unseen(process))
     for instance in response.instances:
         instance.switches.update(switches.instances.get(instance.id, {}))
+        if (rate := rate_to_pb(bus, instance.id)) is not None:
+            instance.rate.CopyFrom(rate)
     return response
+
+
+def rate_to_pb(bus: ApicBus, instance_id: int | None) -> pb.RateLimit | None:
+    """The token bucket of an instance, or of :data:`CLIENTS`; None if there is none."""
+    bucket, available = bus.buckets.of(instance_id), bus.buckets.available(instance_id)
+    if bucket is None or available is None:
+        return None
+    return pb.RateLimit(
+        writes_per_s=bucket.rate.writes_per_s,
+        burst=bucket.rate.burst,
+        available=available,
+        passed=bucket.passed,
+        refused=bucket.refused,
+    )
 
 
 def _instance(bus: ApicBus, record: InstanceRecord, process: HostedProcess | None) -> pb.Instance:

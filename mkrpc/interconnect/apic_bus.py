@@ -44,7 +44,7 @@ class ApicBus(Succession):
         takeover: Takeover | None = None,
     ) -> None:
         assert epoch != 0, "0 stands for no interconnect"
-        super().__init__(takeover)
+        super().__init__(takeover, policy.rates)
         self.epoch = epoch
         self.ended = 0
         self.stale_frames = 0
@@ -60,6 +60,7 @@ class ApicBus(Succession):
             registry=self._registry,
             router=self._router,
             ledger=self.ledger,
+            buckets=self.buckets,
             later=self._later.append,
         )
         self._leases = Leases(lease_us)
@@ -78,6 +79,7 @@ class ApicBus(Succession):
             registry=self._registry,
             router=self._router,
             ledger=self.ledger,
+            buckets=self.buckets,
             commands=self._commands,
         )
 
@@ -159,6 +161,7 @@ class ApicBus(Succession):
         time lives at 0, and no lease ends.
         """
         self._leases.advance(now_us)
+        self.buckets.advance(now_us)
         for incarnation in beats:
             self._roster.beat(incarnation)
         while (expired := self._roster.take_expired()) is not None:
@@ -198,10 +201,8 @@ class ApicBus(Succession):
     # --- frames ---------------------------------------------------------------------------------
 
     def hear(self, session: Session, beat: int, generation: int) -> None:
-        """A frame with this beat, or 0, has come over a link; :meth:`receive` may follow later.
-
-        For a driver that has frames wait for their turn: a lease is about who speaks.
-        """
+        """A frame with this beat, or 0, has come over a link, and may yet wait for its turn at
+        :meth:`receive`: a lease is about who speaks."""
         if self._roster.hear(session, beat, generation) and beat:
             session.wake()
 

@@ -21,12 +21,20 @@ from mkrpc.errors import (
     error_for_reason,
 )
 from mkrpc.frame_codec import IDENTITY_BYTES
-from mkrpc.interconnect.answers import Switches, cluster_to_pb, ledger_to_pb, legs_to_pb
+from mkrpc.interconnect.answers import (
+    Switches,
+    cluster_to_pb,
+    ledger_to_pb,
+    legs_to_pb,
+    rate_to_pb,
+)
 from mkrpc.interconnect.apic_bus import ApicBus
+from mkrpc.interconnect.bucket import CLIENTS, Rate
 from mkrpc.interconnect.hosts import HostRegistry
 from mkrpc.interconnect.requests import cpu_action, icr_from_request, known_instance
 from mkrpc.interconnect.tally import Tally
 from mkrpc.interconnect.watch import EventHub
+from mkrpc.limits import MAX_INSTANCE_ID
 from mkrpc.link.frames import MAX_REPLY_VIEWS, CommandKind, Reply
 from mkrpc.v1 import control_pb2 as pb
 from mkrpc.v1 import control_pb2_grpc
@@ -93,6 +101,7 @@ class ControlService(control_pb2_grpc.ControlServicer):
                 advice=f"a client id has {IDENTITY_BYTES} bytes and numbers start at 1",
             )
         waiter = _Waiter(self._bus)
+        self._tell_time()
         tally = self._bus.inject(
             client_id=client_id,
             first_seq=first_seq,
@@ -232,6 +241,16 @@ class ControlService(control_pb2_grpc.ControlServicer):
         """End an instance's process."""
         report = await self._hosts.kill(request.instance_id, force=request.force)
         return pb.KillInstanceResponse(exit_code=report.exit_code)
+
+    async def SetRate(self, request: pb.SetRateRequest, context: Context) -> pb.SetRateResponse:  # noqa: N802
+        """Limit a source, or lift its limit."""
+        source = request.instance_id if request.HasField("instance_id") else CLIENTS
+        if source is not CLIENTS and source > MAX_INSTANCE_ID:
+            raise NotFoundError(f"there is no instance {source}", advice="'mkrpc show' lists them")
+        self._tell_time()
+        plain = {"writes_per_s": request.writes_per_s, "burst": request.burst}
+        self._bus.buckets.change(source, Rate.of(plain))
+        return pb.SetRateResponse(rate=rate_to_pb(self._bus, source))
 
     async def Shutdown(self, request: pb.ShutdownRequest, context: Context) -> pb.ShutdownResponse:  # noqa: N802
         """Have the host agents stop everything."""

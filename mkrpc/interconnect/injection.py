@@ -5,12 +5,14 @@ from collections.abc import Callable
 from functools import partial
 
 from mkrpc.errors import InvalidArgumentError, LimitReachedError
+from mkrpc.interconnect.bucket import CLIENTS, Buckets
 from mkrpc.interconnect.clients import Call, Client
 from mkrpc.interconnect.ledger import Ledger
 from mkrpc.interconnect.registry import IDENTITY_BYTES, Registry
 from mkrpc.interconnect.routing import Router, Write
 from mkrpc.interconnect.tally import Tally
 from mkrpc.link.frames import ResolvedRun
+from mkrpc.outcome import Outcome
 from mkrpc.trace import ClientInjected, Sink
 from mkrpc.x86.icr import Shorthand, decode, reserved_bits_x2apic
 
@@ -59,11 +61,13 @@ class Injections:
         registry: Registry,
         router: Router,
         ledger: Ledger,
+        buckets: Buckets,
         later: Later,
     ) -> None:
         self._registry = registry
         self._router = router
         self._ledger = ledger
+        self._buckets = buckets
         self.sink: Sink | None = None
         self._later = later
         self._clients: OrderedDict[bytes, Client] = OrderedDict()
@@ -244,22 +248,30 @@ class Injections:
                 return
             first_seq = call.first_seq + tally.written
             tally.written += room
-            self._router.route(
-                Write(
-                    source=call.client.party,
-                    apic_id=None,
-                    first_seq=first_seq,
-                    count=room,
-                    word=call.word,
-                    tally=tally,
-                    on_resolved=lambda first, last: self._resolved(call, first, last),
-                )
-            )
+            self._write(call, first_seq, room)
         if tally.resolved == call.count and not tally.done:
             tally.done = True
             self._answer(call)
             if call.client.idle:
                 self._ledger.finish(call.client.party)
+
+    def _write(self, call: Call, first_seq: int, count: int) -> None:
+        """Make writes of a call; those for which the clients' bucket holds no token end here."""
+        passing = self._buckets.take(CLIENTS, count)
+        make = partial(
+            Write,
+            source=call.client.party,
+            apic_id=None,
+            word=call.word,
+            tally=call.tally,
+            on_resolved=partial(self._resolved, call),
+        )
+        if passing:
+            self._router.route(make(first_seq=first_seq, count=passing))
+        if passing < count:
+            refused = make(first_seq=first_seq + passing, count=count - passing)
+            words = [call.word] * refused.count
+            self._router.refuse(refused, words, Outcome.REJECTED_RATE_LIMITED)
 
     def _resolved(self, call: Call, first: int, last: int) -> None:
         call.tally.resolved += last - first + 1

@@ -10,6 +10,7 @@ from itertools import groupby
 
 from mkrpc.errors import ProtocolError
 from mkrpc.interconnect.asked import Asked
+from mkrpc.interconnect.bucket import Buckets
 from mkrpc.interconnect.commands import Commands
 from mkrpc.interconnect.ledger import Ledger
 from mkrpc.interconnect.registry import Registry
@@ -24,6 +25,7 @@ from mkrpc.link.frames import (
     Writes,
 )
 from mkrpc.link.source import MAX_PUBLISHED_RUNS
+from mkrpc.outcome import Outcome
 
 __all__ = ["Intake"]
 
@@ -34,11 +36,18 @@ class Intake:
     """Takes in the frames of all instances."""
 
     def __init__(
-        self, *, registry: Registry, router: Router, ledger: Ledger, commands: Commands
+        self,
+        *,
+        registry: Registry,
+        router: Router,
+        ledger: Ledger,
+        buckets: Buckets,
+        commands: Commands,
     ) -> None:
         self._registry = registry
         self._router = router
         self._ledger = ledger
+        self._buckets = buckets
         self._commands = commands
 
     def apply(self, session: Session, frame: UpFrame) -> None:
@@ -75,18 +84,22 @@ class Intake:
         if asked is not None:
             asked.count_written(len(words))
         seq = writes.first_seq
-        for word, count in _equal_words(words):
-            write = Write(
-                source=session.party,
-                apic_id=apic_id,
-                first_seq=seq,
-                count=count,
-                word=word,
-                tally=asked.tally if asked else None,
-                on_resolved=partial(self._resolved, session, asked),
-            )
-            self._router.route(write)
+        # The time does not move within a frame, so the first ones pass and all others do not.
+        passing = self._buckets.take(session.instance_id, len(words))
+        refused = words[passing:]
+        make = partial(
+            Write,
+            source=session.party,
+            apic_id=apic_id,
+            tally=asked.tally if asked else None,
+            on_resolved=partial(self._resolved, session, asked),
+        )
+        for word, count in _equal_words(words[:passing] if refused else words):
+            self._router.route(make(first_seq=seq, count=count, word=word))
             seq += count
+        if refused:
+            write = make(first_seq=seq, count=len(refused), word=refused[0])
+            self._router.refuse(write, refused, Outcome.REJECTED_RATE_LIMITED)
 
     def _settled_write(self, session: Session, event: SettledWrite) -> None:
         if event.word >> _WORD_BITS or event.word < 0:
@@ -162,7 +175,7 @@ def _check_size(frame: UpFrame) -> None:
 
 def _equal_words(words: list[int]) -> Iterator[tuple[int, int]]:
     """Runs of equal consecutive words, each with its length."""
-    if words.count(words[0]) == len(words):
+    if words and words.count(words[0]) == len(words):
         yield words[0], len(words)
         return
     for word, equal in groupby(words):

@@ -2,6 +2,7 @@
 
 from mkrpc.errors import NotFoundError
 from mkrpc.interconnect.balance import discrepancies
+from mkrpc.interconnect.bucket import Buckets, Rates
 from mkrpc.interconnect.ledger import Ledger, Totals
 from mkrpc.interconnect.mirror import Mirror
 from mkrpc.interconnect.registry import InstanceRecord, Registry
@@ -14,7 +15,8 @@ __all__ = ["Overview"]
 class Overview:
     """The part of the bus that changes nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, rates: Rates) -> None:
+        self.buckets = Buckets(rates)
         self.ledger = Ledger()
         self.mirror = Mirror()
         self._registry = Registry()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from mkrpc.errors import InvalidArgumentError
+from mkrpc.interconnect.bucket import Rates
 from mkrpc.outcome import Outcome
 from mkrpc.x86.icr import DeliveryMode, Icr, Shorthand
 from mkrpc.x86.irq_vectors import MULTIKERNEL_VECTOR
@@ -98,12 +99,16 @@ PROFILES: dict[str, tuple[Rule, ...]] = {
 class Policy:
     """A table of :class:`Rule`; what no row matches is not permitted.
 
+    ``rates``: how many writes of whom pass at all, before the rules are asked.
+
     :raises InvalidArgumentError: more than :data:`MAX_RULES` rows.
     """
 
-    __slots__ = ("name", "permits_everything", "rules")
+    __slots__ = ("name", "permits_everything", "rates", "rules")
 
-    def __init__(self, rules: tuple[Rule, ...], *, name: str = "custom") -> None:
+    def __init__(
+        self, rules: tuple[Rule, ...], *, name: str = "custom", rates: Rates | None = None
+    ) -> None:
         if len(rules) > MAX_RULES:
             raise InvalidArgumentError(
                 f"a policy of {len(rules)} rows is over the limit of {MAX_RULES}",
@@ -111,10 +116,11 @@ class Policy:
             )
         self.name = name
         self.rules = rules
+        self.rates = Rates() if rates is None else rates
         self.permits_everything = bool(rules) and rules[0] == Rule(permit=True)
 
     @classmethod
-    def named(cls, name: str) -> "Policy":
+    def named(cls, name: str, *, rates: Rates | None = None) -> "Policy":
         """A profile by its name: ``bare-metal`` or ``filtered``.
 
         :raises InvalidArgumentError: there is no profile of that name.
@@ -124,7 +130,7 @@ class Policy:
             raise InvalidArgumentError(
                 f"there is no policy named {name!r}", advice=f"use one of {', '.join(PROFILES)}"
             )
-        return cls(rules, name=name)
+        return cls(rules, name=name, rates=rates)
 
     @classmethod
     def bare_metal(cls) -> "Policy":

@@ -7,7 +7,8 @@ processor priorities that they last reported, or by the vector alone.
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Literal
 
 from mkrpc.errors import ProtocolError
@@ -69,6 +70,9 @@ class _Target:
     apic_id: int
     refusal: Outcome | None
 
+
+_MODE_AND_VECTOR = 0x7FF
+"""The bits of a word that the books tell refused writes apart by."""
 
 _NOBODY = (_Target(None, 0, NOBODY, Outcome.REJECTED_NO_SUCH_APIC),)
 """Who gets a write that matches no APIC (R41)."""
@@ -134,6 +138,27 @@ class Router:
         run = self._begin(write, icr, (target,), write.first_seq, write.count)[0]
         self.settle(run, outcome)
 
+    def refuse(self, write: Write, words: Sequence[int], outcome: Outcome) -> None:
+        """``write``, but of ``words``, gets no further than here: each is one leg to nobody.
+
+        A thousand of them cost little more than one, since who makes too many makes many.
+        """
+        assert len(words) == write.count
+        for kind, count in Counter([word & _MODE_AND_VECTOR for word in words]).items():
+            row = self._row(write.source, _NOBODY[0], decode(kind))
+            self._ledger.book(row, count)
+            self._ledger.settle(row, outcome, count)
+        if write.tally is not None:
+            write.tally.add((NOBODY, None, outcome), write.count)
+        if self.sink is not None:
+            seq = write.first_seq
+            for word, equal in groupby(words):
+                run = replace(write, first_seq=seq, count=len(list(equal)), word=word)
+                self._trace_write(run)
+                self._trace_end(run, NOBODY, outcome)
+                seq += run.count
+        write.on_resolved(write.first_seq, write.first_seq + write.count - 1)
+
     def settle(self, run: LegRun, outcome: Outcome) -> None:
         """Legs have ended: the books, the request and the source learn of it."""
         self._ledger.settle(run.row, outcome, run.count)
@@ -141,18 +166,7 @@ class Router:
         if batch.tally is not None:
             batch.tally.add((run.apic_id, run.instance_id, outcome), run.count)
         if self.sink is not None:
-            icr = decode(batch.word)
-            self.sink(
-                LegEnded(
-                    source=batch.source.identity,
-                    seq=run.first_seq,
-                    count=run.count,
-                    apic_id=run.apic_id,
-                    delivery_mode=icr.delivery_mode,
-                    vector=icr.vector,
-                    outcome=outcome,
-                )
-            )
+            self._trace_end(run, run.apic_id, outcome)
         batch.advance(run.lane, run.count)
 
     def _targets(self, write: Write, icr: Icr) -> Sequence[_Target]:
@@ -277,6 +291,22 @@ class Router:
                 seq=write.first_seq,
                 count=write.count,
                 word=write.word,
+            )
+        )
+
+    def _trace_end(self, legs: LegRun | Write, apic_id: int, outcome: Outcome) -> None:
+        assert self.sink is not None
+        of = legs.batch if isinstance(legs, LegRun) else legs
+        icr = decode(of.word)
+        self.sink(
+            LegEnded(
+                source=of.source.identity,
+                seq=legs.first_seq,
+                count=legs.count,
+                apic_id=apic_id,
+                delivery_mode=icr.delivery_mode,
+                vector=icr.vector,
+                outcome=outcome,
             )
         )
 

@@ -16,6 +16,7 @@ from mkrpc.interconnect.answers import Switches
 from mkrpc.interconnect.apic_bus import ApicBus
 from mkrpc.interconnect.attachments import Pump
 from mkrpc.interconnect.beats import BeatServer
+from mkrpc.interconnect.bucket import Rates
 from mkrpc.interconnect.control import ControlService
 from mkrpc.interconnect.hosts import ATTACH_HOST, HostRegistry
 from mkrpc.interconnect.lease import LEASE_US
@@ -44,6 +45,7 @@ def serve(
     address: str,
     insecure: bool = False,
     policy: str = "bare-metal",
+    rates: Rates | None = None,
     arbitration: Arbitration = "ppr",
     switches: Switches | None = None,
     lease_us: int = LEASE_US,
@@ -51,7 +53,8 @@ def serve(
 ) -> int:
     """Serve until SIGTERM or SIGINT; the exit code.
 
-    ``lease_us``: as for :class:`ApicBus`. ``switches`` is told to clients and changes nothing.
+    ``rates``: as for :class:`Policy`, ``lease_us`` as for :class:`ApicBus`. ``switches`` is told to
+    clients and changes nothing.
     ``on_listening`` is told the address once it answers (with the port chosen for port 0). Raises
     what :meth:`AioServer.start`, :func:`check_listen` and :meth:`Policy.named` raise, before
     anything listens.
@@ -60,7 +63,7 @@ def serve(
     check_listen(where, insecure)
     bus = ApicBus(
         epoch=secrets.randbits(64) or 1,
-        policy=Policy.named(policy),
+        policy=Policy.named(policy, rates=rates),
         arbitration=arbitration,
         lease_us=lease_us,
     )

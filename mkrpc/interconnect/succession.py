@@ -1,5 +1,6 @@
 """How one interconnect follows another: what is read out of the bus, and what it recovers."""
 
+from mkrpc.interconnect.bucket import Rates
 from mkrpc.interconnect.changes import ChangeLog
 from mkrpc.interconnect.overview import Overview
 from mkrpc.interconnect.roster_count import RosterCount
@@ -11,8 +12,8 @@ __all__ = ["Succession"]
 class Succession(Overview):
     """The part of the bus that looks back to an earlier interconnect, and ahead to the next."""
 
-    def __init__(self, takeover: Takeover | None) -> None:
-        super().__init__()
+    def __init__(self, takeover: Takeover | None, rates: Rates) -> None:
+        super().__init__(rates)
         self.takeover = takeover
         roster, last_end = 0, 0
         if takeover is not None:

@@ -58,7 +58,7 @@ class GetClusterRequest(_message.Message):
     def __init__(self, summary: _Optional[bool] = ...) -> None: ...
 
 class GetClusterResponse(_message.Message):
-    __slots__ = ("address", "epoch", "interconnect_pid", "policy", "instances", "apic", "roster", "recovery", "restarts", "books_trouble")
+    __slots__ = ("address", "epoch", "interconnect_pid", "policy", "instances", "apic", "roster", "recovery", "restarts", "books_trouble", "client_rate")
     class ApicEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -76,6 +76,7 @@ class GetClusterResponse(_message.Message):
     RECOVERY_FIELD_NUMBER: _ClassVar[int]
     RESTARTS_FIELD_NUMBER: _ClassVar[int]
     BOOKS_TROUBLE_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_RATE_FIELD_NUMBER: _ClassVar[int]
     address: str
     epoch: int
     interconnect_pid: int
@@ -86,7 +87,8 @@ class GetClusterResponse(_message.Message):
     recovery: Recovery
     restarts: int
     books_trouble: str
-    def __init__(self, address: _Optional[str] = ..., epoch: _Optional[int] = ..., interconnect_pid: _Optional[int] = ..., policy: _Optional[str] = ..., instances: _Optional[_Iterable[_Union[Instance, _Mapping]]] = ..., apic: _Optional[_Mapping[str, str]] = ..., roster: _Optional[int] = ..., recovery: _Optional[_Union[Recovery, _Mapping]] = ..., restarts: _Optional[int] = ..., books_trouble: _Optional[str] = ...) -> None: ...
+    client_rate: RateLimit
+    def __init__(self, address: _Optional[str] = ..., epoch: _Optional[int] = ..., interconnect_pid: _Optional[int] = ..., policy: _Optional[str] = ..., instances: _Optional[_Iterable[_Union[Instance, _Mapping]]] = ..., apic: _Optional[_Mapping[str, str]] = ..., roster: _Optional[int] = ..., recovery: _Optional[_Union[Recovery, _Mapping]] = ..., restarts: _Optional[int] = ..., books_trouble: _Optional[str] = ..., client_rate: _Optional[_Union[RateLimit, _Mapping]] = ...) -> None: ...
 
 class Recovery(_message.Message):
     __slots__ = ("back", "expected", "left_us")
@@ -98,8 +100,22 @@ class Recovery(_message.Message):
     left_us: int
     def __init__(self, back: _Optional[int] = ..., expected: _Optional[int] = ..., left_us: _Optional[int] = ...) -> None: ...
 
+class RateLimit(_message.Message):
+    __slots__ = ("writes_per_s", "burst", "available", "passed", "refused")
+    WRITES_PER_S_FIELD_NUMBER: _ClassVar[int]
+    BURST_FIELD_NUMBER: _ClassVar[int]
+    AVAILABLE_FIELD_NUMBER: _ClassVar[int]
+    PASSED_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    writes_per_s: int
+    burst: int
+    available: int
+    passed: int
+    refused: int
+    def __init__(self, writes_per_s: _Optional[int] = ..., burst: _Optional[int] = ..., available: _Optional[int] = ..., passed: _Optional[int] = ..., refused: _Optional[int] = ...) -> None: ...
+
 class Instance(_message.Message):
-    __slots__ = ("id", "name", "state", "incarnation", "pid", "cpus", "detail", "incarnations", "switches")
+    __slots__ = ("id", "name", "state", "incarnation", "pid", "cpus", "detail", "incarnations", "switches", "rate")
     class SwitchesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -116,6 +132,7 @@ class Instance(_message.Message):
     DETAIL_FIELD_NUMBER: _ClassVar[int]
     INCARNATIONS_FIELD_NUMBER: _ClassVar[int]
     SWITCHES_FIELD_NUMBER: _ClassVar[int]
+    RATE_FIELD_NUMBER: _ClassVar[int]
     id: int
     name: str
     state: InstanceState
@@ -125,7 +142,8 @@ class Instance(_message.Message):
     detail: str
     incarnations: int
     switches: _containers.ScalarMap[str, str]
-    def __init__(self, id: _Optional[int] = ..., name: _Optional[str] = ..., state: _Optional[_Union[InstanceState, str]] = ..., incarnation: _Optional[bytes] = ..., pid: _Optional[int] = ..., cpus: _Optional[_Iterable[_Union[Cpu, _Mapping]]] = ..., detail: _Optional[str] = ..., incarnations: _Optional[int] = ..., switches: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    rate: RateLimit
+    def __init__(self, id: _Optional[int] = ..., name: _Optional[str] = ..., state: _Optional[_Union[InstanceState, str]] = ..., incarnation: _Optional[bytes] = ..., pid: _Optional[int] = ..., cpus: _Optional[_Iterable[_Union[Cpu, _Mapping]]] = ..., detail: _Optional[str] = ..., incarnations: _Optional[int] = ..., switches: _Optional[_Mapping[str, str]] = ..., rate: _Optional[_Union[RateLimit, _Mapping]] = ...) -> None: ...
 
 class Cpu(_message.Message):
     __slots__ = ("address", "account")
@@ -441,6 +459,22 @@ class KillInstanceResponse(_message.Message):
     EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
     exit_code: int
     def __init__(self, exit_code: _Optional[int] = ...) -> None: ...
+
+class SetRateRequest(_message.Message):
+    __slots__ = ("instance_id", "writes_per_s", "burst")
+    INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
+    WRITES_PER_S_FIELD_NUMBER: _ClassVar[int]
+    BURST_FIELD_NUMBER: _ClassVar[int]
+    instance_id: int
+    writes_per_s: int
+    burst: int
+    def __init__(self, instance_id: _Optional[int] = ..., writes_per_s: _Optional[int] = ..., burst: _Optional[int] = ...) -> None: ...
+
+class SetRateResponse(_message.Message):
+    __slots__ = ("rate",)
+    RATE_FIELD_NUMBER: _ClassVar[int]
+    rate: RateLimit
+    def __init__(self, rate: _Optional[_Union[RateLimit, _Mapping]] = ...) -> None: ...
 
 class ShutdownRequest(_message.Message):
     __slots__ = ()

@@ -100,6 +100,11 @@ class ControlStub:
                 request_serializer=mkrpc_dot_v1_dot_control__pb2.KillInstanceRequest.SerializeToString,
                 response_deserializer=mkrpc_dot_v1_dot_control__pb2.KillInstanceResponse.FromString,
                 _registered_method=True)
+        self.SetRate = channel.unary_unary(
+                '/mkrpc.v1.Control/SetRate',
+                request_serializer=mkrpc_dot_v1_dot_control__pb2.SetRateRequest.SerializeToString,
+                response_deserializer=mkrpc_dot_v1_dot_control__pb2.SetRateResponse.FromString,
+                _registered_method=True)
         self.Shutdown = channel.unary_unary(
                 '/mkrpc.v1.Control/Shutdown',
                 request_serializer=mkrpc_dot_v1_dot_control__pb2.ShutdownRequest.SerializeToString,
@@ -204,6 +209,13 @@ class ControlServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetRate(self, request, context):
+        """Limit how many ICR writes of a source pass, from now on until the interconnect ends.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Shutdown(self, request, context):
         """Stop the whole cluster.
         """
@@ -278,6 +290,11 @@ def add_ControlServicer_to_server(servicer, server):
                     servicer.KillInstance,
                     request_deserializer=mkrpc_dot_v1_dot_control__pb2.KillInstanceRequest.FromString,
                     response_serializer=mkrpc_dot_v1_dot_control__pb2.KillInstanceResponse.SerializeToString,
+            ),
+            'SetRate': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetRate,
+                    request_deserializer=mkrpc_dot_v1_dot_control__pb2.SetRateRequest.FromString,
+                    response_serializer=mkrpc_dot_v1_dot_control__pb2.SetRateResponse.SerializeToString,
             ),
             'Shutdown': grpc.unary_unary_rpc_method_handler(
                     servicer.Shutdown,
@@ -637,6 +654,33 @@ class Control:
             '/mkrpc.v1.Control/KillInstance',
             mkrpc_dot_v1_dot_control__pb2.KillInstanceRequest.SerializeToString,
             mkrpc_dot_v1_dot_control__pb2.KillInstanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetRate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mkrpc.v1.Control/SetRate',
+            mkrpc_dot_v1_dot_control__pb2.SetRateRequest.SerializeToString,
+            mkrpc_dot_v1_dot_control__pb2.SetRateResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,6 +1,8 @@
-"""``mkrpc exec``, ``kill`` and ``watch``."""
+"""``mkrpc exec``, ``kill``, ``limit`` and ``watch``."""
 
 import json
+
+import pytest
 
 from mkrpc.errors import ClusterStateError, DeadlineExceededError
 from mkrpc.v1 import control_pb2 as pb
@@ -31,6 +33,33 @@ def test_a_kill_that_gets_no_answer_says_what_to_do(run, peer, told, two_instanc
         result = run("kill", "web", *options, "--address", peer.address)
         assert result.exit_code == 3
         assert advice in told(result)[1]
+
+
+@pytest.mark.parametrize(
+    ("who", "rate", "asked", "line"),
+    [
+        ("db", "2000:7", (2, 2000, 7), "instance 2 (db): 2000 writes/s, burst 7: 0 passed"),
+        ("clients", "30", (None, 30, 0), "clients: 30 writes/s, burst 3: 0 passed"),
+        ("1", "off", (1, 0, 0), "instance 1 (web): no limit"),
+    ],
+)
+def test_limit_sets_a_rate_and_says_what_holds_now(
+    run, peer, two_instances, *, who, rate, asked, line
+):
+    peer.will("GetCluster", two_instances)
+    writes, burst = asked[1], asked[2] or asked[1] // 10
+    bucket = pb.RateLimit(writes_per_s=writes, burst=burst) if writes else None
+    peer.will("SetRate", pb.SetRateResponse(rate=bucket))
+    assert run("limit", who, rate, "--address", peer.address).stdout.startswith(line)
+    request = peer.requests[-1]
+    whose = request.instance_id if request.HasField("instance_id") else None
+    assert (whose, request.writes_per_s, request.burst) == asked
+
+
+@pytest.mark.parametrize("rate", ["", "x", "5:", "-5", "5/s"])
+def test_limit_takes_no_rate_that_is_none(run, rate):
+    result = run("limit", "clients", "--", rate)
+    assert (result.exit_code, "is no rate" in result.stderr) == (2, True)
 
 
 def test_watch_prints_events_and_ends_with_the_stream(run, peer):

@@ -98,6 +98,27 @@ def test_show_tells_what_is_set_apart_from_the_defaults(run, peer, two_instances
     ]
 
 
+def test_show_tells_who_is_limited_and_how_much_was_refused(run, peer, two_instances):
+    cluster = pb.GetClusterResponse()
+    cluster.CopyFrom(two_instances)
+    cluster.instances[0].rate.MergeFrom(
+        pb.RateLimit(writes_per_s=2000, burst=200, available=3, passed=500, refused=77)
+    )
+    cluster.client_rate.MergeFrom(pb.RateLimit(writes_per_s=5, burst=1))
+    peer.will("GetCluster", cluster)
+    lines = run("show", "--address", peer.address).stdout.splitlines()
+    assert lines[2:4] == [
+        "clients: 5 writes/s, burst 1: 0 passed, 0 refused",
+        "instance 1 (web): 2000 writes/s, burst 200: 500 passed, 77 refused",
+    ]
+    shown = json.loads(run("show", "--address", peer.address, "--json").stdout)
+    assert [instance["rate"] for instance in shown["instances"]] == [
+        {"writes_per_s": 2000, "burst": 200, "available": 3, "passed": 500, "refused": 77},
+        None,
+    ]
+    assert shown["client_rate"]["writes_per_s"] == 5
+
+
 def test_show_says_nothing_of_defaults(run, peer, two_instances):
     peer.will("GetCluster", two_instances)
     shown = run("show", "--address", peer.address).stdout
