@@ -15,6 +15,8 @@ from mkrpc.x86.icr import DeliveryMode
 __all__ = [
     "KINDS",
     "ClientInjected",
+    "FaultBegan",
+    "FaultEnded",
     "IcrWritten",
     "InstanceAttached",
     "InstanceDetached",
@@ -132,6 +134,26 @@ class ClientInjected:
     word: int
 
 
+@dataclass(frozen=True, slots=True)
+class FaultBegan:
+    """A fault is injected from now on; ``for_us`` microseconds long, 0: until it is cleared."""
+
+    number: int
+    fault: str
+    what: str
+    for_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class FaultEnded:
+    """A fault strikes no more; it has ``struck`` so many legs or frames, or cut so often."""
+
+    number: int
+    fault: str
+    reason: str
+    struck: int
+
+
 TraceEvent = (
     IcrWritten
     | LegEnded
@@ -142,6 +164,8 @@ TraceEvent = (
     | InstanceRefused
     | LeaseExpired
     | ClientInjected
+    | FaultBegan
+    | FaultEnded
 )
 
 Sink = Callable[[TraceEvent], None]
@@ -157,6 +181,8 @@ KINDS: dict[type[TraceEvent], str] = {
     InstanceRefused: "refuse",
     LeaseExpired: "lease_expired",
     ClientInjected: "inject",
+    FaultBegan: "fault_began",
+    FaultEnded: "fault_ended",
 }
 """The name of each event, on the wire and for people."""
 

@@ -10,6 +10,7 @@ import click
 
 from mkrpc.cli.conform import conform
 from mkrpc.cli.cpu import cpu
+from mkrpc.cli.fault import fault, pause, resume
 from mkrpc.cli.group import Commands
 from mkrpc.cli.ipi import ipi
 from mkrpc.cli.ledger import ledger
@@ -50,6 +51,9 @@ for command in (
     exec_,
     kill,
     limit,
+    pause,
+    resume,
+    fault,
     conform,
     sim,
 ):

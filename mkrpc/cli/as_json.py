@@ -12,6 +12,7 @@ from mkrpc.client.answers import (
     Recovery,
 )
 from mkrpc.client.books import Ledger, LedgerParty, LedgerRow, LedgerTotals
+from mkrpc.client.faults import InjectedFault
 from mkrpc.link.frames import CpuAccount, CpuView
 from mkrpc.x86.apic_base import ApicMode
 from mkrpc.x86.irq_stat import FIELDS
@@ -19,6 +20,7 @@ from mkrpc.x86.irq_stat import FIELDS
 __all__ = [
     "cluster_as_json",
     "cpu_as_json",
+    "fault_as_json",
     "ipi_as_json",
     "irq_stat_as_json",
     "ledger_as_json",
@@ -59,6 +61,7 @@ def cluster_as_json(cluster: ClusterView) -> Json:
         "books_trouble": cluster.books_trouble,
         "apic": dict(cluster.apic),
         "client_rate": rate_as_json(cluster.client_rate),
+        "faults": [fault_as_json(fault) for fault in cluster.faults],
         "instances": [_instance_as_json(instance) for instance in cluster.instances],
     }
 
@@ -70,6 +73,31 @@ def _recovery_as_json(recovery: Recovery | None) -> Json | None:
 def rate_as_json(rate: RateLimit | None) -> Json | None:
     """A source's token bucket; null if it is not limited."""
     return None if rate is None else asdict(rate)
+
+
+def fault_as_json(injected: InjectedFault) -> Json:
+    """``mkrpc fault --json``: a fault that is injected; null where it is about any, or for ever."""
+    fault = injected.fault
+    return {
+        "number": injected.number,
+        "kind": fault.kind.value,
+        "text": injected.text,
+        "instance": fault.instance,
+        "direction": fault.direction.value,
+        "source": fault.source,
+        "destination": fault.destination,
+        "vector": fault.vector,
+        "share": fault.share,
+        "every": fault.every,
+        "limit": fault.limit,
+        "delay_ms": fault.delay_us / 1000,
+        "jitter_ms": fault.jitter_us / 1000,
+        "period_ms": fault.period_us / 1000,
+        "seed": f"{fault.seed:016x}",
+        "age_s": injected.age_s,
+        "left_s": injected.left_s,
+        "struck": injected.struck,
+    }
 
 
 def _instance_as_json(instance: InstanceView) -> Json:

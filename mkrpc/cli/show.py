@@ -98,6 +98,9 @@ def _print(cluster: "ClusterView") -> None:
         click.echo(f"apic {_settings(cluster.apic)}")
     if cluster.client_rate is not None:
         click.echo(f"clients: {rate_text(cluster.client_rate)}")
+    if cluster.faults:
+        numbers = ", ".join(f"{fault.number} ({fault.text})" for fault in cluster.faults)
+        click.echo(f"faults {numbers}")
     for instance in cluster.instances:
         who = f"instance {instance.id} ({instance.name})"
         if instance.switches:

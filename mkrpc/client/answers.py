@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from mkrpc.client.faults import InjectedFault
 from mkrpc.codec import cpu_account_from_pb, cpu_address_from_pb, cpu_view_from_pb
 from mkrpc.errors import ProtocolError
 from mkrpc.link.frames import CpuAccount, CpuAddress, CpuView
@@ -141,7 +142,7 @@ class ClusterView:
     every instance that attaches or ends. ``recovery``: while the interconnect takes over from one
     that died. ``restarts``: how many have died before it, as far as its books tell.
     ``books_trouble``: why another one could not take over from it; empty if it could.
-    ``client_rate``: of all clients together; None if they are not limited.
+    ``client_rate``: of all clients together; None if they are not limited. ``faults``: of now.
     """
 
     address: str
@@ -155,6 +156,7 @@ class ClusterView:
     restarts: int = 0
     books_trouble: str = ""
     client_rate: RateLimit | None = None
+    faults: tuple[InjectedFault, ...] = ()
 
     @classmethod
     def of(cls, message: pb.GetClusterResponse) -> "ClusterView":
@@ -178,6 +180,7 @@ class ClusterView:
             client_rate=(
                 RateLimit.of(message.client_rate) if message.HasField("client_rate") else None
             ),
+            faults=tuple(InjectedFault.of(fault) for fault in message.faults),
         )
 
 

@@ -27,7 +27,6 @@ from mkrpc.client.answers import (
     RateLimit,
 )
 from mkrpc.client.books import Ledger
-from mkrpc.client.calls import Caller
 from mkrpc.client.channel import CONNECT_TIMEOUT_S, MAX_RECEIVE_BYTES, open_channel
 from mkrpc.client.destination import (
     Destination,
@@ -39,6 +38,7 @@ from mkrpc.client.destination import (
     logical,
     shorthand,
 )
+from mkrpc.client.faults import HOST_SILENT, FaultCalls
 from mkrpc.client.injector import MAX_RETRIES, Injector
 from mkrpc.client.watching import batches
 from mkrpc.errors import (
@@ -68,11 +68,10 @@ MAX_LOG_PAGES = 256
 _ControlStub: Any = control_pb2_grpc.ControlStub  # generated without types
 _WRITE_ALLOWANCE_S = 0.001
 _STILL_RUNS = "it may be stopped or stuck in a handler: `mkrpc kill --force` ends it all the same"
-_HOST_SILENT = "its host agent may be stopped: `mkrpc down` ends the cluster all the same"
 _INTERCONNECT_SILENT = "the interconnect may be stopped: `mkrpc down` ends the cluster all the same"
 
 
-class Client(Caller):
+class Client(FaultCalls):
     """A connection to one cluster.
 
     ``address``: ``unix:/path`` or ``host:port``. ``client_id``: 16 bytes that name this client to
@@ -284,12 +283,12 @@ class Client(Caller):
     def exec_instance(self, instance_id: int) -> int:
         """Start an instance that does not run: a new incarnation. Returns its process id."""
         request = pb.ExecInstanceRequest(instance_id=instance_id)
-        return int(self._call(self._stub.ExecInstance, request, if_silent=_HOST_SILENT).pid)
+        return int(self._call(self._stub.ExecInstance, request, if_silent=HOST_SILENT).pid)
 
     def kill_instance(self, instance_id: int, *, force: bool = False) -> int:
         """End an instance's process, by SIGKILL if ``force``; returns its exit code."""
         request = pb.KillInstanceRequest(instance_id=instance_id, force=force)
-        if_silent = _HOST_SILENT if force else _STILL_RUNS
+        if_silent = HOST_SILENT if force else _STILL_RUNS
         return int(self._call(self._stub.KillInstance, request, if_silent=if_silent).exit_code)
 
     def set_rate(

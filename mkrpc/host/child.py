@@ -43,13 +43,15 @@ _log = structlog.get_logger("mkrpc.host")
 @dataclass(slots=True, eq=False)
 class Child:
     """A process that this agent started. ``exit_code`` is None until its end was noticed;
-    ``pidfd`` is -1 once it was, or if it had ended before it could be watched."""
+    ``pidfd`` is -1 once it was, or if it had ended before it could be watched. ``paused``: it was
+    sent SIGSTOP, and no SIGCONT after it."""
 
     name: str
     process: Any
     log_path: Path
     pidfd: int = -1
     exit_code: int | None = None
+    paused: bool = False
 
     @classmethod
     def of(cls, name: str, process: Any, log_path: Path) -> "Child":

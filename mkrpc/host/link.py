@@ -18,6 +18,7 @@ from mkrpc.errors import (
 from mkrpc.host.agent import HostAgent
 from mkrpc.host.child import Child
 from mkrpc.host.keeper import InterconnectKeeper
+from mkrpc.host.pauses import Pauses
 from mkrpc.interconnect.hosts import ATTACH_HOST
 from mkrpc.link.frames import WIRE_VERSION
 from mkrpc.transport.address import parse
@@ -58,6 +59,9 @@ class HostLink:
         self._starting: set[int] = set()
         self._kills: dict[int, list[int]] = {}
         self._keeper = InterconnectKeeper(agent, on_end=self._interconnect_ended)
+        self._pauses = Pauses(
+            self._loop, lambda instance, order, child: self._report(instance, order, child=child)
+        )
 
     async def run(self) -> int:
         """Serve until told to stop or until there is no interconnect; the exit code."""
@@ -126,6 +130,10 @@ class HostLink:
                 self._start(order.start.instance_id, order.order)
             case "kill":
                 self._kill(order.kill.instance_id, order.kill.force, order.order)
+            case "pause":
+                self._pause(order.pause.instance_id, order.pause.for_us / 1e6, order.order)
+            case "resume":
+                self._resume(order.resume.instance_id, order.order)
             case "stop":
                 self._asked_to_stop()
             case _:
@@ -198,20 +206,46 @@ class HostLink:
         self._watch_instance(instance_id)
 
     def _kill(self, instance_id: int, force: bool, order: int) -> None:
+        child = self._runs(instance_id, order)
+        if child is None:
+            return
+        self._kills.setdefault(instance_id, []).append(order)
+        child.send(signal.SIGKILL if force else signal.SIGTERM)
+        if not force:
+            # A stopped process takes no SIGTERM before it goes on (signal(7)).
+            child.send(signal.SIGCONT)
+
+    def _pause(self, instance_id: int, for_s: float, order: int) -> None:
+        child = self._runs(instance_id, order)
+        if child is not None and child.paused:
+            self._refuse(instance_id, order, "is paused already")
+        elif child is not None:
+            self._pauses.stop(instance_id, child, for_s=for_s, order=order)
+
+    def _resume(self, instance_id: int, order: int) -> None:
+        child = self._runs(instance_id, order)
+        if child is not None and not child.paused:
+            self._refuse(instance_id, order, "is not paused")
+        elif child is not None:
+            self._pauses.go_on(instance_id, child, order)
+
+    def _runs(self, instance_id: int, order: int) -> Child | None:
+        """The process of an instance that runs; if it does not, the order is refused."""
         child = self._agent.instances.get(instance_id)
         if instance_id in self._starting:
             self._refuse(instance_id, order, "is being started")
-        elif child is None or child.exit_code is not None:
+            return None
+        if child is None or child.exit_code is not None:
             self._refuse(instance_id, order, "does not run")
-        else:
-            self._kills.setdefault(instance_id, []).append(order)
-            child.send(signal.SIGKILL if force else signal.SIGTERM)
+            return None
+        return child
 
     def _watch_instance(self, instance_id: int) -> None:
         child = self._agent.instances[instance_id]
         child.watch(self._loop, lambda: self._instance_ended(instance_id, child))
 
     def _instance_ended(self, instance_id: int, child: Child) -> None:
+        self._pauses.ended(instance_id)
         if not self._agent.is_ready:
             self._check_start()
             return
@@ -266,6 +300,7 @@ class HostLink:
         child = child or self._agent.instances.get(instance_id)
         if child is not None:
             report.pid, report.running, report.exit_code = _state(child)
+            report.paused = child.paused
         self._outgoing.append(pb.AttachHostRequest(report=report))
         self._pump()
 

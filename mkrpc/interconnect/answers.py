@@ -8,6 +8,7 @@ from mkrpc.codec import cpu_account_to_pb, cpu_address_to_pb
 from mkrpc.interconnect.apic_bus import ApicBus
 from mkrpc.interconnect.attachments import LEFT
 from mkrpc.interconnect.bucket import CLIENTS
+from mkrpc.interconnect.fault_control import faults_to_pb
 from mkrpc.interconnect.hosts import HostedProcess, HostRegistry
 from mkrpc.interconnect.ledger import Party, Row, Totals
 from mkrpc.interconnect.registry import InstanceRecord
@@ -69,6 +70,7 @@ def cluster_to_pb(
         policy=bus.policy.name,
         apic=switches.apic,
         client_rate=rate_to_pb(bus, CLIENTS),
+        faults=faults_to_pb(bus.faults, bus.now_us),
     )
     records = {record.instance_id: record for record in bus.instances()}
     for instance_id in sorted(records.keys() | hosts.processes.keys()):
@@ -113,7 +115,10 @@ def _instance(bus: ApicBus, record: InstanceRecord, process: HostedProcess | Non
         instance.cpus.add(address=cpu_address_to_pb(address), account=cpu_account_to_pb(account))
     if record.session is not None:
         instance.state = pb.INSTANCE_STATE_ACTIVE
-        instance.detail = _link_state(bus, record.session)
+        details = [_link_state(bus, record.session)]
+        if process is not None and process.paused and process.pid == record.pid:
+            details.insert(0, "paused")
+        instance.detail = "; ".join(filter(None, details))
         return instance
     left_cleanly = record.reason.startswith(LEFT)
     if process is not None and not process.running and process.pid == record.pid:

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from mkrpc.interconnect.commands import Asked, Commands
+from mkrpc.interconnect.faults import FaultInjection
 from mkrpc.interconnect.injection import Injections
 from mkrpc.interconnect.intake import Intake
 from mkrpc.interconnect.lease import LEASE_US, Leases
@@ -15,7 +16,6 @@ from mkrpc.interconnect.policy import Policy
 from mkrpc.interconnect.roster import Roster
 from mkrpc.interconnect.routing import Arbitration, Router
 from mkrpc.interconnect.session import Session
-from mkrpc.interconnect.succession import Succession
 from mkrpc.interconnect.takeover import Takeover
 from mkrpc.interconnect.tally import Tally
 from mkrpc.link.frames import CommandKind, DownFrame, Hello, Reply, UpFrame, Welcome
@@ -25,7 +25,7 @@ from mkrpc.trace import InstanceDetached, Sink
 __all__ = ["ApicBus"]
 
 
-class ApicBus(Succession):
+class ApicBus(FaultInjection):
     """The interconnect without its driver.
 
     ``epoch``: 64 random bits drawn by the driver, not 0. ``arbitration``: of lowest-priority IPIs.
@@ -44,7 +44,7 @@ class ApicBus(Succession):
         takeover: Takeover | None = None,
     ) -> None:
         assert epoch != 0, "0 stands for no interconnect"
-        super().__init__(takeover, policy.rates)
+        super().__init__(lease_us, takeover, policy.rates)
         self.epoch = epoch
         self.ended = 0
         self.stale_frames = 0
@@ -56,6 +56,7 @@ class ApicBus(Succession):
         self._router = Router(
             registry=self._registry, policy=policy, ledger=self.ledger, arbitration=arbitration
         )
+        self._router.faults = self.faults
         self._injections = Injections(
             registry=self._registry,
             router=self._router,
@@ -162,6 +163,7 @@ class ApicBus(Succession):
         """
         self._leases.advance(now_us)
         self.buckets.advance(now_us)
+        self.faults.advance(now_us)
         for incarnation in beats:
             self._roster.beat(incarnation)
         while (expired := self._roster.take_expired()) is not None:
@@ -180,23 +182,10 @@ class ApicBus(Succession):
         }
 
     @property
-    def now_us(self) -> int:
-        """The time that the bus was last told."""
-        return self._leases.now_us
-
-    @property
     def deadline_us(self) -> int | None:
-        """When to call :meth:`advance` at the latest; None while nobody is attached."""
-        return self._leases.deadline_us
-
-    @property
-    def lease_us(self) -> int:
-        """The silence after which an instance is taken for dead."""
-        return self._leases.lease_us
-
-    def lease_left_us(self, session: Session) -> int:
-        """How long a session that lives may still be silent."""
-        return self._leases.left_us(session)
+        """When to call :meth:`advance` at the latest; None for never."""
+        times = (self._leases.deadline_us, self.faults.deadline_us)
+        return min((time_us for time_us in times if time_us is not None), default=None)
 
     # --- frames ---------------------------------------------------------------------------------
 
@@ -338,7 +327,7 @@ class ApicBus(Succession):
     def watch(self, sink: Sink | None) -> None:
         """From now on trace events go to ``sink``; None for nobody, which costs nothing."""
         self._sink = sink
-        self._router.sink = self._injections.sink = self._roster.sink = sink
+        self._router.sink = self._injections.sink = self._roster.sink = self.faults.sink = sink
 
     def _mark_ready(self, session: Session) -> None:
         self._ready[session] = None

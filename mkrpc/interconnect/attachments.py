@@ -223,6 +223,11 @@ class InstanceLink:
         if len(self._inbox) == 1:
             self._pump.offer(self)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether another frame may come before one of those that wait has been applied."""
+        return len(self._inbox) < FRAME_WINDOW
+
     def apply_next(self) -> bool:
         """Apply the oldest message that waits; whether there are more."""
         session = self._session

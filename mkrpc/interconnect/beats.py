@@ -35,10 +35,15 @@ _log = structlog.get_logger("mkrpc.interconnect")
 
 
 class BeatServer(grpc.GenericRpcHandler):
-    """Answers beats of the incarnations in ``open``, and remembers whose were answered."""
+    """Answers beats of the incarnations in ``open``, and remembers whose were answered.
+
+    Injected faults keep those of ``unheard`` from being heard, and answers from ``unanswered``.
+    """
 
     def __init__(self) -> None:
         self.open: set[bytes] = set()
+        self.unheard: frozenset[bytes] = frozenset()
+        self.unanswered: frozenset[bytes] = frozenset()
         self._heard: set[bytes] = set()
         self._lock = threading.Lock()
         self._server: grpc.Server | None = None
@@ -95,7 +100,11 @@ class BeatServer(grpc.GenericRpcHandler):
             with self._lock:
                 if incarnation not in self.open:
                     raise UnavailableError("no such incarnation has a stream here")
+                if incarnation in self.unheard:
+                    raise UnavailableError("an injected fault keeps this beat back")
                 self._heard.add(incarnation)
+                if incarnation in self.unanswered:
+                    raise UnavailableError("an injected fault keeps the answer back")
         except MkrpcError as error:
             code, text, metadata = abort_arguments(error)
             context.set_trailing_metadata(metadata)

@@ -30,14 +30,15 @@ from mkrpc.interconnect.answers import (
 )
 from mkrpc.interconnect.apic_bus import ApicBus
 from mkrpc.interconnect.bucket import CLIENTS, Rate
+from mkrpc.interconnect.fault_control import FaultControl
 from mkrpc.interconnect.hosts import HostRegistry
+from mkrpc.interconnect.link_faults import LinkFaults
 from mkrpc.interconnect.requests import cpu_action, icr_from_request, known_instance
 from mkrpc.interconnect.tally import Tally
 from mkrpc.interconnect.watch import EventHub
 from mkrpc.limits import MAX_INSTANCE_ID
 from mkrpc.link.frames import MAX_REPLY_VIEWS, CommandKind, Reply
 from mkrpc.v1 import control_pb2 as pb
-from mkrpc.v1 import control_pb2_grpc
 
 __all__ = ["ControlService"]
 
@@ -47,11 +48,12 @@ MAX_QUIESCE_ROUNDS = 10_000
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
-class ControlService(control_pb2_grpc.ControlServicer):
+class ControlService(FaultControl):
     """Serves clients from the bus.
 
     ``drain`` sends whatever a request has caused; ``tell_time`` tells the bus the time;
-    ``address`` tells where the server listens; ``switches`` is what the topology has set.
+    ``address`` tells where the server listens; ``switches`` is what the topology has set;
+    ``faults`` injects.
     """
 
     def __init__(
@@ -64,11 +66,12 @@ class ControlService(control_pb2_grpc.ControlServicer):
         events: EventHub,
         address: Callable[[], str],
         switches: Switches,
+        faults: LinkFaults,
     ) -> None:
+        super().__init__(hosts, faults)
         self._bus = bus
         self._drain = drain
         self._tell_time = tell_time
-        self._hosts = hosts
         self._events = events
         self._address = address
         self._switches = switches

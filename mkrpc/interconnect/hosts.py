@@ -10,7 +10,6 @@ from google.protobuf.message import DecodeError
 from mkrpc.errors import (
     AlreadyExistsError,
     ClusterStateError,
-    InvalidArgumentError,
     LimitReachedError,
     MkrpcError,
     NotFoundError,
@@ -20,17 +19,14 @@ from mkrpc.errors import (
     error_for_reason,
 )
 from mkrpc.interconnect.handshake import close_unless_hello
-from mkrpc.interconnect.registry import MAX_NAME
-from mkrpc.limits import MAX_CPUS, MAX_INSTANCE_ID
+from mkrpc.interconnect.host_hello import check_hello
 from mkrpc.link.endpoint import check_wire_version
-from mkrpc.link.frames import NOBODY
 from mkrpc.transport.stream import Connection
 from mkrpc.v1 import interconnect_pb2 as pb
 
 __all__ = [
     "ATTACH_HOST",
     "MAX_HOSTS",
-    "MAX_HOST_NAME",
     "MAX_ORDERS",
     "HostLink",
     "HostRegistry",
@@ -42,9 +38,6 @@ ATTACH_HOST = "/mkrpc.v1.Interconnect/AttachHost"
 MAX_HOSTS = 64
 """Host agents at a time; the next one is refused with LimitReachedError."""
 
-MAX_HOST_NAME = 255
-"""Characters in a host's name: _POSIX_HOST_NAME_MAX (limits.h)."""
-
 MAX_ORDERS = 1024
 """Orders that a host agent has not answered; the next one is refused with LimitReachedError."""
 
@@ -54,7 +47,8 @@ _log = structlog.get_logger("mkrpc.interconnect")
 @dataclass(slots=True)
 class HostedProcess:
     """An instance that a host agent can start. ``exit_code`` is minus the signal, if one ended it;
-    it means nothing while the process runs or before it ever ran (``pid`` 0)."""
+    it means nothing while the process runs or before it ever ran (``pid`` 0). ``paused``: by a
+    SIGSTOP of its host agent's."""
 
     instance_id: int
     name: str
@@ -63,6 +57,7 @@ class HostedProcess:
     pid: int = 0
     running: bool = False
     exit_code: int = 0
+    paused: bool = False
 
 
 @dataclass(slots=True)
@@ -90,6 +85,7 @@ class HostRegistry:
     ) -> None:
         self.epoch = epoch
         self._on_ended = on_ended
+        self.on_paused: Callable[[int, bool], None] = lambda _instance_id, _paused: None
         self.limit_silence = limit_silence
         self.processes: dict[int, HostedProcess] = {}
         self.hosts: list[HostLink] = []
@@ -110,7 +106,7 @@ class HostRegistry:
         if host in self.hosts:
             raise ProtocolError("a second hello on one stream")
         check_wire_version(hello.wire_version)
-        _check_shape(hello)
+        check_hello(hello)
         if len(self.hosts) >= MAX_HOSTS:
             raise LimitReachedError(
                 f"{MAX_HOSTS} host agents are attached already",
@@ -149,13 +145,40 @@ class HostRegistry:
 
     async def kill(self, instance_id: int, *, force: bool) -> pb.HostReport:
         """End an instance's process; answered once it has ended. Raises as :meth:`start` does."""
+        process = self._running(instance_id)
+        message = pb.KillProcess(instance_id=instance_id, force=force)
+        return await self._order(process, lambda order: order.kill.CopyFrom(message))
+
+    async def pause(self, instance_id: int, *, for_us: int) -> pb.HostReport:
+        """SIGSTOP an instance's process, for so long or (0) until it is resumed; answered once that
+        is done. Raises as :meth:`start` does."""
+        process = self._running(instance_id)
+        if process.paused:
+            raise ClusterStateError(
+                f"instance {instance_id} is paused already",
+                advice=f"let it go on first: mkrpc resume {instance_id}",
+            )
+        message = pb.PauseProcess(instance_id=instance_id, for_us=for_us)
+        return await self._order(process, lambda order: order.pause.CopyFrom(message))
+
+    async def resume(self, instance_id: int) -> pb.HostReport:
+        """SIGCONT what :meth:`pause` has stopped. Raises as :meth:`start` does."""
+        process = self._running(instance_id)
+        if not process.paused:
+            raise ClusterStateError(
+                f"instance {instance_id} is not paused",
+                advice="mkrpc show tells its state; what else stopped it must let it go on",
+            )
+        message = pb.ResumeProcess(instance_id=instance_id)
+        return await self._order(process, lambda order: order.resume.CopyFrom(message))
+
+    def _running(self, instance_id: int) -> HostedProcess:
         process = self._process(instance_id)
         if not process.running:
             raise ClusterStateError(
                 f"instance {instance_id} does not run", advice=f"start it: mkrpc exec {instance_id}"
             )
-        message = pb.KillProcess(instance_id=instance_id, force=force)
-        return await self._order(process, lambda order: order.kill.CopyFrom(message))
+        return process
 
     def stop_all(self) -> None:
         """Tell every host agent to stop its processes, this interconnect's own among them."""
@@ -187,6 +210,9 @@ class HostRegistry:
             raise ProtocolError(f"an answer to order {report.order}, which it was not given")
         process.pid, process.running = report.pid, report.running
         process.exit_code = report.exit_code
+        if process.paused != (report.paused and report.running):
+            process.paused = not process.paused
+            self.on_paused(report.instance_id, process.paused)
         if process.pid and not process.running:
             self._on_ended(report.instance_id, process.pid)
         if order is None:
@@ -250,37 +276,6 @@ class HostRegistry:
         self._orders[number] = _Order(process.host, process.instance_id, answer)
         process.host.send(message)
         return await answer
-
-
-def _check_shape(hello: pb.HostHello) -> None:
-    """:class:`InvalidArgumentError` for what no host agent can be or have."""
-    if len(hello.host_name) > MAX_HOST_NAME or not hello.host_name.isprintable():
-        raise _cannot_be(f"a host name of {len(hello.host_name)} characters")
-    if len(hello.instances) > MAX_INSTANCE_ID + 1:
-        raise _cannot_be(f"a host agent of {len(hello.instances)} instances")
-    if len({instance.instance_id for instance in hello.instances}) != len(hello.instances):
-        raise _cannot_be("an instance id that is given twice")
-    for instance in hello.instances:
-        if instance.instance_id > MAX_INSTANCE_ID:
-            raise _cannot_be(f"instance id {instance.instance_id}")
-        who = f"instance {instance.instance_id}"
-        if not 1 <= len(instance.name) <= MAX_NAME or not instance.name.isprintable():
-            raise _cannot_be(f"{who} with the name {instance.name[: MAX_NAME + 1]!r}")
-        apic_ids = instance.apic_ids
-        if not 1 <= len(apic_ids) <= MAX_CPUS or len(set(apic_ids)) != len(apic_ids):
-            raise _cannot_be(f"{who} of {len(apic_ids)} CPUs, {len(set(apic_ids))} APIC ids")
-        if NOBODY in apic_ids:
-            raise _cannot_be(f"{who} with APIC id {NOBODY:#x}, the broadcast (R25)")
-        if instance.running and (not instance.pid or instance.exit_code):
-            raise _cannot_be(f"{who}, which runs, with no process or with an exit code")
-
-
-def _cannot_be(what: str) -> InvalidArgumentError:
-    return InvalidArgumentError(
-        f"a host agent announced {what}",
-        advice=f"ids are 0 to {MAX_INSTANCE_ID}, names have 1 to {MAX_NAME} printable characters, "
-        f"instances 1 to {MAX_CPUS} CPUs",
-    )
 
 
 class HostLink:

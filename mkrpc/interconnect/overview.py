@@ -3,6 +3,7 @@
 from mkrpc.errors import NotFoundError
 from mkrpc.interconnect.balance import discrepancies
 from mkrpc.interconnect.bucket import Buckets, Rates
+from mkrpc.interconnect.lease import Leases
 from mkrpc.interconnect.ledger import Ledger, Totals
 from mkrpc.interconnect.mirror import Mirror
 from mkrpc.interconnect.registry import InstanceRecord, Registry
@@ -15,11 +16,27 @@ __all__ = ["Overview"]
 class Overview:
     """The part of the bus that changes nothing."""
 
+    _leases: Leases
+
     def __init__(self, rates: Rates) -> None:
         self.buckets = Buckets(rates)
         self.ledger = Ledger()
         self.mirror = Mirror()
         self._registry = Registry()
+
+    @property
+    def now_us(self) -> int:
+        """The time that the bus was last told."""
+        return self._leases.now_us
+
+    @property
+    def lease_us(self) -> int:
+        """The silence after which an instance is taken for dead."""
+        return self._leases.lease_us
+
+    def lease_left_us(self, session: Session) -> int:
+        """How long a session that lives may still be silent."""
+        return self._leases.left_us(session)
 
     def cpu_owner(self, apic_id: int) -> tuple[Session, int]:
         """The live session that has a CPU, and the CPU's number there.

@@ -12,6 +12,7 @@ from itertools import groupby
 from typing import Literal
 
 from mkrpc.errors import ProtocolError
+from mkrpc.interconnect.faults import Faults
 from mkrpc.interconnect.ledger import Ledger, Party, Row, RowKey
 from mkrpc.interconnect.legs import Batch, LegRun, Resolved
 from mkrpc.interconnect.policy import Policy
@@ -81,7 +82,7 @@ _NOBODY = (_Target(None, 0, NOBODY, Outcome.REJECTED_NO_SUCH_APIC),)
 class Router:
     """Turns writes into legs and books them; the one place where a leg begins and ends.
 
-    ``sink`` takes the trace events; None, as at first, for nobody.
+    ``sink`` takes the trace events; None, as at first, for nobody. ``faults`` drop legs by name.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Router:
         self._ledger = ledger
         self._arbitration = arbitration
         self.sink: Sink | None = None
+        self.faults: Faults | None = None
         self._last_winner = -1
 
     def route(self, write: Write) -> None:
@@ -229,8 +231,11 @@ class Router:
                     part = min(part, room)
                 else:
                     full.add(session)
+            sent = targets
+            if self.faults is not None and self.faults.drops:
+                part, sent = self._with_drops(self.faults, write, icr, targets, part)
             runs = self._begin(write, icr, targets, first_seq, part)
-            for target, run in zip(targets, runs, strict=True):
+            for target, run in zip(sent, runs, strict=True):
                 if target.refusal is not None:
                     self.settle(run, target.refusal)
                 elif target.session is None or target.session in full or run.row.is_overflow:
@@ -240,6 +245,26 @@ class Router:
                     target.session.wake()
             first_seq += part
             count -= part
+
+    def _with_drops(
+        self, faults: Faults, write: Write, icr: Icr, targets: Sequence[_Target], count: int
+    ) -> tuple[int, Sequence[_Target]]:
+        """Of how many of the writes the same holds, and the targets: those refused that an injected
+        fault keeps their legs from. What was refused or would reach nobody is not struck."""
+        part, dropped = faults.judge(
+            source_id=write.source.instance_id,
+            destination_ids=[
+                None if t.session is None or t.refusal is not None else t.session.instance_id
+                for t in targets
+            ],
+            icr=icr,
+            count=count,
+        )
+        refusal = Outcome.REJECTED_INJECTED_FAULT
+        return part, [
+            replace(target, refusal=refusal) if struck else target
+            for target, struck in zip(targets, dropped, strict=True)
+        ]
 
     def _begin(
         self, write: Write, icr: Icr, targets: Sequence[_Target], first_seq: int, count: int

@@ -3,7 +3,8 @@
 import asyncio
 import secrets
 import signal
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import grpc
@@ -11,6 +12,7 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from mkrpc.fault import Fault
 from mkrpc.frame_codec import ATTACH
 from mkrpc.interconnect.answers import Switches
 from mkrpc.interconnect.apic_bus import ApicBus
@@ -20,6 +22,7 @@ from mkrpc.interconnect.bucket import Rates
 from mkrpc.interconnect.control import ControlService
 from mkrpc.interconnect.hosts import ATTACH_HOST, HostRegistry
 from mkrpc.interconnect.lease import LEASE_US
+from mkrpc.interconnect.link_faults import LinkFaults
 from mkrpc.interconnect.policy import Policy
 from mkrpc.interconnect.routing import Arbitration
 from mkrpc.interconnect.watch import EventHub
@@ -49,12 +52,13 @@ def serve(
     arbitration: Arbitration = "ppr",
     switches: Switches | None = None,
     lease_us: int = LEASE_US,
+    faults: Sequence[Fault] = (),
     on_listening: Callable[[str], None] = lambda _address: None,
 ) -> int:
     """Serve until SIGTERM or SIGINT; the exit code.
 
-    ``rates``: as for :class:`Policy`, ``lease_us`` as for :class:`ApicBus`. ``switches`` is told to
-    clients and changes nothing.
+    ``rates``: as for :class:`Policy`, ``lease_us`` as for :class:`ApicBus`. ``faults`` are injected
+    from the start. ``switches`` is told to clients and changes nothing.
     ``on_listening`` is told the address once it answers (with the port chosen for port 0). Raises
     what :meth:`AioServer.start`, :func:`check_listen` and :meth:`Policy.named` raise, before
     anything listens.
@@ -67,6 +71,9 @@ def serve(
         arbitration=arbitration,
         lease_us=lease_us,
     )
+    bus.advance(time.monotonic_ns() // 1000)
+    for fault in faults:
+        bus.set_fault(fault)
     return asyncio.run(_serve(bus, where, insecure, switches or Switches(), on_listening))
 
 
@@ -80,7 +87,9 @@ async def _serve(
     events = EventHub(bus.watch)
     beats = BeatServer()
     pump = Pump(bus, beats)
+    link_faults = LinkFaults(pump, beats)
     hosts = HostRegistry(bus.epoch, on_ended=pump.process_ended)
+    hosts.on_paused = link_faults.paused
     healthiness = health.aio.HealthServicer()
 
     def address() -> str:
@@ -95,6 +104,7 @@ async def _serve(
             events=events,
             address=address,
             switches=switches,
+            faults=link_faults,
         )
         add_control: Any = control_pb2_grpc.add_ControlServicer_to_server  # generated untyped
         add_control(control, server)
@@ -109,7 +119,7 @@ async def _serve(
         )
 
     server = AioServer(
-        methods={ATTACH: pump.open, ATTACH_HOST: hosts.open}, add_services=add_services
+        methods={ATTACH: link_faults.open, ATTACH_HOST: hosts.open}, add_services=add_services
     )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -25,6 +25,8 @@ from mkrpc.simulation.requests import Requests
 from mkrpc.simulation.workload import Words
 from mkrpc.trace import (
     ClientInjected,
+    FaultBegan,
+    FaultEnded,
     IcrWritten,
     InstanceAttached,
     InstanceDetached,
@@ -290,5 +292,9 @@ class World:
                 return f"{kind(event)} {self._name(event.incarnation)}: {event.reason}"
             case InstanceResumed() | InstanceDisconnected():
                 return f"{kind(event)} {self._name(event.incarnation)} link {event.generation}"
+            case FaultBegan():
+                return f"{kind(event)} {event.number} {event.what}"
+            case FaultEnded():
+                return f"{kind(event)} {event.number} {event.reason}"
             case InstanceAttached() | LeaseExpired():
                 return f"{kind(event)} {self._name(event.incarnation)}"

@@ -33,6 +33,23 @@ class DeliveryMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DELIVERY_MODE_NMI: _ClassVar[DeliveryMode]
     DELIVERY_MODE_INIT: _ClassVar[DeliveryMode]
     DELIVERY_MODE_STARTUP: _ClassVar[DeliveryMode]
+
+class FaultKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    FAULT_KIND_UNSPECIFIED: _ClassVar[FaultKind]
+    FAULT_KIND_DROP: _ClassVar[FaultKind]
+    FAULT_KIND_DELAY: _ClassVar[FaultKind]
+    FAULT_KIND_DUPLICATE: _ClassVar[FaultKind]
+    FAULT_KIND_REORDER: _ClassVar[FaultKind]
+    FAULT_KIND_PARTITION: _ClassVar[FaultKind]
+    FAULT_KIND_FLAP: _ClassVar[FaultKind]
+    FAULT_KIND_PAUSE: _ClassVar[FaultKind]
+
+class LinkDirection(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    LINK_DIRECTION_UNSPECIFIED: _ClassVar[LinkDirection]
+    LINK_DIRECTION_UP: _ClassVar[LinkDirection]
+    LINK_DIRECTION_DOWN: _ClassVar[LinkDirection]
 INSTANCE_STATE_UNSPECIFIED: InstanceState
 INSTANCE_STATE_EMPTY: InstanceState
 INSTANCE_STATE_READY: InstanceState
@@ -50,6 +67,17 @@ DELIVERY_MODE_SMI: DeliveryMode
 DELIVERY_MODE_NMI: DeliveryMode
 DELIVERY_MODE_INIT: DeliveryMode
 DELIVERY_MODE_STARTUP: DeliveryMode
+FAULT_KIND_UNSPECIFIED: FaultKind
+FAULT_KIND_DROP: FaultKind
+FAULT_KIND_DELAY: FaultKind
+FAULT_KIND_DUPLICATE: FaultKind
+FAULT_KIND_REORDER: FaultKind
+FAULT_KIND_PARTITION: FaultKind
+FAULT_KIND_FLAP: FaultKind
+FAULT_KIND_PAUSE: FaultKind
+LINK_DIRECTION_UNSPECIFIED: LinkDirection
+LINK_DIRECTION_UP: LinkDirection
+LINK_DIRECTION_DOWN: LinkDirection
 
 class GetClusterRequest(_message.Message):
     __slots__ = ("summary",)
@@ -58,7 +86,7 @@ class GetClusterRequest(_message.Message):
     def __init__(self, summary: _Optional[bool] = ...) -> None: ...
 
 class GetClusterResponse(_message.Message):
-    __slots__ = ("address", "epoch", "interconnect_pid", "policy", "instances", "apic", "roster", "recovery", "restarts", "books_trouble", "client_rate")
+    __slots__ = ("address", "epoch", "interconnect_pid", "policy", "instances", "apic", "roster", "recovery", "restarts", "books_trouble", "client_rate", "faults")
     class ApicEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -77,6 +105,7 @@ class GetClusterResponse(_message.Message):
     RESTARTS_FIELD_NUMBER: _ClassVar[int]
     BOOKS_TROUBLE_FIELD_NUMBER: _ClassVar[int]
     CLIENT_RATE_FIELD_NUMBER: _ClassVar[int]
+    FAULTS_FIELD_NUMBER: _ClassVar[int]
     address: str
     epoch: int
     interconnect_pid: int
@@ -88,7 +117,8 @@ class GetClusterResponse(_message.Message):
     restarts: int
     books_trouble: str
     client_rate: RateLimit
-    def __init__(self, address: _Optional[str] = ..., epoch: _Optional[int] = ..., interconnect_pid: _Optional[int] = ..., policy: _Optional[str] = ..., instances: _Optional[_Iterable[_Union[Instance, _Mapping]]] = ..., apic: _Optional[_Mapping[str, str]] = ..., roster: _Optional[int] = ..., recovery: _Optional[_Union[Recovery, _Mapping]] = ..., restarts: _Optional[int] = ..., books_trouble: _Optional[str] = ..., client_rate: _Optional[_Union[RateLimit, _Mapping]] = ...) -> None: ...
+    faults: _containers.RepeatedCompositeFieldContainer[InjectedFault]
+    def __init__(self, address: _Optional[str] = ..., epoch: _Optional[int] = ..., interconnect_pid: _Optional[int] = ..., policy: _Optional[str] = ..., instances: _Optional[_Iterable[_Union[Instance, _Mapping]]] = ..., apic: _Optional[_Mapping[str, str]] = ..., roster: _Optional[int] = ..., recovery: _Optional[_Union[Recovery, _Mapping]] = ..., restarts: _Optional[int] = ..., books_trouble: _Optional[str] = ..., client_rate: _Optional[_Union[RateLimit, _Mapping]] = ..., faults: _Optional[_Iterable[_Union[InjectedFault, _Mapping]]] = ...) -> None: ...
 
 class Recovery(_message.Message):
     __slots__ = ("back", "expected", "left_us")
@@ -475,6 +505,114 @@ class SetRateResponse(_message.Message):
     RATE_FIELD_NUMBER: _ClassVar[int]
     rate: RateLimit
     def __init__(self, rate: _Optional[_Union[RateLimit, _Mapping]] = ...) -> None: ...
+
+class PauseInstanceRequest(_message.Message):
+    __slots__ = ("instance_id", "for_us")
+    INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
+    FOR_US_FIELD_NUMBER: _ClassVar[int]
+    instance_id: int
+    for_us: int
+    def __init__(self, instance_id: _Optional[int] = ..., for_us: _Optional[int] = ...) -> None: ...
+
+class PauseInstanceResponse(_message.Message):
+    __slots__ = ("pid",)
+    PID_FIELD_NUMBER: _ClassVar[int]
+    pid: int
+    def __init__(self, pid: _Optional[int] = ...) -> None: ...
+
+class ResumeInstanceRequest(_message.Message):
+    __slots__ = ("instance_id",)
+    INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
+    instance_id: int
+    def __init__(self, instance_id: _Optional[int] = ...) -> None: ...
+
+class ResumeInstanceResponse(_message.Message):
+    __slots__ = ("pid",)
+    PID_FIELD_NUMBER: _ClassVar[int]
+    pid: int
+    def __init__(self, pid: _Optional[int] = ...) -> None: ...
+
+class Fault(_message.Message):
+    __slots__ = ("kind", "for_us", "instance_id", "direction", "source", "destination", "vector", "share", "every", "limit", "delay_us", "jitter_us", "period_us", "seed")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    FOR_US_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
+    DIRECTION_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    DESTINATION_FIELD_NUMBER: _ClassVar[int]
+    VECTOR_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    EVERY_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    DELAY_US_FIELD_NUMBER: _ClassVar[int]
+    JITTER_US_FIELD_NUMBER: _ClassVar[int]
+    PERIOD_US_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    kind: FaultKind
+    for_us: int
+    instance_id: int
+    direction: LinkDirection
+    source: int
+    destination: int
+    vector: int
+    share: float
+    every: int
+    limit: int
+    delay_us: int
+    jitter_us: int
+    period_us: int
+    seed: int
+    def __init__(self, kind: _Optional[_Union[FaultKind, str]] = ..., for_us: _Optional[int] = ..., instance_id: _Optional[int] = ..., direction: _Optional[_Union[LinkDirection, str]] = ..., source: _Optional[int] = ..., destination: _Optional[int] = ..., vector: _Optional[int] = ..., share: _Optional[float] = ..., every: _Optional[int] = ..., limit: _Optional[int] = ..., delay_us: _Optional[int] = ..., jitter_us: _Optional[int] = ..., period_us: _Optional[int] = ..., seed: _Optional[int] = ...) -> None: ...
+
+class InjectedFault(_message.Message):
+    __slots__ = ("number", "fault", "text", "age_us", "left_us", "struck")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    FAULT_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    AGE_US_FIELD_NUMBER: _ClassVar[int]
+    LEFT_US_FIELD_NUMBER: _ClassVar[int]
+    STRUCK_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    fault: Fault
+    text: str
+    age_us: int
+    left_us: int
+    struck: int
+    def __init__(self, number: _Optional[int] = ..., fault: _Optional[_Union[Fault, _Mapping]] = ..., text: _Optional[str] = ..., age_us: _Optional[int] = ..., left_us: _Optional[int] = ..., struck: _Optional[int] = ...) -> None: ...
+
+class SetFaultRequest(_message.Message):
+    __slots__ = ("fault",)
+    FAULT_FIELD_NUMBER: _ClassVar[int]
+    fault: Fault
+    def __init__(self, fault: _Optional[_Union[Fault, _Mapping]] = ...) -> None: ...
+
+class SetFaultResponse(_message.Message):
+    __slots__ = ("fault",)
+    FAULT_FIELD_NUMBER: _ClassVar[int]
+    fault: InjectedFault
+    def __init__(self, fault: _Optional[_Union[InjectedFault, _Mapping]] = ...) -> None: ...
+
+class ListFaultsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListFaultsResponse(_message.Message):
+    __slots__ = ("faults",)
+    FAULTS_FIELD_NUMBER: _ClassVar[int]
+    faults: _containers.RepeatedCompositeFieldContainer[InjectedFault]
+    def __init__(self, faults: _Optional[_Iterable[_Union[InjectedFault, _Mapping]]] = ...) -> None: ...
+
+class ClearFaultsRequest(_message.Message):
+    __slots__ = ("numbers",)
+    NUMBERS_FIELD_NUMBER: _ClassVar[int]
+    numbers: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, numbers: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class ClearFaultsResponse(_message.Message):
+    __slots__ = ("faults",)
+    FAULTS_FIELD_NUMBER: _ClassVar[int]
+    faults: _containers.RepeatedCompositeFieldContainer[InjectedFault]
+    def __init__(self, faults: _Optional[_Iterable[_Union[InjectedFault, _Mapping]]] = ...) -> None: ...
 
 class ShutdownRequest(_message.Message):
     __slots__ = ()

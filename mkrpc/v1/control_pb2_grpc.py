@@ -105,6 +105,31 @@ class ControlStub:
                 request_serializer=mkrpc_dot_v1_dot_control__pb2.SetRateRequest.SerializeToString,
                 response_deserializer=mkrpc_dot_v1_dot_control__pb2.SetRateResponse.FromString,
                 _registered_method=True)
+        self.PauseInstance = channel.unary_unary(
+                '/mkrpc.v1.Control/PauseInstance',
+                request_serializer=mkrpc_dot_v1_dot_control__pb2.PauseInstanceRequest.SerializeToString,
+                response_deserializer=mkrpc_dot_v1_dot_control__pb2.PauseInstanceResponse.FromString,
+                _registered_method=True)
+        self.ResumeInstance = channel.unary_unary(
+                '/mkrpc.v1.Control/ResumeInstance',
+                request_serializer=mkrpc_dot_v1_dot_control__pb2.ResumeInstanceRequest.SerializeToString,
+                response_deserializer=mkrpc_dot_v1_dot_control__pb2.ResumeInstanceResponse.FromString,
+                _registered_method=True)
+        self.SetFault = channel.unary_unary(
+                '/mkrpc.v1.Control/SetFault',
+                request_serializer=mkrpc_dot_v1_dot_control__pb2.SetFaultRequest.SerializeToString,
+                response_deserializer=mkrpc_dot_v1_dot_control__pb2.SetFaultResponse.FromString,
+                _registered_method=True)
+        self.ListFaults = channel.unary_unary(
+                '/mkrpc.v1.Control/ListFaults',
+                request_serializer=mkrpc_dot_v1_dot_control__pb2.ListFaultsRequest.SerializeToString,
+                response_deserializer=mkrpc_dot_v1_dot_control__pb2.ListFaultsResponse.FromString,
+                _registered_method=True)
+        self.ClearFaults = channel.unary_unary(
+                '/mkrpc.v1.Control/ClearFaults',
+                request_serializer=mkrpc_dot_v1_dot_control__pb2.ClearFaultsRequest.SerializeToString,
+                response_deserializer=mkrpc_dot_v1_dot_control__pb2.ClearFaultsResponse.FromString,
+                _registered_method=True)
         self.Shutdown = channel.unary_unary(
                 '/mkrpc.v1.Control/Shutdown',
                 request_serializer=mkrpc_dot_v1_dot_control__pb2.ShutdownRequest.SerializeToString,
@@ -216,6 +241,41 @@ class ControlServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PauseInstance(self, request, context):
+        """Stop an instance's process (SIGSTOP) through its host agent, for a time or until it is resumed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeInstance(self, request, context):
+        """Let an instance's process that was paused go on (SIGCONT).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetFault(self, request, context):
+        """Inject a fault from now on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListFaults(self, request, context):
+        """The faults that are injected now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ClearFaults(self, request, context):
+        """End faults; a pause ends with a SIGCONT.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Shutdown(self, request, context):
         """Stop the whole cluster.
         """
@@ -295,6 +355,31 @@ def add_ControlServicer_to_server(servicer, server):
                     servicer.SetRate,
                     request_deserializer=mkrpc_dot_v1_dot_control__pb2.SetRateRequest.FromString,
                     response_serializer=mkrpc_dot_v1_dot_control__pb2.SetRateResponse.SerializeToString,
+            ),
+            'PauseInstance': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseInstance,
+                    request_deserializer=mkrpc_dot_v1_dot_control__pb2.PauseInstanceRequest.FromString,
+                    response_serializer=mkrpc_dot_v1_dot_control__pb2.PauseInstanceResponse.SerializeToString,
+            ),
+            'ResumeInstance': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeInstance,
+                    request_deserializer=mkrpc_dot_v1_dot_control__pb2.ResumeInstanceRequest.FromString,
+                    response_serializer=mkrpc_dot_v1_dot_control__pb2.ResumeInstanceResponse.SerializeToString,
+            ),
+            'SetFault': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetFault,
+                    request_deserializer=mkrpc_dot_v1_dot_control__pb2.SetFaultRequest.FromString,
+                    response_serializer=mkrpc_dot_v1_dot_control__pb2.SetFaultResponse.SerializeToString,
+            ),
+            'ListFaults': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFaults,
+                    request_deserializer=mkrpc_dot_v1_dot_control__pb2.ListFaultsRequest.FromString,
+                    response_serializer=mkrpc_dot_v1_dot_control__pb2.ListFaultsResponse.SerializeToString,
+            ),
+            'ClearFaults': grpc.unary_unary_rpc_method_handler(
+                    servicer.ClearFaults,
+                    request_deserializer=mkrpc_dot_v1_dot_control__pb2.ClearFaultsRequest.FromString,
+                    response_serializer=mkrpc_dot_v1_dot_control__pb2.ClearFaultsResponse.SerializeToString,
             ),
             'Shutdown': grpc.unary_unary_rpc_method_handler(
                     servicer.Shutdown,
@@ -681,6 +766,141 @@ class Control:
             '/mkrpc.v1.Control/SetRate',
             mkrpc_dot_v1_dot_control__pb2.SetRateRequest.SerializeToString,
             mkrpc_dot_v1_dot_control__pb2.SetRateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseInstance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mkrpc.v1.Control/PauseInstance',
+            mkrpc_dot_v1_dot_control__pb2.PauseInstanceRequest.SerializeToString,
+            mkrpc_dot_v1_dot_control__pb2.PauseInstanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeInstance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mkrpc.v1.Control/ResumeInstance',
+            mkrpc_dot_v1_dot_control__pb2.ResumeInstanceRequest.SerializeToString,
+            mkrpc_dot_v1_dot_control__pb2.ResumeInstanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetFault(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mkrpc.v1.Control/SetFault',
+            mkrpc_dot_v1_dot_control__pb2.SetFaultRequest.SerializeToString,
+            mkrpc_dot_v1_dot_control__pb2.SetFaultResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFaults(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mkrpc.v1.Control/ListFaults',
+            mkrpc_dot_v1_dot_control__pb2.ListFaultsRequest.SerializeToString,
+            mkrpc_dot_v1_dot_control__pb2.ListFaultsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ClearFaults(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mkrpc.v1.Control/ClearFaults',
+            mkrpc_dot_v1_dot_control__pb2.ClearFaultsRequest.SerializeToString,
+            mkrpc_dot_v1_dot_control__pb2.ClearFaultsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -358,7 +358,7 @@ class HostedInstance(_message.Message):
     def __init__(self, instance_id: _Optional[int] = ..., name: _Optional[str] = ..., apic_ids: _Optional[_Iterable[int]] = ..., pid: _Optional[int] = ..., running: _Optional[bool] = ..., exit_code: _Optional[int] = ...) -> None: ...
 
 class HostReport(_message.Message):
-    __slots__ = ("instance_id", "pid", "running", "exit_code", "order", "error", "reason", "advice")
+    __slots__ = ("instance_id", "pid", "running", "exit_code", "order", "error", "reason", "advice", "paused")
     INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
     RUNNING_FIELD_NUMBER: _ClassVar[int]
@@ -367,6 +367,7 @@ class HostReport(_message.Message):
     ERROR_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     ADVICE_FIELD_NUMBER: _ClassVar[int]
+    PAUSED_FIELD_NUMBER: _ClassVar[int]
     instance_id: int
     pid: int
     running: bool
@@ -375,21 +376,26 @@ class HostReport(_message.Message):
     error: str
     reason: str
     advice: str
-    def __init__(self, instance_id: _Optional[int] = ..., pid: _Optional[int] = ..., running: _Optional[bool] = ..., exit_code: _Optional[int] = ..., order: _Optional[int] = ..., error: _Optional[str] = ..., reason: _Optional[str] = ..., advice: _Optional[str] = ...) -> None: ...
+    paused: bool
+    def __init__(self, instance_id: _Optional[int] = ..., pid: _Optional[int] = ..., running: _Optional[bool] = ..., exit_code: _Optional[int] = ..., order: _Optional[int] = ..., error: _Optional[str] = ..., reason: _Optional[str] = ..., advice: _Optional[str] = ..., paused: _Optional[bool] = ...) -> None: ...
 
 class AttachHostResponse(_message.Message):
-    __slots__ = ("order", "welcome", "start", "kill", "stop")
+    __slots__ = ("order", "welcome", "start", "kill", "stop", "pause", "resume")
     ORDER_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
     KILL_FIELD_NUMBER: _ClassVar[int]
     STOP_FIELD_NUMBER: _ClassVar[int]
+    PAUSE_FIELD_NUMBER: _ClassVar[int]
+    RESUME_FIELD_NUMBER: _ClassVar[int]
     order: int
     welcome: HostWelcome
     start: StartProcess
     kill: KillProcess
     stop: StopHost
-    def __init__(self, order: _Optional[int] = ..., welcome: _Optional[_Union[HostWelcome, _Mapping]] = ..., start: _Optional[_Union[StartProcess, _Mapping]] = ..., kill: _Optional[_Union[KillProcess, _Mapping]] = ..., stop: _Optional[_Union[StopHost, _Mapping]] = ...) -> None: ...
+    pause: PauseProcess
+    resume: ResumeProcess
+    def __init__(self, order: _Optional[int] = ..., welcome: _Optional[_Union[HostWelcome, _Mapping]] = ..., start: _Optional[_Union[StartProcess, _Mapping]] = ..., kill: _Optional[_Union[KillProcess, _Mapping]] = ..., stop: _Optional[_Union[StopHost, _Mapping]] = ..., pause: _Optional[_Union[PauseProcess, _Mapping]] = ..., resume: _Optional[_Union[ResumeProcess, _Mapping]] = ...) -> None: ...
 
 class HostWelcome(_message.Message):
     __slots__ = ("epoch",)
@@ -410,6 +416,20 @@ class KillProcess(_message.Message):
     instance_id: int
     force: bool
     def __init__(self, instance_id: _Optional[int] = ..., force: _Optional[bool] = ...) -> None: ...
+
+class PauseProcess(_message.Message):
+    __slots__ = ("instance_id", "for_us")
+    INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
+    FOR_US_FIELD_NUMBER: _ClassVar[int]
+    instance_id: int
+    for_us: int
+    def __init__(self, instance_id: _Optional[int] = ..., for_us: _Optional[int] = ...) -> None: ...
+
+class ResumeProcess(_message.Message):
+    __slots__ = ("instance_id",)
+    INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
+    instance_id: int
+    def __init__(self, instance_id: _Optional[int] = ...) -> None: ...
 
 class StopHost(_message.Message):
     __slots__ = ()

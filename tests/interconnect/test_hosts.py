@@ -16,8 +16,8 @@ from mkrpc.errors import (
     StartUpError,
     UnavailableError,
 )
+from mkrpc.interconnect.host_hello import MAX_HOST_NAME
 from mkrpc.interconnect.hosts import (
-    MAX_HOST_NAME,
     MAX_HOSTS,
     MAX_ORDERS,
     HostLink,
