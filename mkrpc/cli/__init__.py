@@ -8,6 +8,7 @@ what to do.
 
 import click
 
+from mkrpc.cli.chaos import chaos
 from mkrpc.cli.conform import conform
 from mkrpc.cli.cpu import cpu
 from mkrpc.cli.fault import fault, pause, resume
@@ -56,5 +57,6 @@ for command in (
     fault,
     conform,
     sim,
+    chaos,
 ):
     main.add_command(command)

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
+from mkrpc.chaos.proxy import Proxy
 from mkrpc.frame_codec import ATTACH
 from mkrpc.instance.accounting import whole_account
 from mkrpc.instance.kernel import KernelConfig
@@ -22,56 +23,6 @@ from mkrpc.x86.icr import fixed
 pytestmark = pytest.mark.e2e
 
 LEASE_US = 2_000_000
-
-
-class Proxy:
-    """A TCP proxy that can cut everything that goes through it, and refuse what comes anew."""
-
-    def __init__(self, to: Address) -> None:
-        self._to = to
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._half_open: set[asyncio.StreamWriter] = set()
-        self.connections = 0
-        self.refuses = False
-
-    async def start(self) -> Address:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        return Address(host="127.0.0.1", port=self._server.sockets[0].getsockname()[1])
-
-    def cut(self) -> None:
-        """Reset every connection: what is on its way is lost."""
-        for writer in self._writers:
-            writer.transport.abort()
-
-    def half_open(self) -> None:
-        """Nothing gets through any more over what is open now, and nobody is told."""
-        self._half_open |= self._writers
-
-    async def stop(self) -> None:
-        self._server.close()
-        self.cut()
-        await self._server.wait_closed()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.refuses:
-            writer.transport.abort()
-            return
-        self.connections += 1
-        far_reader, far_writer = await asyncio.open_connection(self._to.host, self._to.port)
-        self._writers |= {writer, far_writer}
-        await asyncio.gather(self._copy(reader, far_writer), self._copy(far_reader, writer))
-        self._writers -= {writer, far_writer}
-
-    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            # Either end may go at any time: that is what is tried here.
-            with suppress(ConnectionError):
-                while data := await reader.read(65536):
-                    if writer not in self._half_open:
-                        writer.write(data)
-                        await writer.drain()
-        finally:
-            writer.transport.abort()
 
 
 class Rig:
@@ -109,7 +60,7 @@ async def rig() -> AsyncIterator[Rig]:
     server = AioServer(methods={ATTACH: made.pump.open})
     await server.start(Address(host="127.0.0.1", port=0))
     made.proxy = Proxy(server.bound_address)
-    address = await made.proxy.start()
+    address = await made.proxy.start(Address(host="127.0.0.1", port=0))
     attached = asyncio.Event()
     made.instance = InstanceProcess(
         Boot(
@@ -156,7 +107,7 @@ async def test_an_instance_whose_stream_is_cut_in_mid_burst_comes_back_with_ever
 async def test_a_half_open_stream_is_given_up_in_time_for_another():
     """No reset comes, and keepalive takes longer than the lease."""
     async with rig() as made:
-        made.proxy.half_open()
+        made.proxy.abandon()
         tally = await made.inject(100)
         assert {outcome for _, _, outcome in tally.legs} <= {Outcome.DELIVERED, Outcome.COALESCED}
         (session,) = made.bus.sessions()
