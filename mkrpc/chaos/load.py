@@ -27,7 +27,7 @@ from mkrpc.x86.irq_vectors import MULTIKERNEL_VECTOR
 
 __all__ = ["Load", "run_load"]
 
-_MAX_GRANTED_TICKS = 4
+_CATCHES_UP = 4
 """A CPU that was held up catches up with so many grants; the others are void."""
 _RING_BACK_EVERY = 8
 _WORD = 8
@@ -86,7 +86,7 @@ class _Ringer:
     def granted(self, cpu: Cpu) -> None:
         """A client has rung: a burst more."""
         self._count(cpu, "client", 0)
-        self._budget = min(self._budget + self._burst, _MAX_GRANTED_TICKS * self._burst)
+        self._budget = min(self._budget + self._burst, _CATCHES_UP * self._burst)
 
     def rung(self, cpu: Cpu, kind: int, source: int) -> None:
         """A CPU has rung; ``kind`` numbers its vectors in their order."""

@@ -20,6 +20,7 @@ from mkrpc.cli.ledger import totals_text
 from mkrpc.cli.options import Number, json_option
 from mkrpc.cli.output import print_json, print_table, table
 from mkrpc.cli.show import instance_columns, instance_row
+from mkrpc.cli.sim import MAX_SEED
 
 if TYPE_CHECKING:
     from mkrpc.chaos.run import Options, Result, Status
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["chaos"]
 
-MAX_MINUTES = 7 * 24 * 60.0
-MAX_SEED = (1 << 63) - 1
+_MOST_MINUTES = 7 * 24 * 60.0
+
 _SHOWN_LINES = 12
 """Faults that the view shows, the latest ones."""
 _SHOWN_FINDINGS = 20
@@ -36,7 +37,9 @@ _SHOWN_FINDINGS = 20
 
 
 @click.command()
-@click.option("--minutes", type=click.FloatRange(0.05, MAX_MINUTES), default=1.0, show_default=True)
+@click.option(
+    "--minutes", type=click.FloatRange(0.05, _MOST_MINUTES), default=1.0, show_default=True
+)
 @click.option(
     "--every",
     "every_s",
