@@ -80,6 +80,20 @@ class Nemesis:
                 self.done.append(done)
                 self._busy -= self._victims(done.fault)
 
+    def mend(self) -> None:
+        """Start whoever has ended and is nobody's victim; that it had to be done is a finding of
+        those who look for reasons."""
+        for found in self._view().instances:
+            if found.id not in self._busy and found.state is not InstanceState.ACTIVE:
+                self._tell(f"instance {found.id} has ended, by no fault: {found.detail}")
+                self._busy.add(found.id)
+                self._pool.submit(self._mend, found.id)
+
+    def _mend(self, instance_id: int) -> None:
+        if not self.revive(instance_id):
+            self.failures.append(f"instance {instance_id} does not come back")
+        self._busy.discard(instance_id)
+
     def finish(self) -> None:
         """Wait for all that is under way; then nobody is under a fault any more."""
         while self._under_way:

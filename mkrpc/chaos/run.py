@@ -201,6 +201,7 @@ class _Run:
                 if self._over.wait(min(left_s, _LOOK_S)):
                     return number
                 nemesis.collect()
+                nemesis.mend()
                 if time.monotonic() >= shown_s:
                     shown_s = time.monotonic() + _STATUS_EVERY_S
                     self._show(self._status(time.monotonic() - began_s, number))

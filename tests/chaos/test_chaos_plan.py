@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 
@@ -31,7 +32,7 @@ def test_half_an_hour_has_a_fault_about_every_five_seconds_of_every_kind():
     faults = plan()
     assert len(faults) == 360
     assert Counter(fault.kind for fault in faults) == dict.fromkeys(KINDS, 90)
-    gaps = [later.at_s - sooner.at_s for sooner, later in zip(faults, faults[1:], strict=False)]
+    gaps = [later.at_s - sooner.at_s for sooner, later in pairwise(faults)]
     assert all(2.5 <= gap <= 7.5 for gap in gaps)
     assert {fault.link.how for fault in faults if fault.link} == {
         *("reset", "cut", "abandon", "half-open", "late", "slow")
