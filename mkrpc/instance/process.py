@@ -29,6 +29,7 @@ from mkrpc.instance.heartbeat import Heartbeats
 from mkrpc.instance.kernel import Kernel
 from mkrpc.instance.mapping import map_memory
 from mkrpc.instance.oops import last_words
+from mkrpc.instance.turns import run_for_a_turn
 from mkrpc.instance.uplink import Uplink, is_passing
 from mkrpc.link.frames import Goodbye, Welcome
 from mkrpc.transport.address import parse
@@ -58,9 +59,6 @@ LEAVE_TIMEOUT_S = 3.0
 BEGIN_PATIENCE_S = 20.0
 """Seconds in which an instance that was never attached tries again, if what refuses it may pass, as
 an interconnect does that recovers."""
-
-BUDGET = 512
-"""Instruction boundaries that programs run before the link has its turn."""
 
 _log = structlog.get_logger("mkrpc.instance")
 
@@ -263,7 +261,7 @@ class InstanceProcess:
     def _advance(self) -> None:
         self._running = False
         if self._leaving is None and not self._done.done() and self._tell_time():
-            self._attachment.run(BUDGET)
+            run_for_a_turn(self._attachment.run)
             self._go_on()
 
     def _pump(self) -> None:
