@@ -14,6 +14,7 @@ from mkrpc.x86.icr import DeliveryMode
 
 __all__ = [
     "KINDS",
+    "BooksNotKept",
     "ClientInjected",
     "FaultBegan",
     "FaultEnded",
@@ -154,6 +155,13 @@ class FaultEnded:
     struck: int
 
 
+@dataclass(frozen=True, slots=True)
+class BooksNotKept:
+    """From here on no other interconnect could take over; ``reason`` is one line."""
+
+    reason: str
+
+
 TraceEvent = (
     IcrWritten
     | LegEnded
@@ -166,6 +174,7 @@ TraceEvent = (
     | ClientInjected
     | FaultBegan
     | FaultEnded
+    | BooksNotKept
 )
 
 Sink = Callable[[TraceEvent], None]
@@ -183,6 +192,7 @@ KINDS: dict[type[TraceEvent], str] = {
     ClientInjected: "inject",
     FaultBegan: "fault_began",
     FaultEnded: "fault_ended",
+    BooksNotKept: "books_not_kept",
 }
 """The name of each event, on the wire and for people."""
 

@@ -48,6 +48,7 @@ def run_interconnect(options_json: str, log_path: str, ready: Any) -> None:
             arbitration=options["arbitration"],
             switches=Switches(apic=options["apic"], instances=instances),
             lease_us=lease_us_for(options["instances"], len(os.sched_getaffinity(0))),
+            books=Path(options["books"]),
             on_listening=lambda address: tell({"address": address}),
         ),
     )

@@ -1,6 +1,7 @@
 """``python -m mkrpc.interconnect``: an interconnect by hand, without a host agent."""
 
 import sys
+from pathlib import Path
 from typing import get_args
 
 import click
@@ -41,6 +42,11 @@ from mkrpc.interconnect.server import serve
     show_default=True,
     help="Seconds of silence after which an instance is taken for dead.",
 )
+@click.option(
+    "--books",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The file that outlives it: another one, started with it, takes the instances over.",
+)
 @click.option("--insecure", is_flag=True, help="Listen beyond this host without any protection.")
 def main(
     *,
@@ -49,6 +55,7 @@ def main(
     rates: tuple[str, ...],
     arbitration: Arbitration,
     lease_s: float,
+    books: Path | None,
     insecure: bool,
 ) -> None:
     """Serve an interconnect until SIGTERM. Instances: python -m mkrpc.instance --connect ..."""
@@ -62,6 +69,7 @@ def main(
             switches=Switches(apic={} if arbitration == "ppr" else {"lowest_priority": "hash"}),
             lease_us=int(lease_s * 1e6),
             insecure=insecure,
+            books=books,
             on_listening=lambda where: click.echo(f"listening on {where}"),
         )
     except MkrpcError as error:

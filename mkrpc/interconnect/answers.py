@@ -60,9 +60,18 @@ def legs_to_pb(tally: Tally) -> list[pb.LegCount]:
 
 
 def cluster_to_pb(
-    bus: ApicBus, hosts: HostRegistry, switches: Switches, *, address: str, interconnect_pid: int
+    bus: ApicBus,
+    hosts: HostRegistry,
+    switches: Switches,
+    *,
+    address: str,
+    interconnect_pid: int,
+    summary: bool = False,
 ) -> pb.GetClusterResponse:
-    """Every instance: those that ever attached, and those that a host agent could start."""
+    """Every instance: those that ever attached, and those that a host agent could start.
+
+    In a ``summary`` they are left out.
+    """
     response = pb.GetClusterResponse(
         address=address,
         epoch=bus.epoch,
@@ -71,7 +80,13 @@ def cluster_to_pb(
         apic=switches.apic,
         client_rate=rate_to_pb(bus, CLIENTS),
         faults=faults_to_pb(bus.faults, bus.now_us),
+        roster=bus.roster_number,
     )
+    if (recovering := bus.recovering) is not None:
+        back, expected, left_us = recovering
+        response.recovery.CopyFrom(pb.Recovery(back=back, expected=expected, left_us=left_us))
+    if summary:
+        return response
     records = {record.instance_id: record for record in bus.instances()}
     for instance_id in sorted(records.keys() | hosts.processes.keys()):
         record, process = records.get(instance_id), hosts.processes.get(instance_id)

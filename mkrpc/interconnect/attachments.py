@@ -10,6 +10,8 @@ the loop looks at its streams again.
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import structlog
@@ -43,11 +45,21 @@ _log = structlog.get_logger("mkrpc.interconnect")
 class Pump:
     """Sends whatever the bus has for anybody, as far as connections take it.
 
-    ``beat_address``: where ``beats`` is served, for welcomes.
+    ``beat_address``: where ``beats`` is served, for welcomes. ``keep`` is called whenever somebody
+    has come or gone, before anybody is told; it may refuse who has come, by a MkrpcError.
+    ``recovered`` is set while nobody is waited for who was attached to an earlier interconnect.
     """
 
-    def __init__(self, bus: ApicBus, beats: BeatServer | None = None) -> None:
+    def __init__(
+        self,
+        bus: ApicBus,
+        beats: BeatServer | None = None,
+        *,
+        keep: Callable[[], None] = lambda: None,
+    ) -> None:
         self.bus = bus
+        self.keep = keep
+        self.recovered = asyncio.Event()
         self.beat_address = ""
         self._beats = beats if beats is not None else BeatServer()
         self._links: dict[Session, InstanceLink | None] = {}
@@ -58,6 +70,15 @@ class Pump:
         """Links with frames to apply, each once; who has had its turn goes to the end."""
         self._turn: asyncio.Handle | None = None
         self._spent_s = 0.0
+
+    def begin(self) -> None:
+        """The time begins: call this before anybody can connect."""
+        self.tell_time()
+        if (recovering := self.bus.recovering) is not None:
+            _back, expected, left_us = recovering
+            _log.warning("recovering", expected=expected, at_most_s=left_us / 1e6)
+        self.drain()
+        self._set_timer()
 
     def open(self, connection: Connection) -> "InstanceLink":
         """An instance has connected."""
@@ -90,6 +111,9 @@ class Pump:
 
     def drain(self) -> None:
         """Call after anything has happened at the bus."""
+        if not self.recovered.is_set() and self.bus.recovering is None:
+            self.recovered.set()
+            _log.info("routing", instances=len(self.bus.sessions()))
         while (session := self.bus.take_ready()) is not None:
             link = self._links.get(session)
             if link is not None:
@@ -136,6 +160,8 @@ class Pump:
     def _clear_ended(self) -> None:
         """Sessions have ended. Who still has a stream then, as one whose lease is over, is told."""
         self._ended = self.bus.ended
+        with suppress(UnavailableError):
+            self.keep()
         self._beats.open = self.bus.may_beat()
         for session, link in list(self._links.items()):
             if session.alive:
@@ -292,6 +318,7 @@ class InstanceLink:
         self._hello_timer.cancel()
         self._session = session
         self._generation = session.generation
+        self._pump.keep()
         self._pump.add(session, self)
         welcome = replace(self._bus.welcome(session), beat_address=self._pump.beat_address)
         self._connection.send(encode_down(welcome))

@@ -29,6 +29,8 @@ from mkrpc.interconnect.answers import (
     rate_to_pb,
 )
 from mkrpc.interconnect.apic_bus import ApicBus
+from mkrpc.interconnect.attachments import Pump
+from mkrpc.interconnect.book_keeping import BookKeeper
 from mkrpc.interconnect.bucket import CLIENTS, Rate
 from mkrpc.interconnect.fault_control import FaultControl
 from mkrpc.interconnect.hosts import HostRegistry
@@ -51,17 +53,17 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 class ControlService(FaultControl):
     """Serves clients from the bus.
 
-    ``drain`` sends whatever a request has caused; ``tell_time`` tells the bus the time;
-    ``address`` tells where the server listens; ``switches`` is what the topology has set;
-    ``faults`` injects.
+    ``pump`` sends whatever a request has caused; what asks for an instance waits until all that
+    are known are back. ``books``: what is kept for another interconnect. ``address`` tells where
+    the server listens; ``switches`` is what the topology has set; ``faults`` injects.
     """
 
     def __init__(
         self,
         bus: ApicBus,
         *,
-        drain: Callable[[], None],
-        tell_time: Callable[[], None],
+        pump: Pump,
+        books: BookKeeper,
         hosts: HostRegistry,
         events: EventHub,
         address: Callable[[], str],
@@ -70,8 +72,10 @@ class ControlService(FaultControl):
     ) -> None:
         super().__init__(hosts, faults)
         self._bus = bus
-        self._drain = drain
-        self._tell_time = tell_time
+        self._drain = pump.drain
+        self._tell_time = pump.tell_time
+        self._recovered = pump.recovered
+        self._books = books
         self._events = events
         self._address = address
         self._switches = switches
@@ -82,16 +86,21 @@ class ControlService(FaultControl):
         """Every instance, as last reported."""
         self._tell_time()
         self._drain()
-        return cluster_to_pb(
+        response = cluster_to_pb(
             self._bus,
             self._hosts,
             self._switches,
             address=self._address(),
             interconnect_pid=os.getpid(),
+            summary=request.summary,
         )
+        response.restarts = self._books.restarts
+        response.books_trouble = self._books.trouble
+        return response
 
     async def Inject(self, request: pb.InjectRequest, context: Context) -> pb.InjectResponse:  # noqa: N802
         """Inject as an external agent."""
+        await self._recovered.wait()
         word = icr_from_request(request, self._first_cpu)
         count = request.count or 1
         client_id, first_seq = request.client_id, request.first_seq
@@ -124,10 +133,12 @@ class ControlService(FaultControl):
             legs=legs_to_pb(tally),
             at_least_once=at_least_once,
             repeated_call=tally.repeated,
+            roster=self._bus.roster_number,
         )
 
     async def WriteIcr(self, request: pb.WriteIcrRequest, context: Context) -> pb.WriteIcrResponse:  # noqa: N802
         """Ask a CPU to write its ICR."""
+        await self._recovered.wait()
         word = icr_from_request(request, self._first_cpu)
         waiter = _Waiter(self._bus)
         tally = self._bus.write_icr(
@@ -142,6 +153,7 @@ class ControlService(FaultControl):
 
     async def SetCpu(self, request: pb.SetCpuRequest, context: Context) -> pb.SetCpuResponse:  # noqa: N802
         """Set IF, halt or TPR of a CPU."""
+        await self._recovered.wait()
         instance_id, cpu = self._owner(request.apic_id)
         action = cpu_action(request)
         reply = await self._ask(instance_id, CommandKind.SET_CPU, cpu=cpu, action=action)
@@ -149,6 +161,7 @@ class ControlService(FaultControl):
 
     async def GetCpu(self, request: pb.GetCpuRequest, context: Context) -> pb.GetCpuResponse:  # noqa: N802
         """All registers of a CPU."""
+        await self._recovered.wait()
         instance_id, cpu = self._owner(request.apic_id)
         reply = await self._ask(instance_id, CommandKind.READ_CPU, cpu=cpu)
         return pb.GetCpuResponse(cpu=cpu_view_to_pb(reply.cpus[0]), instance_id=instance_id)
@@ -160,6 +173,7 @@ class ControlService(FaultControl):
 
         The two are of one moment if the machine is at rest, or if one reply holds all CPUs.
         """
+        await self._recovered.wait()
         response = pb.GetAccountsResponse()
         if request.from_instance:
             cpus = len(self._bus.apic_ids(request.instance_id))
@@ -185,6 +199,7 @@ class ControlService(FaultControl):
 
     async def GetLog(self, request: pb.GetLogRequest, context: Context) -> pb.GetLogResponse:  # noqa: N802
         """The printk ring from a record on, as much of it as fits a frame."""
+        await self._recovered.wait()
         reply = await self._ask(request.instance_id, CommandKind.READ_LOG, count=request.since)
         return pb.GetLogResponse(
             records=[log_record_to_pb(record) for record in reply.records],
@@ -193,6 +208,7 @@ class ControlService(FaultControl):
 
     async def GetProc(self, request: pb.GetProcRequest, context: Context) -> pb.GetProcResponse:  # noqa: N802
         """A file of /proc."""
+        await self._recovered.wait()
         reply = await self._ask(
             request.instance_id, CommandKind.READ_PROC, action=request.path or "interrupts"
         )
@@ -213,6 +229,7 @@ class ControlService(FaultControl):
 
     async def Quiesce(self, request: pb.QuiesceRequest, context: Context) -> pb.QuiesceResponse:  # noqa: N802
         """Fence every instance until nothing was written between two rounds."""
+        await self._recovered.wait()
         for rounds in range(1, MAX_QUIESCE_ROUNDS + 1):
             before, was_quiet = self._bus.written(), self._bus.quiet()
             fences = [
@@ -235,6 +252,7 @@ class ControlService(FaultControl):
         self, request: pb.ExecInstanceRequest, context: Context
     ) -> pb.ExecInstanceResponse:
         """Start an instance's process."""
+        await self._recovered.wait()
         report = await self._hosts.start(request.instance_id)
         return pb.ExecInstanceResponse(pid=report.pid)
 
@@ -242,6 +260,7 @@ class ControlService(FaultControl):
         self, request: pb.KillInstanceRequest, context: Context
     ) -> pb.KillInstanceResponse:
         """End an instance's process."""
+        await self._recovered.wait()
         report = await self._hosts.kill(request.instance_id, force=request.force)
         return pb.KillInstanceResponse(exit_code=report.exit_code)
 

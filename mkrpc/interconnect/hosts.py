@@ -129,6 +129,10 @@ class HostRegistry:
                 running=instance.running,
                 exit_code=instance.exit_code,
             )
+        for instance in hello.instances:
+            # It may have been attached to an interconnect before this one.
+            if instance.pid and not instance.running:
+                self._on_ended(instance.instance_id, instance.pid)
 
     async def start(self, instance_id: int) -> pb.HostReport:
         """Start an instance's process; raises the host agent's own error if it did not start, and

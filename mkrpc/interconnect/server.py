@@ -4,7 +4,8 @@ import asyncio
 import secrets
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -18,6 +19,7 @@ from mkrpc.interconnect.answers import Switches
 from mkrpc.interconnect.apic_bus import ApicBus
 from mkrpc.interconnect.attachments import Pump
 from mkrpc.interconnect.beats import BeatServer
+from mkrpc.interconnect.book_keeping import BookKeeper, Books, open_books
 from mkrpc.interconnect.bucket import Rates
 from mkrpc.interconnect.control import ControlService
 from mkrpc.interconnect.hosts import ATTACH_HOST, HostRegistry
@@ -28,6 +30,7 @@ from mkrpc.interconnect.routing import Arbitration
 from mkrpc.interconnect.watch import EventHub
 from mkrpc.transport.address import Address, check_listen, parse
 from mkrpc.transport.aio import AioServer
+from mkrpc.transport.stream import stop_loudly
 from mkrpc.v1 import control_pb2, control_pb2_grpc, interconnect_pb2
 
 __all__ = ["serve"]
@@ -37,10 +40,8 @@ STOP_GRACE_S = 1.0
 
 _log = structlog.get_logger("mkrpc.interconnect")
 
-_SERVICES = (
-    control_pb2.DESCRIPTOR.services_by_name["Control"].full_name,
-    interconnect_pb2.DESCRIPTOR.services_by_name["Interconnect"].full_name,
-)
+_CONTROL = control_pb2.DESCRIPTOR.services_by_name["Control"].full_name
+_INTERCONNECT = interconnect_pb2.DESCRIPTOR.services_by_name["Interconnect"].full_name
 
 
 def serve(
@@ -53,6 +54,7 @@ def serve(
     switches: Switches | None = None,
     lease_us: int = LEASE_US,
     faults: Sequence[Fault] = (),
+    books: Path | None = None,
     on_listening: Callable[[str], None] = lambda _address: None,
 ) -> int:
     """Serve until SIGTERM or SIGINT; the exit code.
@@ -60,33 +62,49 @@ def serve(
     ``rates``: as for :class:`Policy`, ``lease_us`` as for :class:`ApicBus`. ``faults`` are injected
     from the start. ``switches`` is told to clients and changes nothing.
     ``on_listening`` is told the address once it answers (with the port chosen for port 0). Raises
-    what :meth:`AioServer.start`, :func:`check_listen` and :meth:`Policy.named` raise, before
-    anything listens.
+    what :meth:`AioServer.start`, :func:`check_listen`, :meth:`Policy.named` and :func:`open_books`
+    raise, before anything listens.
     """
     where = parse(address)
     check_listen(where, insecure)
+    named = Policy.named(policy, rates=rates)
+    epoch = secrets.randbits(64) or 1
+    found = open_books(books, epoch=epoch, lease_us=lease_us)
     bus = ApicBus(
-        epoch=secrets.randbits(64) or 1,
-        policy=Policy.named(policy, rates=rates),
+        epoch=epoch,
+        policy=named,
         arbitration=arbitration,
         lease_us=lease_us,
+        takeover=found.takeover,
     )
     bus.advance(time.monotonic_ns() // 1000)
     for fault in faults:
         bus.set_fault(fault)
-    return asyncio.run(_serve(bus, where, insecure, switches or Switches(), on_listening))
+    return asyncio.run(
+        _serve(
+            bus,
+            found,
+            where,
+            insecure=insecure,
+            switches=switches or Switches(),
+            on_listening=on_listening,
+        )
+    )
 
 
 async def _serve(
     bus: ApicBus,
+    books: Books,
     where: Address,
+    *,
     insecure: bool,
     switches: Switches,
     on_listening: Callable[[str], None],
 ) -> int:
     events = EventHub(bus.watch)
     beats = BeatServer()
-    pump = Pump(bus, beats)
+    keeper = BookKeeper(bus, books, events)
+    pump = Pump(bus, beats, keep=keeper.keep)
     link_faults = LinkFaults(pump, beats)
     hosts = HostRegistry(bus.epoch, on_ended=pump.process_ended)
     hosts.on_paused = link_faults.paused
@@ -98,8 +116,8 @@ async def _serve(
     def add_services(server: grpc.aio.Server) -> None:
         control = ControlService(
             bus,
-            drain=pump.drain,
-            tell_time=pump.tell_time,
+            pump=pump,
+            books=keeper,
             hosts=hosts,
             events=events,
             address=address,
@@ -108,15 +126,7 @@ async def _serve(
         )
         add_control: Any = control_pb2_grpc.add_ControlServicer_to_server  # generated untyped
         add_control(control, server)
-        health_pb2_grpc.add_HealthServicer_to_server(healthiness, server)
-        reflection.enable_server_reflection(
-            (
-                *_SERVICES,
-                health_pb2.DESCRIPTOR.services_by_name["Health"].full_name,
-                reflection.SERVICE_NAME,
-            ),
-            server,
-        )
+        _add_health(healthiness, server)
 
     server = AioServer(
         methods={ATTACH: link_faults.open, ATTACH_HOST: hosts.open}, add_services=add_services
@@ -125,10 +135,13 @@ async def _serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    pump.begin()
     await server.start(where, insecure=insecure)
     pump.beat_address = beats.start(server.bound_address)
-    for service in ("", *_SERVICES):
-        await healthiness.set(service, health_pb2.HealthCheckResponse.SERVING)
+    tasks = [
+        _core_task(keeper.run()),
+        _core_task(_tell_health(healthiness, pump.recovered)),
+    ]
     _log.info(
         "listening",
         address=str(server.bound_address),
@@ -142,4 +155,37 @@ async def _serve(
     pump.goodbye("the interconnect stops")
     beats.stop()
     await server.stop(STOP_GRACE_S)
+    for task in tasks:
+        task.cancel()
+    keeper.close("the interconnect was stopped")
     return 0
+
+
+def _add_health(healthiness: health.aio.HealthServicer, server: grpc.aio.Server) -> None:
+    """Health, and reflection of all that is served."""
+    health_pb2_grpc.add_HealthServicer_to_server(healthiness, server)
+    own = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+    names = (_CONTROL, _INTERCONNECT, own, reflection.SERVICE_NAME)
+    reflection.enable_server_reflection(names, server)
+
+
+def _core_task(work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+    """A part without which the rest must not go on."""
+
+    def done(task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (bug := task.exception()) is not None:
+            stop_loudly(bug)
+
+    task = asyncio.ensure_future(work)
+    task.add_done_callback(done)
+    return task
+
+
+async def _tell_health(healthiness: health.aio.HealthServicer, recovered: asyncio.Event) -> None:
+    """Instances may come at once, clients once all that is known of them is back."""
+    for service in ("", _INTERCONNECT):
+        await healthiness.set(service, health_pb2.HealthCheckResponse.SERVING)
+    if not recovered.is_set():
+        await healthiness.set(_CONTROL, health_pb2.HealthCheckResponse.NOT_SERVING)
+        await recovered.wait()
+    await healthiness.set(_CONTROL, health_pb2.HealthCheckResponse.SERVING)

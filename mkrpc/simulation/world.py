@@ -24,6 +24,7 @@ from mkrpc.simulation.plan import Fault, Plan
 from mkrpc.simulation.requests import Requests
 from mkrpc.simulation.workload import Words
 from mkrpc.trace import (
+    BooksNotKept,
     ClientInjected,
     FaultBegan,
     FaultEnded,
@@ -298,3 +299,5 @@ class World:
                 return f"{kind(event)} {event.number} {event.reason}"
             case InstanceAttached() | LeaseExpired():
                 return f"{kind(event)} {self._name(event.incarnation)}"
+            case BooksNotKept():
+                return f"{kind(event)}: {event.reason}"
