@@ -32,6 +32,7 @@ from mkrpc.host.launch import (
     write_callables,
     write_config,
 )
+from mkrpc.journal.recorder import Recording
 from mkrpc.state_dir import (
     CONFIG_FILE,
     RECORD_FILE,
@@ -75,6 +76,7 @@ class Cluster:
         programs: Mapping[int, Program] | None = None,
         handlers: Mapping[int, Sequence[Program]] | None = None,
         via: Mapping[int, Via] | None = None,
+        recording: Recording | None = None,
         timeout_s: float = 60.0,
         on_progress: Callable[[str], None] | None = None,
     ) -> Self:
@@ -82,14 +84,22 @@ class Cluster:
 
         ``programs`` by APIC id and ``handlers`` by instance id are callables of the caller's
         script; they reach the instances as copies. ``via`` by instance id: another way to the
-        interconnect than its address. Raises :class:`ClusterStateError` if a cluster
+        interconnect than its address. ``recording``: a folder in which every process keeps a
+        journal of its inputs. Raises :class:`ClusterStateError` if a cluster
         of this name runs, starts or stops, or if something else has its directory,
         :class:`AddressInUseError`, :class:`mkrpc.errors.StartUpError` if a process ended before
         all were up, and what else kept one from starting; whatever had started is stopped again.
         """
         directory = cluster_dir(name)
         with _starting(name, directory):
-            write_config(directory, topology, address=address, insecure=insecure, via=via or {})
+            write_config(
+                directory,
+                topology,
+                address=address,
+                insecure=insecure,
+                via=via or {},
+                recording=recording,
+            )
             write_callables(directory, programs or {}, handlers or {})
             launch(directory, timeout_s, on_progress or (lambda _line: None))
             found = _record(directory)

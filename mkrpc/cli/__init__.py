@@ -18,6 +18,7 @@ from mkrpc.cli.ledger import ledger
 from mkrpc.cli.lifecycle import down, exec_, kill
 from mkrpc.cli.limit import limit
 from mkrpc.cli.proc import dmesg, interrupts
+from mkrpc.cli.replay import replay
 from mkrpc.cli.show import show
 from mkrpc.cli.sim import sim
 from mkrpc.cli.up import up
@@ -57,6 +58,7 @@ for command in (
     fault,
     conform,
     sim,
+    replay,
     chaos,
 ):
     main.add_command(command)

@@ -53,6 +53,18 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 @click.option("--detach", is_flag=True, help="Return once it runs; `mkrpc down` stops it.")
 @click.option("--address", help="Listen here instead of at a private Unix socket.")
 @click.option("--insecure", is_flag=True, help="Permit an address beyond loopback, unprotected.")
+@click.option(
+    "--record",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Journal what goes into every process, in a new folder, for `mkrpc replay`.",
+)
+@click.option(
+    "--record-limit",
+    "limit_mib",
+    type=Number(1, 1 << 20),
+    help="MiB of one process's journal at most; 256 if not given.",
+)
 @json_option
 def up(
     *,
@@ -66,6 +78,8 @@ def up(
     detach: bool,
     address: str | None,
     insecure: bool,
+    folder: Path | None,
+    limit_mib: int | None,
     as_json: bool,
 ) -> None:
     """Start a cluster. In the foreground it is stopped by Ctrl-C, SIGTERM or SIGHUP."""
@@ -74,12 +88,18 @@ def up(
     topology = _topology(instances, cpus, path, policy, mode, apic=dict(apic))
     if address is not None:
         _check_directory(address)
+    if limit_mib is not None and folder is None:
+        raise click.UsageError("--record-limit without --record: nothing is recorded")
     from mkrpc.cluster import Cluster
+    from mkrpc.journal.recorder import Recording
+    from mkrpc.journal.writer import JOURNAL_LIMIT
 
     for number in _STOP_SIGNALS:
         # What nohup or a shell's & has switched off stays off.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupt)
+    limit = JOURNAL_LIMIT if limit_mib is None else limit_mib << 20
+    recording = Recording(folder, limit) if folder is not None else None
     quiet = as_json or (not detach and sys.stdout.isatty())
 
     def start() -> Cluster:
@@ -88,6 +108,7 @@ def up(
             name=name,
             address=address,
             insecure=insecure,
+            recording=recording,
             on_progress=None if quiet else _progress(len(topology.instances)),
         )
 

@@ -40,6 +40,7 @@ class HostAgent:
         self.address: str = config["address"]
         self.insecure: bool = config["insecure"]
         self._via: dict[str, dict[str, str]] = config.get("via", {})
+        self.record: dict[str, Any] | None = config.get("record")
         self._context = multiprocess.get_context("forkserver")
         self._context.set_forkserver_preload(PRELOAD)
         self.interconnect: Child | None = None
@@ -87,6 +88,7 @@ class HostAgent:
                 "instances": len(self.topology.instances),
                 "name": self.state_dir.name,
                 "books": str(self.state_dir / BOOKS_FILE),
+                "record": self.record,
             },
         )
         self.interconnect = child
@@ -167,6 +169,7 @@ class HostAgent:
             "topology": alone.to_dict(),
             "instance_id": instance_id,
             "state_dir": str(self.state_dir),
+            "record": self.record,
         }
         child, ready = self._spawn(spec.name, run_instance, options)
         self.instances[instance_id] = child

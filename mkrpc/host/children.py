@@ -9,11 +9,14 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mkrpc import logs
 from mkrpc.errors import MkrpcError
 from mkrpc.topology import Topology
+
+if TYPE_CHECKING:
+    from mkrpc.journal.recorder import Recording
 
 __all__ = ["PROGRAMS_FILE", "START_TIMEOUT_S", "run_instance", "run_interconnect"]
 
@@ -49,6 +52,7 @@ def run_interconnect(options_json: str, log_path: str, ready: Any) -> None:
             switches=Switches(apic=options["apic"], instances=instances),
             lease_us=lease_us_for(options["instances"], len(os.sched_getaffinity(0))),
             books=Path(options["books"]),
+            recording=_recording(options),
             on_listening=lambda address: tell({"address": address}),
         ),
     )
@@ -72,11 +76,20 @@ def run_instance(options_json: str, log_path: str, ready: Any) -> None:
             beats=options["beats"],
             memory=state_dir / MEMORY_FILE,
             callables=load_callables(state_dir / PROGRAMS_FILE),
+            recording=_recording(options),
             on_attached=lambda: tell({"pid": os.getpid()}),
         )
         return run(boot)
 
     _report(ready, start)
+
+
+def _recording(options: dict[str, Any]) -> "Recording | None":
+    """Where the process keeps a journal, if it is to."""
+    from mkrpc.journal.recorder import Recording
+
+    record = options.get("record")
+    return Recording(Path(record["folder"]), record["limit"]) if record is not None else None
 
 
 def _begin(process: str, log_path: str) -> None:

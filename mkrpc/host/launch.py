@@ -19,6 +19,8 @@ import dill
 from mkrpc.errors import StartUpError, error_for_reason
 from mkrpc.host.child import last_words
 from mkrpc.host.children import MEMORY_FILE, PROGRAMS_FILE
+from mkrpc.journal.recorder import Recording
+from mkrpc.journal.writer import check_folder
 from mkrpc.state_dir import CLUSTER_VARIABLE, CONFIG_FILE
 from mkrpc.topology import Topology
 
@@ -59,8 +61,13 @@ def write_config(
     address: str | None,
     insecure: bool,
     via: Mapping[int, Via],
+    recording: Recording | None = None,
 ) -> None:
     """Write what the host agent starts from, and make what all instances share."""
+    record = None
+    if recording is not None:
+        folder = check_folder(recording.folder)
+        record = {"folder": str(folder), "limit": recording.limit}
     (directory / "logs").mkdir(mode=0o700)
     with (directory / MEMORY_FILE).open("wb") as memory:
         memory.truncate(MEMORY_BYTES)
@@ -69,6 +76,7 @@ def write_config(
         "insecure": insecure,
         "topology": topology.to_dict(),
         "via": {str(instance_id): asdict(way) for instance_id, way in via.items()},
+        "record": record,
     }
     # Whole or not at all: whoever clears up after a start that was cut short reads it.
     temporary = directory / f"{CONFIG_FILE}.new"

@@ -9,6 +9,7 @@ import dill
 
 from mkrpc.instance.config import KernelConfig, kernel_config
 from mkrpc.instance.programs import load_entry
+from mkrpc.journal.recorder import Recording
 from mkrpc.topology import Topology
 from mkrpc.transport.address import Address, beside, parse
 
@@ -25,7 +26,7 @@ class Boot:
     ``address``: where it reaches the interconnect. ``beats``: where it beats past its stream; None:
     where the welcome says, empty: nowhere. ``programs``: what runs on which CPU, by its number in
     the instance. ``handlers`` are registered for MULTIKERNEL_VECTOR. ``memory``: a file that every
-    instance of the host maps, or None.
+    instance of the host maps, or None. ``recording``: where it keeps a journal, or None.
     """
 
     config: KernelConfig
@@ -34,6 +35,7 @@ class Boot:
     programs: Sequence[tuple[int, Callable[..., Any]]] = ()
     handlers: Sequence[Callable[..., Any]] = ()
     memory: Path | None = None
+    recording: Recording | None = None
     on_attached: Callable[[], None] = field(default=lambda: None)
 
     def beats_at(self, told: str) -> Address | None:
@@ -51,6 +53,7 @@ def boot_from_topology(
     beats: str | None = None,
     memory: Path | None = None,
     callables: Callables | None = None,
+    recording: Recording | None = None,
     on_attached: Callable[[], None] = lambda: None,
 ) -> Boot:
     """What the instance starts with: its topology's programs, then the callables of a script.
@@ -72,6 +75,7 @@ def boot_from_topology(
         programs=programs,
         handlers=handlers,
         memory=memory,
+        recording=recording,
         on_attached=on_attached,
     )
 

@@ -7,7 +7,6 @@ the clock, the signals, the streams one after another, and the end of the proces
 
 import asyncio
 import os
-import secrets
 import signal
 import time
 from typing import Any
@@ -23,11 +22,9 @@ from mkrpc.errors import (
     UnavailableError,
 )
 from mkrpc.frame_codec import decode_down, encode_up
-from mkrpc.instance.attachment import Attachment
+from mkrpc.instance.assembly import assemble, take_apart
 from mkrpc.instance.boot import Boot
 from mkrpc.instance.heartbeat import Heartbeats
-from mkrpc.instance.kernel import Kernel
-from mkrpc.instance.mapping import map_memory
 from mkrpc.instance.oops import last_words
 from mkrpc.instance.turns import run_for_a_turn
 from mkrpc.instance.uplink import Uplink, is_passing
@@ -71,21 +68,8 @@ class InstanceProcess:
 
     def __init__(self, boot: Boot) -> None:
         self._boot = boot
-        started = time.monotonic_ns()
-        self._started_us = started // 1000
-        memory = map_memory(boot.memory) if boot.memory is not None else None
-        self.kernel = Kernel(
-            boot.config,
-            incarnation=secrets.token_bytes(16),
-            now_us=lambda: (time.monotonic_ns() - started) // 1000,
-            memory=memory,
-        )
-        # Programs begin to run once the link is up; here they are only put in place.
-        for handler in boot.handlers:
-            self.kernel.register_handler(handler)
-        for cpu, program in boot.programs:
-            self.kernel.start_program(cpu, program)
-        self._attachment = Attachment(self.kernel)
+        self._started_us = _now_us()
+        self.kernel, self._attachment = assemble(boot)
         self._uplink = Uplink(parse(boot.address), self)
         self._attached = False
         self._running = False
@@ -320,7 +304,11 @@ def run(boot: Boot) -> int:
     """
 
     async def main() -> int:
-        return await InstanceProcess(boot).run()
+        process = InstanceProcess(boot)
+        try:
+            return await process.run()
+        finally:
+            take_apart(process._attachment)
 
     try:
         return asyncio.run(main())

@@ -182,3 +182,7 @@ class Mirror:
     def row(self, incarnation: bytes) -> MirrorRow | None:
         """The row of an incarnation, alive or dead; None if unknown or forgotten."""
         return self._live.get(incarnation) or self._dead.get(incarnation)
+
+    def rows(self) -> dict[bytes, MirrorRow]:
+        """The rows of all that are known, by incarnation."""
+        return {**self._live, **self._dead}

@@ -26,8 +26,10 @@ from mkrpc.interconnect.hosts import ATTACH_HOST, HostRegistry
 from mkrpc.interconnect.lease import LEASE_US
 from mkrpc.interconnect.link_faults import LinkFaults
 from mkrpc.interconnect.policy import Policy
+from mkrpc.interconnect.recording import open_bus
 from mkrpc.interconnect.routing import Arbitration
 from mkrpc.interconnect.watch import EventHub
+from mkrpc.journal.recorder import Recording
 from mkrpc.transport.address import Address, check_listen, parse
 from mkrpc.transport.aio import AioServer
 from mkrpc.transport.stream import stop_loudly
@@ -55,12 +57,14 @@ def serve(
     lease_us: int = LEASE_US,
     faults: Sequence[Fault] = (),
     books: Path | None = None,
+    recording: Recording | None = None,
     on_listening: Callable[[str], None] = lambda _address: None,
 ) -> int:
     """Serve until SIGTERM or SIGINT; the exit code.
 
     ``rates``: as for :class:`Policy`, ``lease_us`` as for :class:`ApicBus`. ``faults`` are injected
-    from the start. ``switches`` is told to clients and changes nothing.
+    from the start. ``switches`` is told to clients and changes nothing. ``recording``: where it
+    keeps a journal of its inputs, or None.
     ``on_listening`` is told the address once it answers (with the port chosen for port 0). Raises
     what :meth:`AioServer.start`, :func:`check_listen`, :meth:`Policy.named` and :func:`open_books`
     raise, before anything listens.
@@ -70,26 +74,27 @@ def serve(
     named = Policy.named(policy, rates=rates)
     epoch = secrets.randbits(64) or 1
     found = open_books(books, epoch=epoch, lease_us=lease_us)
-    bus = ApicBus(
+    with open_bus(
+        recording,
         epoch=epoch,
         policy=named,
         arbitration=arbitration,
         lease_us=lease_us,
         takeover=found.takeover,
-    )
-    bus.advance(time.monotonic_ns() // 1000)
-    for fault in faults:
-        bus.set_fault(fault)
-    return asyncio.run(
-        _serve(
-            bus,
-            found,
-            where,
-            insecure=insecure,
-            switches=switches or Switches(),
-            on_listening=on_listening,
+    ) as bus:
+        bus.advance(time.monotonic_ns() // 1000)
+        for fault in faults:
+            bus.set_fault(fault)
+        return asyncio.run(
+            _serve(
+                bus,
+                found,
+                where,
+                insecure=insecure,
+                switches=switches or Switches(),
+                on_listening=on_listening,
+            )
         )
-    )
 
 
 async def _serve(

@@ -1,0 +1,58 @@
+"""Puts an instance together from what it boots with: kernel, handlers, programs, attachment."""
+
+import secrets
+import time
+from typing import TYPE_CHECKING
+
+from mkrpc.instance.attachment import Attachment
+from mkrpc.instance.kernel import INCARNATION_BYTES, Kernel
+from mkrpc.instance.mapping import map_memory
+from mkrpc.instance.recording import RecordedAttachment, RecordedMemory, begin_recording
+
+if TYPE_CHECKING:
+    from mkrpc.instance.boot import Boot
+
+__all__ = ["assemble", "take_apart"]
+
+
+def assemble(boot: "Boot") -> tuple[Kernel, Attachment]:
+    """The kernel, booted, and its end of the link; with a journal if it is to be recorded.
+
+    Programs begin to run once the link is up; here they are only put in place. Raises
+    InvalidArgumentError and its like for programs and handlers that cannot be, StartUpError for
+    memory that cannot be mapped or a journal that cannot be made.
+    """
+    started = time.monotonic_ns()
+
+    def now_us() -> int:
+        return (time.monotonic_ns() - started) // 1000
+
+    memory = map_memory(boot.memory) if boot.memory is not None else None
+    incarnation = secrets.token_bytes(INCARNATION_BYTES)
+    recorder = None
+    clock = now_us
+    if boot.recording is not None:
+        recorder = begin_recording(
+            boot.recording,
+            config=boot.config,
+            incarnation=incarnation,
+            memory=memory,
+            programs=boot.programs,
+            handlers=boot.handlers,
+        )
+        clock = recorder.clock(now_us)
+        memory = RecordedMemory(memory, recorder.loaded) if memory is not None else None
+    kernel = Kernel(boot.config, incarnation=incarnation, now_us=clock, memory=memory)
+    for handler in boot.handlers:
+        kernel.register_handler(handler)
+    for cpu, program in boot.programs:
+        kernel.start_program(cpu, program)
+    if recorder is None:
+        return kernel, Attachment(kernel)
+    return kernel, RecordedAttachment(kernel, recorder)
+
+
+def take_apart(attachment: Attachment) -> None:
+    """The process ends: so does its journal."""
+    if isinstance(attachment, RecordedAttachment):
+        attachment.close()

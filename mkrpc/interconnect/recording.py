@@ -1,0 +1,316 @@
+"""A bus that journals its inputs; without it the bus is the plain class and pays nothing.
+
+Every call that changes the bus is recorded before it is made, with its arguments; what it tells
+its callers, by return, exception or call-back, is recorded after. Inputs that the bus makes itself
+inside of another (``advance`` detaches) are no records of their own.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from mkrpc.errors import MkrpcError
+from mkrpc.frame_codec import encode_up
+from mkrpc.interconnect.apic_bus import ApicBus
+from mkrpc.interconnect.asked import Asked
+from mkrpc.interconnect.books_text import books_of
+from mkrpc.interconnect.session import Session
+from mkrpc.interconnect.tally import Tally
+from mkrpc.journal.calls import pack_advance, pack_sent, pack_session, sent_down
+from mkrpc.journal.digest import MAX_DIGEST_LINES, books_digest
+from mkrpc.journal.recorder import Recorder, Recording, error_text
+from mkrpc.journal.values import to_plain
+from mkrpc.link.frames import DownFrame, Hello, Reply, UpFrame
+
+__all__ = [
+    "CALL_BACKS",
+    "INPUTS",
+    "OBJECT",
+    "OF_PARTS",
+    "READERS",
+    "RecordedBus",
+    "answer_text",
+    "open_bus",
+]
+
+OBJECT = "interconnect"
+
+FREQUENT = ("attach", "advance", "hear", "receive", "next_frame", "welcome")
+"""Inputs with a payload of their own."""
+
+RARE = (
+    "abandon",
+    "command",
+    "detach",
+    "disconnect",
+    "forget_client",
+    "inject",
+    "process_ended",
+    "write_icr",
+)
+"""Inputs whose arguments are recorded by their names, whatever they are."""
+
+OF_PARTS = ("buckets.change",)
+"""Inputs of a part that drivers reach through the bus, likewise."""
+
+INPUTS = frozenset(FREQUENT + RARE + OF_PARTS)
+"""Everything that changes what the bus will do or say."""
+
+READERS = frozenset(
+    {
+        "apic_ids",
+        "attached_ids",
+        "attached_names",
+        "balance",
+        "cpu_owner",
+        "deadline_us",
+        "in_flight",
+        "instances",
+        "lease_left_us",
+        "lease_us",
+        "may_beat",
+        "mirrored",
+        "now_us",
+        "quiet",
+        "recovering",
+        "roster_number",
+        "session",
+        "sessions",
+        "take_changes",
+        "take_ready",
+        "totals",
+        "watch",
+        "written",
+    }
+)
+"""The rest. ``take_ready`` says whom to serve next, ``take_changes`` what to keep for a successor,
+and ``watch`` who looks on: none of them changes what any input gives."""
+
+CALL_BACKS = ("on_done", "on_reply")
+"""Arguments that are called with what a replay must tell again."""
+
+BOOKS_EVERY = 4096
+"""Calls between two digests of the books, or eight for each of their lines if that is more."""
+
+_CALLS_PER_LINE = 8
+
+
+class RecordedBus(ApicBus):
+    """As :class:`ApicBus`, with a journal."""
+
+    def __init__(self, recording: Recording, *, epoch: int, **arguments: Any) -> None:
+        methods = sorted(INPUTS)
+        self._numbers: dict[bytes, int] = {}
+        self._open: dict[Tally | Asked, int] = {}
+        self._requests = 0
+        self._digest_at = BOOKS_EVERY
+        plain = {
+            key: to_plain(value, lambda _value: None)
+            for key, value in ({"epoch": epoch} | arguments).items()
+        }
+        self._recorder = recorder = Recorder(
+            recording,
+            name=f"{OBJECT}-{epoch:016x}",
+            methods=methods,
+            header={"object": OBJECT, "epoch": epoch, "arguments": plain},
+        )
+        self._kinds = {name: recorder.kind(name) for name in methods}
+        self._encode = {
+            name: recorder.generic(getattr(ApicBus, name), self._reference) for name in RARE
+        }
+        super().__init__(epoch=epoch, **arguments)
+        for name in OF_PARTS:
+            self._record_part(name)
+
+    def close(self) -> None:
+        """The interconnect has come to its end."""
+        self._recorder.close(books_digest(books_of(self)))
+
+    # The calls that come often.
+
+    def attach(self, hello: Hello) -> Session:
+        """As :meth:`ApicBus.attach`."""
+        session: Session = self._run("attach", encode_up(hello), super().attach, hello)
+        self._numbers.setdefault(session.hello.incarnation, len(self._numbers))
+        return session
+
+    def advance(self, now_us: int, beats: Iterable[bytes] = ()) -> None:
+        """As :meth:`ApicBus.advance`."""
+        heard = tuple(beats)
+        self._run("advance", pack_advance(now_us, heard), super().advance, now_us, heard)
+
+    def hear(self, session: Session, beat: int, generation: int) -> None:
+        """As :meth:`ApicBus.hear`."""
+        payload = pack_session(self._number(session), generation, beat)
+        self._run("hear", payload, super().hear, session, beat, generation)
+
+    def receive(self, session: Session, frame: UpFrame, generation: int | None = None) -> None:
+        """As :meth:`ApicBus.receive`."""
+        payload = pack_session(self._number(session), generation) + encode_up(frame)
+        self._run("receive", payload, super().receive, session, frame, generation)
+        if self._recorder.calls >= self._digest_at:
+            self._note_books()
+
+    def next_frame(self, session: Session) -> DownFrame | None:
+        """As :meth:`ApicBus.next_frame`."""
+        frame = super().next_frame(session)
+        if not self._recorder.busy:
+            sent = sent_down(frame) if frame is not None else None
+            self._recorder.begin(self._kinds["next_frame"], pack_sent(self._number(session), sent))
+            self._recorder.end()
+        return frame
+
+    def welcome(self, session: Session) -> Any:
+        """As :meth:`ApicBus.welcome`."""
+        welcome = self._run(
+            "welcome", pack_session(self._number(session), None), super().welcome, session
+        )
+        self._recorder.tell(repr(welcome))
+        return welcome
+
+    # All calls.
+
+    def _run(
+        self, name: str, payload: bytes, method: Callable[..., Any], *arguments: Any, **named: Any
+    ) -> Any:
+        recorder = self._recorder
+        if recorder.busy:
+            recorder.nested()
+            return method(*arguments, **named)
+        recorder.begin(self._kinds[name], payload)
+        try:
+            return method(*arguments, **named)
+        except MkrpcError as error:
+            recorder.tell(error_text(error))
+            raise
+        finally:
+            recorder.end()
+
+    def _run_rare(
+        self, name: str, method: Callable[..., Any], arguments: tuple[Any, ...], named: Any
+    ) -> Any:
+        if self._recorder.busy:
+            self._recorder.nested()
+            return method(*arguments, **named)
+        payload = self._encode[name](arguments, named)
+        if name == "abandon":
+            self._open.pop(arguments[0], None)
+        told = {key for key in CALL_BACKS if key in named}
+        if not told:
+            return self._run(name, payload, method, *arguments, **named)
+        self._requests += 1
+        number = self._requests
+        done: list[bool] = []
+        for key in told:
+            named[key] = self._telling(number, named[key], done)
+        request = self._run(name, payload, method, *arguments, **named)
+        if not done:
+            self._open[request] = number
+        return request
+
+    def _record_part(self, name: str) -> None:
+        part, _, method = name.partition(".")
+        owner = getattr(self, part)
+        plain = getattr(owner, method)
+        self._encode[name] = self._recorder.generic(getattr(type(owner), method), self._reference)
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            return self._run_rare(name, plain, arguments, named)
+
+        setattr(owner, method, call)
+
+    def _telling(
+        self, number: int, call_back: Callable[[Any], None], done: list[bool]
+    ) -> Callable[[Any], None]:
+        """The call-back, recorded."""
+
+        def tell(answer: Tally | Reply) -> None:
+            done.append(True)
+            recorder = self._recorder
+            recorder.tell(f"request {number}: {answer_text(answer)}")
+            if isinstance(answer, Tally):
+                self._open.pop(answer, None)
+            else:
+                self._forget(number)
+            recorder.telling = True
+            try:
+                call_back(answer)
+            finally:
+                recorder.telling = False
+
+        return tell
+
+    def _forget(self, number: int) -> None:
+        for request, known in list(self._open.items()):
+            if known == number:
+                del self._open[request]
+
+    def _number(self, session: Session) -> int:
+        return self._numbers[session.hello.incarnation]
+
+    def _reference(self, value: Any) -> tuple[str, int] | None:
+        if isinstance(value, Session):
+            return "session", self._number(value)
+        if isinstance(value, Tally | Asked):
+            return "request", self._open.get(value, 0)
+        return ("call-back", 0) if callable(value) else None
+
+    def _note_books(self) -> None:
+        lines = books_of(self)
+        self._digest_at = self._recorder.calls + max(BOOKS_EVERY, _CALLS_PER_LINE * len(lines))
+        if not self._recorder.busy and len(lines) <= MAX_DIGEST_LINES:
+            self._recorder.books(books_digest(lines, whole=False))
+
+
+def _rare(name: str) -> Callable[..., Any]:
+    plain = getattr(ApicBus, name)
+
+    def call(self: RecordedBus, *arguments: Any, **named: Any) -> Any:
+        method = plain.__get__(self)
+        return self._run_rare(name, method, arguments, named)
+
+    call.__doc__ = f"As :meth:`ApicBus.{name}`."
+    call.__name__ = name
+    return call
+
+
+for _name in RARE:
+    setattr(RecordedBus, _name, _rare(_name))
+
+
+@contextmanager
+def open_bus(recording: Recording | None, **arguments: Any) -> Iterator[ApicBus]:
+    """A bus made of ``arguments``, with a journal if it is to be recorded; closed at the end.
+
+    :raises StartUpError: its journal cannot be made.
+    """
+    if recording is None:
+        yield ApicBus(**arguments)
+        return
+    bus = RecordedBus(recording, **arguments)
+    try:
+        yield bus
+    finally:
+        bus.close()
+
+
+def answer_text(answer: Tally | Reply) -> str:
+    """What a call-back was told, in one line that is the same in every run."""
+    return tally_text(answer) if isinstance(answer, Tally) else reply_text(answer)
+
+
+def tally_text(tally: Tally) -> str:
+    """What became of a request."""
+    legs = sorted(
+        (apic_id, -1 if instance is None else instance, outcome.name, count)
+        for (apic_id, instance, outcome), count in tally.legs.items()
+    )
+    error = f", {error_text(tally.error)}" if tally.error is not None else ""
+    return f"{tally.written} written, {tally.resolved} resolved, legs {legs}{error}"
+
+
+def reply_text(reply: Reply) -> str:
+    """What an instance answered; registers come in any order."""
+    views = [replace(view, registers=dict(sorted(view.registers.items()))) for view in reply.cpus]
+    return repr(replace(reply, cpus=views))

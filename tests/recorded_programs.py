@@ -1,0 +1,28 @@
+"""Programs and handlers that recordings name: a replay must find them by ``module:name``."""
+
+from mkrpc.instance.instructions import Load, Store, WriteIcr
+from mkrpc.x86.icr import fixed
+from mkrpc.x86.irq_vectors import MULTIKERNEL_VECTOR
+
+ROUNDS = 50
+"""Rings of :func:`ring_the_other`."""
+
+
+def ring_the_other(cpu):
+    """Ring the CPU with the other APIC id of two, each time with a number in shared memory."""
+    for number in range(ROUNDS):
+        yield Store(8 * cpu.apic_id, number)
+        yield WriteIcr(fixed(cpu.apic_id ^ 1, MULTIKERNEL_VECTOR))
+        seen = yield Load(8 * (cpu.apic_id ^ 1))
+        cpu.printk(f"the other is at {seen}")
+
+
+def take_note(cpu):
+    """A handler that prints."""
+    cpu.printk(f"rung on {cpu.apic_id}")
+
+
+def hang(cpu):
+    """A handler that never returns."""
+    while True:
+        pass
