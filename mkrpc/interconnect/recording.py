@@ -15,6 +15,7 @@ from mkrpc.frame_codec import encode_up
 from mkrpc.interconnect.apic_bus import ApicBus
 from mkrpc.interconnect.asked import Asked
 from mkrpc.interconnect.books_text import books_of
+from mkrpc.interconnect.faults import ActiveFault
 from mkrpc.interconnect.session import Session
 from mkrpc.interconnect.tally import Tally
 from mkrpc.journal.calls import pack_advance, pack_sent, pack_session, sent_down
@@ -41,17 +42,19 @@ FREQUENT = ("attach", "advance", "hear", "receive", "next_frame", "welcome")
 
 RARE = (
     "abandon",
+    "clear_fault",
     "command",
     "detach",
     "disconnect",
     "forget_client",
     "inject",
     "process_ended",
+    "set_fault",
     "write_icr",
 )
 """Inputs whose arguments are recorded by their names, whatever they are."""
 
-OF_PARTS = ("buckets.change",)
+OF_PARTS = ("buckets.change", "faults.strike")
 """Inputs of a part that drivers reach through the bus, likewise."""
 
 INPUTS = frozenset(FREQUENT + RARE + OF_PARTS)
@@ -254,6 +257,8 @@ class RecordedBus(ApicBus):
             return "session", self._number(value)
         if isinstance(value, Tally | Asked):
             return "request", self._open.get(value, 0)
+        if isinstance(value, ActiveFault):
+            return "fault", value.number
         return ("call-back", 0) if callable(value) else None
 
     def _note_books(self) -> None:

@@ -118,6 +118,8 @@ class BusLife(Life):
     def _resolve(self, kind: str, number: int) -> Any:
         if kind == "session":
             return self._session(number)
+        if kind == "fault":
+            return self.bus.faults.find(number)
         return self._requests.get(number) if kind == "request" else None
 
     def _session(self, number: int) -> Session:

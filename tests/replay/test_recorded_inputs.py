@@ -14,6 +14,7 @@ from mkrpc.instance.attachment import Attachment
 from mkrpc.instance.kernel import Kernel
 from mkrpc.interconnect.apic_bus import ApicBus
 from mkrpc.interconnect.bucket import Buckets
+from mkrpc.interconnect.faults import Faults
 from mkrpc.interconnect.policy import Policy
 
 ROOT = Path(__file__).parent.parent.parent / "mkrpc"
@@ -23,6 +24,7 @@ BUS_ATTRIBUTES = {
     "buckets",
     "ended",
     "epoch",
+    "faults",
     "ledger",
     "mirror",
     "policy",
@@ -31,7 +33,19 @@ BUS_ATTRIBUTES = {
 }
 """What the drivers may read of a bus; what of it they may change is in OF_PARTS."""
 
-BUCKET_READERS = {"advance", "available", "of", "take"}
+PART_READERS = {
+    "buckets": {"advance", "available", "of", "take"},
+    "faults": {
+        "advance",
+        "begin",
+        "deadline_us",
+        "end",
+        "find",
+        "judge",
+        "of_link",
+        "parted",
+    },
+}
 """Methods that drivers do not call, or that change nothing that any input gives."""
 
 KERNEL_READ_BY_DRIVERS = {"failed", "incarnation", "runnable"}
@@ -72,9 +86,10 @@ def test_a_bus_shows_nothing_else_that_could_be_changed_past_its_journal():
     assert {name for name in vars(bus) if not name.startswith("_")} == BUS_ATTRIBUTES
 
 
-def test_every_method_of_the_buckets_is_an_input_that_is_journalled_or_a_reader():
-    inputs = {name.partition(".")[2] for name in of_bus.OF_PARTS if name.startswith("buckets.")}
-    assert public(Buckets) == inputs | BUCKET_READERS
+@pytest.mark.parametrize(("part", "kind"), [("buckets", Buckets), ("faults", Faults)])
+def test_every_method_of_a_part_is_an_input_that_is_journalled_or_a_reader(part, kind):
+    inputs = {name.partition(".")[2] for name in of_bus.OF_PARTS if name.startswith(f"{part}.")}
+    assert public(kind) == inputs | PART_READERS[part]
 
 
 def test_drivers_touch_a_kernel_through_its_attachment_alone():

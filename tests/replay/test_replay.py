@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from mkrpc.cli import main
 from mkrpc.errors import InvalidArgumentError, LimitReachedError, NotFoundError
+from mkrpc.fault import Fault, FaultKind
 from mkrpc.instance.cpu import Cpu
 from mkrpc.interconnect.bucket import Rate
 from mkrpc.interconnect.mirror import MirrorRow
@@ -77,6 +78,15 @@ def test_every_kind_of_request_replays(ringing, tmp_path):
     bus.write_icr(apic_id=0, word=fixed(1, 0x41), count=30, on_done=told.append)
     ringing.settle()
     assert len(told) == 5
+    drop = bus.set_fault(Fault(kind=FaultKind.DROP, share=0.5, seed=3))
+    twice = bus.set_fault(Fault(kind=FaultKind.DUPLICATE, limit=1))
+    bus.faults.strike(twice)
+    with pytest.raises(NotFoundError):
+        bus.clear_fault(twice.number)
+    inject(ringing, seq=10_000, count=50, told=told)
+    ringing.settle()
+    bus.clear_fault(drop.number)
+    assert 0 < drop.struck < 50
     session = ringing.kernels[1].session
     bus.disconnect(session, session.generation)
     assert not session.alive
