@@ -36,6 +36,7 @@ class Hub:
         self.bus.watch(world.trace)
         self.streams: dict[Session, Stream] = {}
         self.paused = False
+        self._leapt_us = 0
         self.backlog: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
         self._timer_us: int | None = None
         self._lag_us = world.options.hub_lag_us
@@ -44,13 +45,24 @@ class Hub:
         self._beats_heard: dict[bytes, None] = {}
         self._turn = BusTurn(self.bus)
 
+    @property
+    def now_us(self) -> int:
+        """The time on its clock."""
+        return self._world.now_us + self._leapt_us
+
+    def leap(self, by_us: int) -> None:
+        """Its clock leaps forward, and timers go by the clock."""
+        self._leapt_us += by_us
+        self._timer_us = None
+        self.turn(_nothing)
+
     def turn(self, action: Callable[..., None], *arguments: Any) -> None:
         """Do something as the interconnect's process: tell the time, act, send what follows."""
         if self.paused:
             self.backlog.append((self.turn, (action, *arguments)))
             return
         heard, self._beats_heard = self._beats_heard, {}
-        self.bus.advance(self._world.now_us, heard)
+        self.bus.advance(self.now_us, heard)
         action(*arguments)
         while (session := self.bus.take_ready()) is not None:
             stream = self.streams.get(session)
@@ -177,9 +189,11 @@ class Hub:
         due = self.bus.deadline_us
         if due is not None and (self._timer_us is None or due < self._timer_us):
             self._timer_us = due
-            self._world.at(due, self._timer)
+            self._world.at(due - self._leapt_us, self._timer, due)
 
-    def _timer(self) -> None:
+    def _timer(self, due_us: int) -> None:
+        if due_us != self._timer_us:
+            return
         self._timer_us = None
         self.turn(_nothing)
         self._may_beat = self.bus.may_beat()

@@ -51,8 +51,9 @@ class Stream:
     """One connection of one life of an instance.
 
     ``generation``: of the link at the instance's end; ``session`` and ``session_generation`` what
-    the interconnect has made of it. ``broken``: nothing arrives any more, save late. ``ended``: the
-    interconnect knows that. ``inbox``: what it has read and not applied.
+    the interconnect has made of it. ``broken``: nothing arrives any more, save late; all of it does
+    if ``reordered``. ``ended``: the interconnect knows that. ``inbox``: what it has read and not
+    applied.
     """
 
     __slots__ = (
@@ -63,6 +64,7 @@ class Stream:
         "inbox",
         "life",
         "number",
+        "reordered",
         "session",
         "session_generation",
         "up",
@@ -75,6 +77,7 @@ class Stream:
         self.down = Pipe(life.node.options.down, upward=False)
         self.broken = False
         self.ended = False
+        self.reordered = False
         self.inbox: deque[UpFrame | Goodbye | None] = deque()
         self.generation = 0
         self.session: Session | None = None
@@ -104,7 +107,7 @@ class Network:
         stalled_us = stream.life.node.stalled_until_us[pipe.upward]
         if stalled_us > world.now_us:
             when = max(when, stalled_us + options.delay_us)
-        when = max(when, pipe.last_us + options.service_us)
+        when = max(when, pipe.last_us + stream.life.node.service_us(upward=pipe.upward))
         pipe.last_us = when
         world.at(when, self._arrive, stream, pipe, message)
         share = world.options.duplicate_share
@@ -120,14 +123,16 @@ class Network:
             delay_us = options.delay_us + int(self._rng.random() * options.jitter_us)
             world.at(world.now_us + delay_us, arrive)
 
-    def cut(self, stream: Stream, *, quietly: bool = False) -> None:
+    def cut(self, stream: Stream, *, quietly: bool = False, reordered: bool = False) -> None:
         """Break a stream with all that is on its way, both ways.
 
         Each side is told after a while, or, half-open or ``quietly``, one side never.
+        ``reordered``: nothing of it is lost, all comes late.
         """
         if stream.broken:
             return
         stream.broken = True
+        stream.reordered = reordered
         world, rng, options = self._world, self._rng, self._world.options
         for pipe in (stream.up, stream.down):
             for message in pipe.recent:
@@ -149,12 +154,12 @@ class Network:
         hub = self._world.hub
         self._world.at(when_us, hub.turn, hub.closed, stream)
 
-    def _arrive(self, stream: Stream, pipe: Pipe, message: Message) -> None:
+    def _arrive(self, stream: Stream, pipe: Pipe, message: Message, came: bool = False) -> None:
         if stream.broken:
             pipe.in_flight -= 1
             self._lose(stream, pipe, message)
             return
-        if self._held_up(self._arrive, stream, pipe, message):
+        if not came and self._held_up(self._arrive, stream, pipe, message):
             return
         was_writable = pipe.writable
         pipe.in_flight -= 1
@@ -168,16 +173,21 @@ class Network:
         else:
             self._world.hub.turn(self._world.hub.pump, stream)
 
-    def _arrive_again(self, stream: Stream, pipe: Pipe, message: Message) -> None:
+    def _arrive_again(
+        self, stream: Stream, pipe: Pipe, message: Message, came: bool = False
+    ) -> None:
         """A duplicate: after the original, and after what came in between."""
-        if not stream.broken and not self._held_up(self._arrive_again, stream, pipe, message):
+        if stream.broken:
+            return
+        if came or not self._held_up(self._arrive_again, stream, pipe, message):
             self.caught["duplicate"] += 1
             self._deliver(stream, pipe, message)
 
     def _held_up(
         self, arrive: Callable[..., None], stream: Stream, pipe: Pipe, message: Message
     ) -> bool:
-        """Whether a partition or a reader that is stopped holds it up; it then tries again."""
+        """Whether a partition or a reader that is stopped holds it up; it then tries again. What
+        has come to a reader that is stopped, no partition can hold up any more."""
         world, node = self._world, stream.life.node
         stalled_us = node.stalled_until_us[pipe.upward]
         if stalled_us > world.now_us or pipe.held:
@@ -187,7 +197,7 @@ class Network:
             return True
         sleeper = world.hub if pipe.upward else node
         if sleeper.paused:
-            sleeper.backlog.append((arrive, (stream, pipe, message)))
+            sleeper.backlog.append((arrive, (stream, pipe, message, True)))
         return sleeper.paused
 
     def _go_on(self, stream: Stream, pipe: Pipe) -> None:
@@ -202,7 +212,7 @@ class Network:
 
     def _lose(self, stream: Stream, pipe: Pipe, message: Message) -> None:
         """A cut has caught a message. Some of them come late, in any order."""
-        late = self._rng.random() < self._world.options.late_share
+        late = self._rng.random() < self._world.options.late_share or stream.reordered
         if late and not isinstance(message, MkrpcError | Goodbye):
             when = self._world.now_us + self._rng.randrange(1, self._world.options.lease_us)
             self._world.at(when, self._arrive_late, stream, pipe, message)

@@ -32,7 +32,8 @@ class Node:
     """The place of an instance. ``life``: the process that runs there now, if any.
 
     ``paused``: it is stopped; ``beats``: all but its thread for beats is.
-    ``stalled_until_us``: until when nothing passes down (index 0) or up (1).
+    ``stalled_until_us``: until when nothing passes down (index 0) or up (1); in between, who reads
+    there may be slow for a while.
     """
 
     def __init__(self, world: "World", options: InstanceOptions) -> None:
@@ -55,10 +56,22 @@ class Node:
         self.beats = False
         self.backlog: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
         self.stalled_until_us = [0, 0]
+        self._slow = [(0, 0), (0, 0)]
 
     def stall(self, until_us: int, *, upward: bool) -> None:
         """Nothing passes in one direction until then."""
         self.stalled_until_us[upward] = max(self.stalled_until_us[upward], until_us)
+
+    def slow(self, until_us: int, service_us: int, *, upward: bool) -> None:
+        """Who reads in one direction takes so long for each message until then."""
+        self._slow[upward] = until_us, service_us
+
+    def service_us(self, *, upward: bool) -> int:
+        """How long a message that is sent now keeps its reader."""
+        until_us, service_us = self._slow[upward]
+        if until_us > self.world.now_us:
+            return service_us
+        return (self.options.up if upward else self.options.down).service_us
 
     def boot(self) -> None:
         """Start a process here, unless one runs."""
@@ -246,6 +259,11 @@ class Life:
         """No welcome has come."""
         if stream is self.stream and not self.attachment.connected:
             self.closed(stream)
+
+    def leap(self, by_us: int) -> None:
+        """Its clock leaps forward, whether it runs or not, and timers go by the clock."""
+        self._offset_us += by_us
+        self.turn(self._look_at_the_clock)
 
     def reconnect(self) -> None:
         """Give the stream up, whether it stands or not."""

@@ -42,7 +42,19 @@ RngSource = Callable[[str], Rng]
 """Gives the stream of chance of a name, such as ``7/faults``; equal names give equal streams."""
 
 FaultKind = Literal[
-    "cut", "stall", "turn", "crash", "leave", "pause", "busy", "hub-pause", "reconnect"
+    "cut",
+    "stall",
+    "turn",
+    "crash",
+    "leave",
+    "pause",
+    "busy",
+    "hub-pause",
+    "reconnect",
+    "leap",
+    "hub-leap",
+    "slow",
+    "reorder",
 ]
 
 FAULT_KINDS: tuple[FaultKind, ...] = (
@@ -55,12 +67,19 @@ FAULT_KINDS: tuple[FaultKind, ...] = (
     "busy",
     "hub-pause",
     "reconnect",
+    "leap",
+    "hub-leap",
+    "slow",
+    "reorder",
 )
 """``cut``: a stream breaks with what is on its way. ``stall``: a one-way partition. ``turn``: one
 downward, then one upward, then one downward again. ``crash``: kill -9. ``leave``: an instance says
 goodbye. ``pause``: SIGSTOP and SIGCONT of an instance; ``hub-pause``: of the interconnect.
 ``busy``: an instance does nothing but beat by a way of its own, as when a handler runs for long.
-``reconnect``: an instance gives up a stream that stands."""
+``reconnect``: an instance gives up a stream that stands. ``leap``: the monotonic clock of an
+instance leaps forward, as after a suspend; ``hub-leap``: that of the interconnect, as far as it
+may. ``slow``: whoever reads in one direction is slow for long. ``reorder``: a cut all of whose
+catch comes late, in any order, among what is sent over the next streams."""
 
 _LEASES_US = (30_000, 60_000, 150_000)
 """Times within which a link can be given up and another one be welcomed."""
@@ -140,7 +159,7 @@ class InstanceOptions:
             instance_id=instance_id,
             apic_ids=tuple(range(first_apic_id, first_apic_id + cpus)),
             mode=rng.choice((ApicMode.X2APIC, ApicMode.X2APIC, ApicMode.XAPIC)),
-            boundary=rng.choice(("word", "word", "word", "frame")),
+            boundary=rng.choice(("word", "word", "frame")),
             xapic_ldr=rng.choice(("flat", "flat", "zero")),
             apic_policy=rng.choice(_POLICIES),
             panic_on_oops=rng.random() < 0.1,
@@ -213,7 +232,7 @@ class Options:
             steps=rng.randrange(10, 60),
             tick_us=lease_us // 6 if rng.random() < 0.4 else 0,
             clients=rng.randrange(1, 4),
-            bursts=_LONG_BURSTS if rng.random() < 0.04 else rng.choice(_BURSTS),
+            bursts=_LONG_BURSTS if rng.random() < 0.06 else rng.choice(_BURSTS),
             faults=tuple(
                 (kind, 0 if rng.random() < 0.5 else rng.randrange(1, 5)) for kind in FAULT_KINDS
             ),

@@ -86,7 +86,7 @@ def run(
         ApicInvariants(),
         Routing(world.hub.bus, journal),
         Isolation(journal, filtered=options.policy == "filtered", owners=world.owners),
-        Lease(lambda: world.now_us, options.lease_us),
+        Lease(lambda: world.hub.now_us, options.lease_us),
         Startup(journal),
         Liveness(),
     ]

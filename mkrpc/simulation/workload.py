@@ -51,7 +51,7 @@ _MODES = (
     *((DeliveryMode.FIXED,) * 14),
     *((DeliveryMode.LOWEST_PRIORITY,) * 3),
     *((DeliveryMode.NMI,) * 2),
-    *((DeliveryMode.INIT,) * 2),
+    *((DeliveryMode.INIT,) * 3),
     *((DeliveryMode.STARTUP,) * 4),
     DeliveryMode.SMI,
     DeliveryMode.RESERVED_3,

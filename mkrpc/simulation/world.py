@@ -16,11 +16,12 @@ from mkrpc.instance.memory import SharedMemory
 from mkrpc.outcome import Outcome
 from mkrpc.simulation.checkers.violation import Checker
 from mkrpc.simulation.events import Standing
+from mkrpc.simulation.faults import Faults
 from mkrpc.simulation.hub import Hub
 from mkrpc.simulation.network import Network
 from mkrpc.simulation.node import Node
 from mkrpc.simulation.options import Options, RngSource
-from mkrpc.simulation.plan import Fault, Plan
+from mkrpc.simulation.plan import Plan
 from mkrpc.simulation.requests import Requests
 from mkrpc.simulation.workload import Words
 from mkrpc.trace import (
@@ -83,9 +84,10 @@ class World:
         self.network = Network(self, rng_of("network"))
         self.hub = Hub(self)
         self.nodes = {each.instance_id: Node(self, each) for each in options.instances}
+        faults = Faults(self)
         for fault in plan.faults:
             if f"f{fault.number}" not in without:
-                self.at(fault.at_us, self._fault, fault)
+                self.at(fault.at_us, faults.perform, fault)
         steps = tuple(step for step in plan.steps if f"s{step.number}" not in without)
         self.requests = Requests(self, steps)
         for step in steps:
@@ -218,57 +220,6 @@ class World:
             if incarnation != life.kernel.incarnation or accounts != real:
                 lines.append(f"the mirror of instance {number} is behind")
         return lines
-
-    # Faults.
-
-    def _fault(self, fault: Fault) -> None:
-        node = self.nodes[fault.instance_id]
-        life = node.life
-        if life is None and fault.kind != "hub-pause":
-            return
-        self.note(str(fault))
-        self.faults[fault.kind] += 1
-        until_us = self.now_us + fault.for_us
-        match fault.kind:
-            case "hub-pause":
-                self.hub.paused = True
-                self.at(until_us, self.hub.wake)
-            case "stall":
-                node.stall(until_us, upward=fault.upward)
-            case "turn":
-                self._turn(node, fault)
-            case "pause" | "busy":
-                node.stop(beats=fault.kind == "busy")
-                self.at(until_us, node.wake)
-            case "cut" if life is not None and life.stream is not None:
-                self.network.cut(life.stream)
-            case "crash" if life is not None:
-                life.crash(whole=fault.whole)
-            case "leave" if life is not None:
-                life.turn(life.leave, "asked to")
-            case "reconnect" if life is not None:
-                life.turn(life.reconnect)
-
-    def _turn(self, node: Node, fault: Fault) -> None:
-        """Answers to beats come late, then nothing goes up for more than a lease, and what comes
-        down at its end comes late too: an instance that does not reckon its lease from when it
-        spoke outlives the interconnect's patience."""
-        lease_us, busy_us = self.options.lease_us, self.options.busy_us
-        late_us = min(fault.for_us, lease_us)
-        if fault.whole:
-            # And it sees nothing of that itself: a handler runs until after the partition's end.
-            node.stop(beats=True)
-            self.at(min(self.now_us + late_us // 4 + lease_us * 17 // 10, busy_us), node.wake)
-        node.stall(self.now_us + late_us // 2, upward=False)
-        for begin_us, end_us, upward in (
-            (late_us // 4, late_us // 4 + lease_us * 14 // 10, True),
-            (late_us // 4 + lease_us * 85 // 100, late_us // 2 + lease_us * 95 // 100, False),
-        ):
-            until_us = min(self.now_us + end_us, busy_us)
-            if self.now_us + begin_us < busy_us:
-                self.at(
-                    self.now_us + begin_us, lambda u=until_us, w=upward: node.stall(u, upward=w)
-                )
 
     # Lines.
 
