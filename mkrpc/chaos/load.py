@@ -25,11 +25,13 @@ from mkrpc.x86.icr import (
 )
 from mkrpc.x86.irq_vectors import MULTIKERNEL_VECTOR
 
-__all__ = ["Load", "run_load"]
+__all__ = ["Load", "Pairs", "run_load"]
 
 _CATCHES_UP = 4
 """A CPU that was held up catches up with so many grants; the others are void."""
 _RING_BACK_EVERY = 8
+_NEVER_EVEN = 8
+"""Firsts in a row that find seconds missing before those are taken for lost."""
 _WORD = 8
 
 
@@ -66,6 +68,37 @@ def _on_grant(cpu: Cpu) -> None:
     _ringers[cpu.apic_id].granted(cpu)
 
 
+class Pairs:
+    """Firsts and seconds of one source, as they are handled: no second may come before its first.
+
+    A first may come before the second of the pair before it, while interrupts are disabled: it has
+    the higher priority. Then it is two ahead; more means that seconds are missing, and so does one
+    that stays ahead for long.
+    """
+
+    def __init__(self) -> None:
+        self._begun = False
+        self._ahead = 0
+        self._never_even = 0
+
+    def first(self) -> None:
+        """A first is handled."""
+        self._begun = True
+        self._never_even = self._never_even + 1 if self._ahead else 0
+        if self._never_even > _NEVER_EVEN:
+            self._ahead = self._never_even = 0
+        self._ahead = min(self._ahead, 1) + 1
+
+    def second(self) -> bool:
+        """A second is handled; False if its first was not. What came before all that this CPU has
+        seen counts as handled."""
+        self._ahead -= 1
+        is_in_order = self._ahead >= 0 or not self._begun
+        self._begun = True
+        self._ahead = max(self._ahead, 0)
+        return is_in_order
+
+
 class _Ringer:
     """One CPU's writes, and its table."""
 
@@ -81,7 +114,7 @@ class _Ringer:
         layout = Layout(load.cpus)
         self._columns = {name: layout.column_at(self._table, name) for name in COLUMNS}
         self._counts: dict[str, list[int]] = {name: [0] * self.cpus for name in COLUMNS}
-        self._after_second = [False] * self.cpus
+        self._pairs = [Pairs() for _ in range(self.cpus)]
 
     def granted(self, cpu: Cpu) -> None:
         """A client has rung: a burst more."""
@@ -91,12 +124,11 @@ class _Ringer:
     def rung(self, cpu: Cpu, kind: int, source: int) -> None:
         """A CPU has rung; ``kind`` numbers its vectors in their order."""
         if kind == 0:
-            if self._after_second[source]:
+            if not self._pairs[source].second():
                 self._count(cpu, "overtaken", source)
-            self._after_second[source] = True
             self._count(cpu, "second", source)
         elif kind == 1:
-            self._after_second[source] = False
+            self._pairs[source].first()
             self._count(cpu, "first", source)
             if self._counts["first"][source] % _RING_BACK_EVERY == 0:
                 cpu.write_icr(fixed(source, MULTIKERNEL_VECTOR))

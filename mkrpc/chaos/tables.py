@@ -28,7 +28,7 @@ class Vectors:
     """Who rings is told by the vector, of which each of ``cpus`` CPUs has three of its own.
 
     A source rings each destination in turns with its ``first`` and its ``second``. The first has
-    the higher priority, so that of two that wait it is also taken first: a second after a second
+    the higher priority, so that of two that wait it is also taken first: a second without its first
     shows that something overtook, or that a first is missing. ``group`` goes to several CPUs,
     ``client`` comes from clients.
     """
@@ -61,7 +61,7 @@ class Life:
     """One life of a CPU, as it wrote it down. Tuples are by APIC id.
 
     ``written``: writes with the first and second vector, by destination. ``first``, ``second``,
-    ``group``: runs of its handlers, by source. ``overtaken``: seconds that followed a second.
+    ``group``: runs of its handlers, by source. ``overtaken``: seconds without their first.
     ``client``: runs for clients.
     """
 

@@ -85,8 +85,8 @@ def accounts_of_handlers(evidence: Evidence) -> list[str]:
 
 
 def order(evidence: Evidence) -> list[str]:
-    """Nothing overtakes (design 3.2): where a second followed a second, there is a first in the
-    books that changed nothing: coalesced, rejected or lost."""
+    """Nothing overtakes (design 3.2): where a second came without its first, there is a first in
+    the books that changed nothing: coalesced, rejected or lost."""
     booked = _Booked(evidence)
     lines = []
     for life in evidence.lives:
@@ -97,8 +97,8 @@ def order(evidence: Evidence) -> list[str]:
             missing = booked.missing[life.incarnation, life.apic_id, vectors.first(source)]
             if overtaken > missing:
                 lines.append(
-                    f"APIC id {life.apic_id} life {life.number}: {overtaken} times a second of "
-                    f"APIC id {source} followed a second, and only {missing} firsts are missing"
+                    f"APIC id {life.apic_id} life {life.number}: {overtaken} seconds of APIC "
+                    f"id {source} came before their firsts, of which {missing} are missing"
                 )
     return lines
 
