@@ -73,6 +73,7 @@ class ScriptedControl(control_pb2_grpc.ControlServicer):
         self.roster = 7
         self.requests: list = []
         self._script: dict[str, deque] = {}
+        self.stop = lambda: None
 
     def will(self, method: str, *answers: object) -> None:
         self._script[method] = deque(answers)
@@ -113,5 +114,6 @@ def peer() -> Iterator[ScriptedControl]:
         server.add_insecure_port(servicer.address)
         servicer.port = server.add_insecure_port("127.0.0.1:0")
         server.start()
+        servicer.stop = lambda: server.stop(None).wait()
         yield servicer
         server.stop(None).wait()

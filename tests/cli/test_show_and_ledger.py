@@ -39,6 +39,54 @@ def test_show_json_has_the_promised_keys(run, peer, two_instances):
     assert (db["state"], db["incarnation"], db["cpus"]) == ("failed", "", [])
 
 
+def test_show_tells_how_a_recovery_goes(run, peer, two_instances):
+    trouble = "/x/books.sqlite: disk I/O error"
+    recovery = pb.Recovery(back=3, expected=8, left_us=2_120_000)
+    said = pb.GetClusterResponse(restarts=2, recovery=recovery, books_trouble=trouble)
+    said.MergeFrom(two_instances)
+    peer.will("GetCluster", said)
+    lines = run("show", "--address", peer.address).stdout.splitlines()
+    assert lines[1].endswith(", restarts 2")
+    assert lines[2] == "recovering: 3 of 8 instances are back, at most 2.1 s more"
+    assert lines[3] == "books are not kept: /x/books.sqlite: disk I/O error"
+    shown = json.loads(run("show", "--address", peer.address, "--json").stdout)
+    assert shown["restarts"] == 2
+    assert shown["recovery"] == {"back": 3, "expected": 8, "left_us": 2_120_000}
+    assert shown["books_trouble"] == trouble
+
+
+def test_show_says_nothing_of_restarts_where_there_were_none(run, peer, two_instances):
+    peer.will("GetCluster", two_instances)
+    shown = json.loads(run("show", "--address", peer.address, "--json").stdout)
+    assert (shown["restarts"], shown["recovery"], shown["books_trouble"]) == (0, None, "")
+    assert "restarts" not in run("show", "--address", peer.address).stdout
+
+
+def test_the_live_view_tells_of_another_interconnect(capsys, two_instances):
+    books = Ledger(balanced=True, totals=LedgerTotals(0, 0, 0, 0, 0, 0), discrepancies=(), rows=())
+    lines = Lines()
+    view = pb.GetClusterResponse()
+    view.CopyFrom(two_instances)
+
+    def look():
+        lines(ClusterView.of(view), books)
+        return capsys.readouterr().out.splitlines()
+
+    look()
+    view.epoch, view.restarts, view.interconnect_pid = 9, 1, 4711
+    for left_us in (3_000_000, 2_000_000):
+        view.recovery.CopyFrom(pb.Recovery(back=1, expected=2, left_us=left_us))
+        said = look()
+        if left_us == 3_000_000:
+            assert said == [
+                "the interconnect was started again: pid 4711, restarts 1",
+                "recovering: 1 of 2 instances are back, at most 3.0 s more",
+            ]
+    assert said == [], "how far it has got is no news of its own"
+    view.ClearField("recovery")
+    assert look() == ["the interconnect has recovered"]
+
+
 def test_show_is_a_line_an_instance(run, peer, two_instances):
     peer.will("GetCluster", two_instances)
     lines = run("show", "--address", peer.address, "--no-cpus").stdout.splitlines()

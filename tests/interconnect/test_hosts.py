@@ -110,6 +110,20 @@ def test_a_hello_is_welcomed_and_says_how_each_process_is(registry):
     assert known == {0: (10, True, 0), 1: (11, False, -9), 511: (0, False, 0)}
 
 
+def test_a_hello_tells_of_processes_that_ended_while_no_interconnect_looked():
+    """Nobody then waits for the lease of an instance whose process is gone."""
+    ended = []
+    registry = HostRegistry(
+        epoch=7,
+        limit_silence=lambda _connection: Timer(),
+        on_ended=lambda instance_id, pid: ended.append((instance_id, pid)),
+    )
+    Host(registry).hello(
+        hosted(0, pid=10, running=True), hosted(1, pid=11, exit_code=-9), hosted(2)
+    )
+    assert ended == [(1, 11)]
+
+
 @pytest.mark.parametrize(
     ("instances", "fields", "error", "match"),
     [
