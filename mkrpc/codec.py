@@ -8,11 +8,22 @@ one parses always. What cannot be is a :class:`ProtocolError`. Frames are in
 from typing import Any
 
 from mkrpc.errors import ProtocolError
-from mkrpc.link.frames import CpuAccount, CpuAddress, CpuView, LogRecord, VectorCount
+from mkrpc.link.frames import (
+    CpuAccount,
+    CpuAddress,
+    CpuView,
+    LogRecord,
+    PendingView,
+    VectorCount,
+)
 from mkrpc.v1 import types_pb2 as types
+from mkrpc.x86.irq_vectors import NR_VECTORS
 from mkrpc.x86.lapic import ApicMode
+from mkrpc.x86.pending import CoreState
 
 __all__ = [
+    "core_state_from_pb",
+    "core_state_to_pb",
     "cpu_account_from_pb",
     "cpu_account_to_pb",
     "cpu_address_from_pb",
@@ -21,6 +32,10 @@ __all__ = [
     "cpu_view_to_pb",
     "log_record_from_pb",
     "log_record_to_pb",
+    "pending_view_from_pb",
+    "pending_view_to_pb",
+    "vector_count_from_pb",
+    "vector_count_to_pb",
 ]
 
 _REGISTER_BYTES = 32
@@ -62,6 +77,23 @@ def _register_from_pb(value: bytes) -> int:
     return int.from_bytes(value, "little")
 
 
+def vector_count_to_pb(count: VectorCount) -> types.VectorCount:
+    """The counts of a vector as their message."""
+    return types.VectorCount(
+        vector=count.vector,
+        delivered=count.delivered,
+        coalesced=count.coalesced,
+        handled=count.handled,
+        eoi=count.eoi,
+        discarded=count.discarded,
+    )
+
+
+def vector_count_from_pb(c: types.VectorCount) -> VectorCount:
+    """The counts of a vector from their message."""
+    return VectorCount(c.vector, c.delivered, c.coalesced, c.handled, c.eoi, c.discarded)
+
+
 def cpu_account_to_pb(account: CpuAccount) -> types.CpuAccount:
     """A CPU's accounting as its message."""
     return types.CpuAccount(
@@ -73,17 +105,7 @@ def cpu_account_to_pb(account: CpuAccount) -> types.CpuAccount:
         interrupts_enabled=account.interrupts_enabled,
         activity=account.activity,
         multikernel=account.multikernel,
-        vectors=[
-            types.VectorCount(
-                vector=count.vector,
-                delivered=count.delivered,
-                coalesced=count.coalesced,
-                handled=count.handled,
-                eoi=count.eoi,
-                discarded=count.discarded,
-            )
-            for count in account.vectors
-        ],
+        vectors=[vector_count_to_pb(count) for count in account.vectors],
         stats=[
             types.IrqStatCount(field=field, count=count) for field, count in account.stats.items()
         ],
@@ -101,10 +123,7 @@ def cpu_account_from_pb(pb: types.CpuAccount) -> CpuAccount:
         interrupts_enabled=pb.interrupts_enabled,
         activity=pb.activity,
         multikernel=pb.multikernel,
-        vectors=[
-            VectorCount(c.vector, c.delivered, c.coalesced, c.handled, c.eoi, c.discarded)
-            for c in pb.vectors
-        ],
+        vectors=[vector_count_from_pb(count) for count in pb.vectors],
         stats={stat.field: stat.count for stat in pb.stats},
     )
 
@@ -136,3 +155,48 @@ def log_record_to_pb(record: LogRecord) -> types.LogRecord:
 def log_record_from_pb(pb: types.LogRecord) -> LogRecord:
     """A line of a kernel's log from its message."""
     return LogRecord(pb.number, pb.level, pb.time_us, pb.cpu, pb.text)
+
+
+_SAME_IN_CORE_STATE = (
+    *("cpu", "tpr", "ppr", "interrupts_enabled", "activity", "software_enabled", "known"),
+    *("interrupt_shadow", "nmi_latched", "nmi_in_service", "stopped", "panic", "storm"),
+    *("congested", "waits_to_write", "program", "entered"),
+)
+"""Fields that are alike in the dataclass and in the message."""
+
+
+def core_state_to_pb(core: CoreState) -> types.CoreState:
+    """A CPU's state as its message."""
+    return types.CoreState(
+        irr=_register_to_pb(core.irr),
+        isr=_register_to_pb(core.isr),
+        mode=_MODE_TO_PB[ApicMode(core.mode)],
+        handlers=core.handlers,
+        **{name: getattr(core, name) for name in _SAME_IN_CORE_STATE},
+    )
+
+
+def core_state_from_pb(pb: types.CoreState) -> CoreState:
+    """A CPU's state from its message; :class:`ProtocolError` for what no CPU has."""
+    mode = _MODE_FROM_PB.get(pb.mode)
+    if mode is None or max((pb.tpr, pb.ppr, *pb.handlers)) >= NR_VECTORS:
+        raise ProtocolError(f"CPU {pb.cpu} is said to be in a state that no CPU has")
+    return CoreState(
+        irr=_register_from_pb(pb.irr),
+        isr=_register_from_pb(pb.isr),
+        mode=mode,
+        handlers=tuple(pb.handlers),
+        **{name: getattr(pb, name) for name in _SAME_IN_CORE_STATE},
+    )
+
+
+def pending_view_to_pb(view: PendingView) -> types.PendingView:
+    """What bears on a vector as its message."""
+    return types.PendingView(
+        core=core_state_to_pb(view.core), counts=vector_count_to_pb(view.counts)
+    )
+
+
+def pending_view_from_pb(pb: types.PendingView) -> PendingView:
+    """What bears on a vector from its message."""
+    return PendingView(core_state_from_pb(pb.core), vector_count_from_pb(pb.counts))

@@ -15,6 +15,8 @@ from mkrpc.codec import (
     cpu_view_to_pb,
     log_record_from_pb,
     log_record_to_pb,
+    pending_view_from_pb,
+    pending_view_to_pb,
 )
 from mkrpc.errors import ProtocolError
 from mkrpc.link.frames import (
@@ -129,6 +131,7 @@ def _up_frame_to_pb(frame: UpFrame, pb: data.UpFrame) -> None:
             cpus=[cpu_view_to_pb(view) for view in reply.cpus],
             records=[log_record_to_pb(record) for record in reply.records],
             records_dropped=reply.records_dropped,
+            pending=None if reply.pending is None else pending_view_to_pb(reply.pending),
         )
 
 
@@ -195,6 +198,7 @@ def _up_frame_from_pb(pb: data.UpFrame) -> UpFrame:
                 cpus=[cpu_view_from_pb(view) for view in reply.cpus],
                 records=[log_record_from_pb(record) for record in reply.records],
                 records_dropped=reply.records_dropped,
+                pending=pending_view_from_pb(reply.pending) if reply.HasField("pending") else None,
             )
             for reply in pb.replies
         ],

@@ -24,9 +24,11 @@ __all__ = [
     "InstanceDisconnected",
     "InstanceRefused",
     "InstanceResumed",
+    "InterruptStalled",
     "LeaseExpired",
     "LegEnded",
     "Sink",
+    "StallEnded",
     "TraceEvent",
     "event_fields",
     "kind",
@@ -162,6 +164,45 @@ class BooksNotKept:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class InterruptStalled:
+    """Something has not gone on for ``age_us``; told again as its age doubles.
+
+    ``stall``: ``pending`` (in IRR), ``in-service`` (in ISR) or ``unanswered`` (``count`` legs, of
+    which this is the oldest). ``source``: who wrote it, empty if it is not known who of
+    ``sources``, which are for people; ``source_apic_id`` :data:`NOBODY` if unknown. ``reason``:
+    why, in a line. ``reports`` counts the reports of it.
+    """
+
+    stall: str
+    source: bytes
+    sources: str
+    source_apic_id: int
+    instance_id: int
+    name: str
+    incarnation: bytes
+    apic_id: int
+    vector: int
+    count: int
+    age_us: int
+    reason: str
+    reports: int
+
+
+@dataclass(frozen=True, slots=True)
+class StallEnded:
+    """It goes on again after ``lasted_us``, or is over: ``how`` says which."""
+
+    stall: str
+    instance_id: int
+    name: str
+    incarnation: bytes
+    apic_id: int
+    vector: int
+    lasted_us: int
+    how: str
+
+
 TraceEvent = (
     IcrWritten
     | LegEnded
@@ -175,6 +216,8 @@ TraceEvent = (
     | FaultBegan
     | FaultEnded
     | BooksNotKept
+    | InterruptStalled
+    | StallEnded
 )
 
 Sink = Callable[[TraceEvent], None]
@@ -193,6 +236,8 @@ KINDS: dict[type[TraceEvent], str] = {
     FaultBegan: "fault_began",
     FaultEnded: "fault_ended",
     BooksNotKept: "books_not_kept",
+    InterruptStalled: "stall",
+    StallEnded: "stall_end",
 }
 """The name of each event, on the wire and for people."""
 
@@ -223,4 +268,6 @@ def _text(name: str, value: object) -> str:
         return f"{value:#04x}"
     if name == "apic_id" and value == NOBODY:
         return "nobody"
+    if name == "source_apic_id" and value == NOBODY:
+        return "unknown"
     return str(value)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import count
+from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
@@ -196,6 +197,8 @@ def filled(kind: Any, counter: Iterator[int]) -> Any:
     if kind in (Outcome, CommandKind, Resent):
         return list(kind)[-1]
     origin, arguments = get_origin(kind), get_args(kind)
+    if origin is UnionType:
+        return filled(arguments[0], counter)
     if origin is dict:
         return {filled(arguments[0], counter): filled(arguments[1], counter)}
     if origin in (list, tuple, Sequence):

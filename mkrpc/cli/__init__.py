@@ -23,6 +23,7 @@ from mkrpc.cli.show import show
 from mkrpc.cli.sim import sim
 from mkrpc.cli.up import up
 from mkrpc.cli.watch import watch
+from mkrpc.cli.why import why
 
 __all__ = ["main"]
 
@@ -50,6 +51,7 @@ for command in (
     dmesg,
     ledger,
     watch,
+    why,
     exec_,
     kill,
     limit,

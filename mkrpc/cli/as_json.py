@@ -18,6 +18,7 @@ from mkrpc.x86.apic_base import ApicMode
 from mkrpc.x86.irq_stat import FIELDS
 
 __all__ = [
+    "Json",
     "cluster_as_json",
     "cpu_as_json",
     "fault_as_json",
@@ -27,6 +28,8 @@ __all__ = [
     "log_as_json",
     "mode_text",
     "rate_as_json",
+    "party_as_json",
+    "row_as_json",
     "totals_as_json",
     "vectors_of",
 ]
@@ -178,7 +181,7 @@ def ledger_as_json(ledger: Ledger) -> Json:
     return {
         "balanced": ledger.balanced,
         "totals": totals_as_json(ledger.totals),
-        "rows": [_row_as_json(row) for row in ledger.rows],
+        "rows": [row_as_json(row) for row in ledger.rows],
         "discrepancies": list(ledger.discrepancies),
     }
 
@@ -195,17 +198,19 @@ def totals_as_json(totals: LedgerTotals) -> Json:
     }
 
 
-def _row_as_json(row: LedgerRow) -> Json:
+def row_as_json(row: LedgerRow) -> Json:
+    """A row of the books."""
     parties: Json = {
-        "source": _party_as_json(row.source),
-        "destination": None if row.destination is None else _party_as_json(row.destination),
+        "source": party_as_json(row.source),
+        "destination": None if row.destination is None else party_as_json(row.destination),
     }
     command: Json = {"delivery_mode": row.delivery_mode, "vector": row.vector}
     outcomes: Json = {"outcomes": {outcome.text: count for outcome, count in row.outcomes}}
     return parties | command | totals_as_json(row.totals) | outcomes
 
 
-def _party_as_json(party: LedgerParty) -> Json:
+def party_as_json(party: LedgerParty) -> Json:
+    """A source or a destination."""
     return {
         "instance_id": party.instance_id,
         "name": party.name,

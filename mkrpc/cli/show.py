@@ -7,6 +7,7 @@ import click
 
 from mkrpc.cli.options import cluster_options, connect, json_option
 from mkrpc.cli.output import apic_ids_text, print_json, print_table
+from mkrpc.cli.why import stall_line
 
 if TYPE_CHECKING:
     from mkrpc.client.answers import ClusterView, InstanceView, MirroredCpu, RateLimit
@@ -74,8 +75,10 @@ def show(
         cluster = client.cluster()
     if as_json:
         from mkrpc.cli.as_json import cluster_as_json
+        from mkrpc.cli.why_json import stall_as_json
 
-        print_json(cluster_as_json(cluster))
+        stalls = [stall_as_json(stall) for stall in cluster.stalls]
+        print_json(cluster_as_json(cluster) | {"stalls": stalls})
         return
     _print(cluster)
     found = list(_cpu_rows(cluster))
@@ -108,6 +111,8 @@ def _print(cluster: "ClusterView") -> None:
         if instance.rate is not None:
             click.echo(f"{who}: {rate_text(instance.rate)}")
     print_table(instance_columns, (instance_row(instance) for instance in cluster.instances))
+    for stall in cluster.stalls:
+        click.echo(stall_line(stall))
 
 
 def restarts_text(cluster: "ClusterView") -> str:

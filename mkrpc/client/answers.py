@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from mkrpc.client.faults import InjectedFault
+from mkrpc.client.stalls import StallView
 from mkrpc.codec import cpu_account_from_pb, cpu_address_from_pb, cpu_view_from_pb
 from mkrpc.errors import ProtocolError
 from mkrpc.link.frames import CpuAccount, CpuAddress, CpuView
@@ -20,8 +21,6 @@ __all__ = [
     "Accounts",
     "ClusterView",
     "CpuAnswer",
-    "Event",
-    "EventBatch",
     "InstanceState",
     "InstanceView",
     "IpiResult",
@@ -143,6 +142,7 @@ class ClusterView:
     that died. ``restarts``: how many have died before it, as far as its books tell.
     ``books_trouble``: why another one could not take over from it; empty if it could.
     ``client_rate``: of all clients together; None if they are not limited. ``faults``: of now.
+    ``stalls``: interrupts that nobody takes, oldest first.
     """
 
     address: str
@@ -157,6 +157,7 @@ class ClusterView:
     books_trouble: str = ""
     client_rate: RateLimit | None = None
     faults: tuple[InjectedFault, ...] = ()
+    stalls: tuple[StallView, ...] = ()
 
     @classmethod
     def of(cls, message: pb.GetClusterResponse) -> "ClusterView":
@@ -181,6 +182,7 @@ class ClusterView:
                 RateLimit.of(message.client_rate) if message.HasField("client_rate") else None
             ),
             faults=tuple(InjectedFault.of(fault) for fault in message.faults),
+            stalls=tuple(StallView.of(stall) for stall in message.stalls),
         )
 
 
@@ -292,36 +294,6 @@ class Log:
 
     records: tuple[LogRecord, ...]
     dropped: int
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happened; kinds and fields (by name) are those of :mod:`mkrpc.trace`."""
-
-    kind: str
-    number: int
-    fields: dict[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class EventBatch:
-    """Events in order. ``missed``: how many this watcher was too slow for since it began.
-
-    ``gap``: why the stream broke off before this batch, empty if it did not; what happened in
-    between is not told, and ``missed`` counts from here.
-    """
-
-    missed: int
-    events: tuple[Event, ...]
-    gap: str = ""
-
-    @classmethod
-    def of(cls, message: pb.WatchResponse) -> "EventBatch":
-        """Translate."""
-        events = tuple(
-            Event(e.kind, e.number, dict(sorted(e.fields.items()))) for e in message.events
-        )
-        return cls(missed=message.missed, events=events)
 
 
 def _leg_order(leg: pb.LegCount) -> tuple[bool, int, int]:

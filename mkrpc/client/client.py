@@ -19,7 +19,6 @@ from mkrpc.client.answers import (
     Accounts,
     ClusterView,
     CpuAnswer,
-    EventBatch,
     InstanceView,
     IpiResult,
     Log,
@@ -38,9 +37,11 @@ from mkrpc.client.destination import (
     logical,
     shorthand,
 )
+from mkrpc.client.events import EventBatch
 from mkrpc.client.faults import HOST_SILENT, FaultCalls
 from mkrpc.client.injector import MAX_RETRIES, Injector
 from mkrpc.client.watching import batches
+from mkrpc.client.why import WhyAnswer
 from mkrpc.errors import (
     InvalidArgumentError,
     LimitReachedError,
@@ -240,6 +241,17 @@ class Client(FaultCalls):
 
         books: Ledger = self._read(read, request)
         return books
+
+    def why(self, apic_id: int, vector: int) -> WhyAnswer:
+        """Why a vector (0 to 255; 2 is the NMI) of a CPU is pending, in service or on its way.
+
+        What the instance does not answer within a second is told by the interconnect alone.
+        NotFoundError if no CPU has or had the APIC id.
+        """
+        if not 0 <= vector <= 0xFF:
+            raise InvalidArgumentError(f"vector {vector} is no vector", advice="give 0 to 255")
+        request = pb.WhyRequest(apic_id=check_apic_id(apic_id), vector=vector)
+        return WhyAnswer.of(self._call(self._stub.Why, request, if_silent=_INTERCONNECT_SILENT))
 
     def log(self, instance_id: int, *, since: int = 0) -> Log:
         """The printk ring from record number ``since`` on, in as many calls as it takes.

@@ -5,7 +5,7 @@ from typing import Any
 
 import grpc
 
-from mkrpc.client.answers import EventBatch
+from mkrpc.client.events import EventBatch
 from mkrpc.client.repeating import connection_broke
 from mkrpc.errors import MkrpcError
 from mkrpc.v1 import control_pb2 as pb

@@ -10,10 +10,19 @@ from mkrpc.errors import (
     MkrpcError,
 )
 from mkrpc.instance.accounting import view_of
+from mkrpc.instance.diagnosis import pending_view
 from mkrpc.instance.instructions import Hlt, WriteIcr
 from mkrpc.instance.procfs import proc_interrupts, proc_stat
-from mkrpc.link.frames import MAX_REPLY_VIEWS, Command, CommandKind, LogRecord, Reply
+from mkrpc.link.frames import (
+    MAX_REPLY_VIEWS,
+    Command,
+    CommandKind,
+    LogRecord,
+    PendingView,
+    Reply,
+)
 from mkrpc.x86.apic_base import GeneralProtection
+from mkrpc.x86.irq_vectors import NR_VECTORS
 
 if TYPE_CHECKING:
     from mkrpc.instance.cpu import Cpu
@@ -172,6 +181,8 @@ class CommandQueue:
                 return Reply(command.number)
             case CommandKind.READ_PROC:
                 return Reply(command.number, text=self._proc(command.action))
+            case CommandKind.READ_PENDING:
+                return Reply(command.number, pending=self._pending(command))
             case _:
                 raise InvalidArgumentError(f"command {command.kind} does not exist")
 
@@ -195,6 +206,13 @@ class CommandQueue:
                 break
             records.append(record)
         return Reply(command.number, records=records, records_dropped=log.dropped)
+
+    def _pending(self, command: Command) -> PendingView:
+        if command.word >= NR_VECTORS:
+            raise InvalidArgumentError(
+                f"vector {command.word} is out of range", advice="vectors are 0 to 255"
+            )
+        return pending_view(self._kernel.cpu(command.cpu), command.word)
 
     def _proc(self, path: str) -> str:
         render = _PROC_FILES.get(path)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 from mkrpc.x86.cpuid import cpuid
 from mkrpc.x86.idt import SegmentNotPresent
 from mkrpc.x86.operands import check_bits
+from mkrpc.x86.pending import BLOCKING_BY_MOV_SS, BLOCKING_BY_STI
 
 if TYPE_CHECKING:
     from mkrpc.instance.cpu import Cpu
@@ -32,11 +33,6 @@ __all__ = [
     "Pushf",
     "Sti",
 ]
-
-BLOCKING_BY_STI = 1
-BLOCKING_BY_MOV_SS = 2
-"""What casts the shadow that a CPU is in, by the bits of SDM vol. 3, 24.4.2. An instruction ends
-the shadow that it stands in; one of the other kind that it casts itself covers the next."""
 
 
 class FatalFredEvent(Exception):  # noqa: N818 - an event of the machine

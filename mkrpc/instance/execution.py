@@ -144,6 +144,16 @@ class PythonExecution:
         return bool(self._contexts) and self._contexts[0].vector is None
 
     @property
+    def cpu_number(self) -> int:
+        """Whose it is, by the number in its kernel."""
+        return self._cpu.number
+
+    @property
+    def stack(self) -> tuple[int | None, ...]:
+        """What is suspended here, innermost last: vectors of handlers, None for the program."""
+        return tuple(context.vector for context in self._contexts)
+
+    @property
     def runnable(self) -> bool:
         """As :class:`Execution`."""
         if not self._contexts:

@@ -2,7 +2,8 @@
 
 A handler that never returns, or a flood that fills the stream, is no reason to be taken for a
 process that has stopped. The thread beats while the answers over the stream stay out, so that it
-costs nothing otherwise. What it finds out is one number, which the event loop reads.
+costs nothing otherwise. What it finds out is one number, which the event loop reads. Its
+beats also tell what holds the loop, since nobody else can.
 """
 
 import threading
@@ -12,19 +13,27 @@ from typing import Any
 import grpc
 import structlog
 
+from mkrpc.codec import core_state_to_pb
 from mkrpc.frame_codec import BEAT
 from mkrpc.link.frames import Welcome
 from mkrpc.link.lease import BEATS_PER_LEASE
 from mkrpc.transport.address import Address
 from mkrpc.transport.aio import channel_options
 from mkrpc.v1 import interconnect_pb2 as pb
+from mkrpc.x86.pending import CoreState
 
-__all__ = ["Heartbeat", "Heartbeats"]
+__all__ = ["Describe", "Heartbeat", "Heartbeats"]
 
 _LATE = 1.25
 """Intervals after which an answer over the stream is late."""
 
+Describe = Callable[[], tuple[list[CoreState], str]]
+
 _log = structlog.get_logger("mkrpc.instance")
+
+
+def _nothing() -> tuple[list[CoreState], str]:
+    return [], ""
 
 
 class Heartbeats:
@@ -41,11 +50,13 @@ class Heartbeats:
         *,
         now_us: Callable[[], int],
         renewed_us: Callable[[], int],
+        describe: Describe = _nothing,
     ) -> None:
         self._where = where
         self._incarnation = incarnation
         self._now_us = now_us
         self._renewed_us = renewed_us
+        self._describe = describe
         self._epoch = 0
         self._current: Heartbeat | None = None
 
@@ -71,6 +82,7 @@ class Heartbeats:
             timeout_s=lease_s,
             now_us=self._now_us,
             renewed_us=self._renewed_us,
+            describe=self._describe,
         )
         self._current.start()
 
@@ -86,7 +98,8 @@ class Heartbeat:
 
     ``renewed_us``: since when the lease runs, on the clock ``now_us``. ``answered_us``: when the
     last beat from here was sent that has been answered; 0 before the first. ``timeout_s``: what is
-    answered later than that could renew nothing.
+    answered later than that could renew nothing. ``describe``: what a beat tells besides: the CPUs
+    that owe somebody something, and where the event loop is.
     """
 
     def __init__(
@@ -98,14 +111,16 @@ class Heartbeat:
         timeout_s: float,
         now_us: Callable[[], int],
         renewed_us: Callable[[], int],
+        describe: Describe = _nothing,
     ) -> None:
         self.answered_us = 0
         self._address = address
-        self._request = pb.BeatRequest(incarnation=incarnation).SerializeToString()
+        self._incarnation = incarnation
         self._interval_s = interval_s
         self._timeout_s = timeout_s
         self._now_us = now_us
         self._renewed_us = renewed_us
+        self._describe = describe
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
@@ -127,8 +142,14 @@ class Heartbeat:
                 if sent_us - renewed_us < _LATE * self._interval_s * 1e6:
                     continue
                 try:
-                    beat(self._request, timeout=self._timeout_s)
+                    beat(self._request(), timeout=self._timeout_s)
                 except grpc.RpcError as refusal:
                     _log.debug("a beat past the stream went unanswered", error=str(refusal))
                 else:
                     self.answered_us = sent_us
+
+    def _request(self) -> bytes:
+        cores, where = self._describe()
+        return pb.BeatRequest(
+            incarnation=self._incarnation, cores=map(core_state_to_pb, cores), where=where
+        ).SerializeToString()

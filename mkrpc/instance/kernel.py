@@ -25,14 +25,7 @@ from mkrpc.instance.printk import KERN_EMERG, KERN_INFO, Printk, Ratelimit
 from mkrpc.instance.store_buffer import BufferedCpu
 from mkrpc.instance.sysvec import install_event_dispatch
 from mkrpc.limits import MAX_HANDLERS
-from mkrpc.link.frames import (
-    MAX_FRAME_WORDS,
-    Command,
-    CpuAddress,
-    Reply,
-    SettledWrite,
-    Writes,
-)
+from mkrpc.link.frames import MAX_FRAME_WORDS, Command, CpuAddress, Reply, SettledWrite, Writes
 from mkrpc.link.memory import OutcomeMemory
 from mkrpc.link.source import SourceWindow
 from mkrpc.outcome import Outcome
@@ -212,7 +205,7 @@ class Kernel:
     @property
     def runnable(self) -> bool:
         """Would :meth:`advance` make progress?"""
-        return not self._congested and any(cpu.runnable for cpu in self._scheduled.values())
+        return not self.congested and any(cpu.runnable for cpu in self._scheduled.values())
 
     def advance(self, budget: int) -> int:
         """Run CPUs in turn, one instruction boundary each, until that has cost ``budget``.
@@ -226,7 +219,7 @@ class Kernel:
         while progress and ran < budget:
             progress = False
             for number, cpu in list(self._scheduled.items()):
-                if ran >= budget or self._congested:
+                if ran >= budget or self.congested:
                     return ran
                 del self._scheduled[number]  # to the end of the queue, if it stays in it
                 if cpu.runnable:
@@ -237,7 +230,8 @@ class Kernel:
         return ran
 
     @property
-    def _congested(self) -> bool:
+    def congested(self) -> bool:
+        """Do as many events wait for the link as may?"""
         return len(self.events) >= MAX_QUEUED_EVENTS
 
     # Commands.

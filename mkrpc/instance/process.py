@@ -23,6 +23,7 @@ from mkrpc.errors import (
 )
 from mkrpc.frame_codec import decode_down, encode_up
 from mkrpc.instance.assembly import assemble, take_apart
+from mkrpc.instance.backtrace import LoopBacktrace
 from mkrpc.instance.boot import Boot
 from mkrpc.instance.heartbeat import Heartbeats
 from mkrpc.instance.oops import last_words
@@ -81,6 +82,7 @@ class InstanceProcess:
             self.kernel.incarnation,
             now_us=_now_us,
             renewed_us=lambda: self._attachment.lease_since_us,
+            describe=LoopBacktrace(self.kernel),
         )
         self._loop = asyncio.get_running_loop()
         self._done: asyncio.Future[int] = self._loop.create_future()

@@ -12,9 +12,8 @@ from mkrpc.interconnect.fault_control import faults_to_pb
 from mkrpc.interconnect.hosts import HostedProcess, HostRegistry
 from mkrpc.interconnect.ledger import Party, Row, Totals
 from mkrpc.interconnect.registry import InstanceRecord
-from mkrpc.interconnect.session import Session
+from mkrpc.interconnect.standing import link_state
 from mkrpc.interconnect.tally import Tally
-from mkrpc.link.lease import BEATS_PER_LEASE
 from mkrpc.v1 import control_pb2 as pb
 from mkrpc.v1 import types_pb2 as types
 
@@ -24,11 +23,10 @@ __all__ = [
     "cluster_to_pb",
     "ledger_to_pb",
     "legs_to_pb",
+    "party_to_pb",
     "rate_to_pb",
+    "row_to_pb",
 ]
-
-_SILENT_BEATS = 2
-"""An instance is called silent when nothing has come for the time of more than so many beats."""
 
 ROWS_PER_MESSAGE = 2000
 """Rows of the ledger in one message, about 250 KB."""
@@ -130,7 +128,7 @@ def _instance(bus: ApicBus, record: InstanceRecord, process: HostedProcess | Non
         instance.cpus.add(address=cpu_address_to_pb(address), account=cpu_account_to_pb(account))
     if record.session is not None:
         instance.state = pb.INSTANCE_STATE_ACTIVE
-        details = [_link_state(bus, record.session)]
+        details = [link_state(bus, record.session)]
         if process is not None and process.paused and process.pid == record.pid:
             details.insert(0, "paused")
         instance.detail = "; ".join(filter(None, details))
@@ -141,18 +139,6 @@ def _instance(bus: ApicBus, record: InstanceRecord, process: HostedProcess | Non
         left_cleanly = left_cleanly and process.exit_code == 0
     instance.state = pb.INSTANCE_STATE_LOADED if left_cleanly else pb.INSTANCE_STATE_FAILED
     return instance
-
-
-def _link_state(bus: ApicBus, session: Session) -> str:
-    """What is wrong with the link of an instance that lives; empty if nothing is."""
-    left_us = bus.lease_left_us(session)
-    if not session.connected:
-        what = f"disconnected for {(bus.now_us - session.disconnected_us) / 1e6:.1f} s"
-    elif bus.lease_us - left_us > bus.lease_us * _SILENT_BEATS // BEATS_PER_LEASE:
-        what = f"silent for {(bus.lease_us - left_us) / 1e6:.1f} s"
-    else:
-        return ""
-    return f"{what}; its lease ends in {left_us / 1e6:.1f} s"
 
 
 def _unseen(process: HostedProcess) -> pb.Instance:
@@ -183,21 +169,22 @@ def ledger_to_pb(bus: ApicBus, *, totals_only: bool) -> list[pb.GetLedgerRespons
     in_flight: Counter[Row] = Counter()
     for session in bus.sessions():
         session.legs.count_by_row(in_flight)
-    rows = [_row(row, in_flight[row]) for row in bus.ledger]
+    rows = [row_to_pb(row, in_flight[row]) for row in bus.ledger]
     for first in range(0, len(rows), ROWS_PER_MESSAGE):
         messages.append(pb.GetLedgerResponse(rows=rows[first : first + ROWS_PER_MESSAGE]))
     return messages
 
 
-def _row(row: Row, in_flight: int) -> pb.LedgerRow:
+def row_to_pb(row: Row, in_flight: int) -> pb.LedgerRow:
+    """A row of the books, of whose legs so many are in flight."""
     message = pb.LedgerRow(
-        source=_party(row.key.source),
+        source=party_to_pb(row.key.source),
         delivery_mode=row.key.mode.name.lower(),
         vector=row.key.vector,
         totals=_totals(Totals.of([row], in_flight=in_flight)),
     )
     if row.key.destination is not None:
-        message.destination.CopyFrom(_party(row.key.destination))
+        message.destination.CopyFrom(party_to_pb(row.key.destination))
         message.destination.apic_id = row.key.apic_id
     for outcome, count in row.outcomes.items():
         message.outcomes.add(outcome=types.Outcome.ValueType(outcome), count=count)
@@ -215,5 +202,6 @@ def _totals(totals: Totals) -> pb.LedgerTotals:
     )
 
 
-def _party(party: Party) -> pb.LedgerParty:
+def party_to_pb(party: Party) -> pb.LedgerParty:
+    """A source or a destination; its APIC id is for the caller."""
     return pb.LedgerParty(instance_id=party.instance_id, name=party.name, identity=party.identity)

@@ -57,6 +57,7 @@ class ApicBus(FaultInjection):
             registry=self._registry, policy=policy, ledger=self.ledger, arbitration=arbitration
         )
         self._router.faults = self.faults
+        self._router.clock = self.clock
         self._injections = Injections(
             registry=self._registry,
             router=self._router,
@@ -168,6 +169,7 @@ class ApicBus(FaultInjection):
             self._roster.beat(incarnation)
         while (expired := self._roster.take_expired()) is not None:
             self.detach(*expired)
+        self.stalls.look(self)
 
     def may_beat(self) -> set[bytes]:
         """Incarnations whose beats may be answered by another way than their links.
@@ -328,6 +330,7 @@ class ApicBus(FaultInjection):
         """From now on trace events go to ``sink``; None for nobody, which costs nothing."""
         self._sink = sink
         self._router.sink = self._injections.sink = self._roster.sink = self.faults.sink = sink
+        self.stalls.sink = sink
 
     def _mark_ready(self, session: Session) -> None:
         self._ready[session] = None

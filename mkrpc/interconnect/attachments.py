@@ -24,6 +24,7 @@ from mkrpc.interconnect.handshake import close_unless_hello
 from mkrpc.interconnect.session import Session
 from mkrpc.link.endpoint import FRAME_WINDOW
 from mkrpc.link.frames import Goodbye, Hello, UpFrame
+from mkrpc.trace import event_fields, kind
 from mkrpc.transport.stream import Connection
 
 __all__ = ["FAILED", "LEFT", "InstanceLink", "Pump"]
@@ -104,10 +105,14 @@ class Pump:
         Nobody's beat is answered between the end of its lease and here: it would hold a lease that
         its legs have been booked as lost with.
         """
+        for incarnation, (cores, where) in self._beats.take_told().items():
+            self.bus.late.hear(incarnation, cores, where)
         with self._beats.looking() as heard:
             self.bus.advance(time.monotonic_ns() // 1000, heard)
             if self._ended != self.bus.ended:
                 self._beats.open = self.bus.may_beat()
+        for report in self.bus.stalls.take_reports():
+            _log.warning(kind(report), **event_fields(report))
 
     def drain(self) -> None:
         """Call after anything has happened at the bus."""

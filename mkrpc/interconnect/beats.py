@@ -15,12 +15,15 @@ import grpc
 import structlog
 from google.protobuf.message import DecodeError
 
+from mkrpc.codec import core_state_from_pb
 from mkrpc.errors import MkrpcError, ProtocolError, UnavailableError
 from mkrpc.frame_codec import BEAT
+from mkrpc.link.lease import MAX_BEAT_CORES, MAX_WHERE
 from mkrpc.transport.address import BEATS_SUFFIX, MAX_PATH_BYTES, Address
 from mkrpc.transport.aio import SERVER_OPTIONS
 from mkrpc.transport.status import abort_arguments
 from mkrpc.v1 import interconnect_pb2 as pb
+from mkrpc.x86.pending import CoreState
 
 __all__ = ["MAX_BEATS", "BeatServer"]
 
@@ -45,6 +48,7 @@ class BeatServer(grpc.GenericRpcHandler):
         self.unheard: frozenset[bytes] = frozenset()
         self.unanswered: frozenset[bytes] = frozenset()
         self._heard: set[bytes] = set()
+        self._told: dict[bytes, tuple[tuple[CoreState, ...], str]] = {}
         self._lock = threading.Lock()
         self._server: grpc.Server | None = None
         self._handler: Any = grpc.unary_unary_rpc_method_handler(self._beat)
@@ -90,13 +94,19 @@ class BeatServer(grpc.GenericRpcHandler):
             heard, self._heard = self._heard, set()
             yield heard
 
+    def take_told(self) -> dict[bytes, tuple[tuple[CoreState, ...], str]]:
+        """What beats have told since the last time, by incarnation: CPUs, and where the loop is."""
+        with self._lock:
+            told, self._told = self._told, {}
+            return told
+
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
         """The handler of a method, or None."""
         return self._handler if handler_call_details.method == BEAT else None
 
     def _beat(self, request: bytes, context: _Context) -> bytes:
         try:
-            incarnation = _incarnation(request)
+            incarnation, cores, where = _decoded(request)
             with self._lock:
                 if incarnation not in self.open:
                     raise UnavailableError("no such incarnation has a stream here")
@@ -105,6 +115,7 @@ class BeatServer(grpc.GenericRpcHandler):
                 self._heard.add(incarnation)
                 if incarnation in self.unanswered:
                     raise UnavailableError("an injected fault keeps the answer back")
+                self._told[incarnation] = cores, where
         except MkrpcError as error:
             code, text, metadata = abort_arguments(error)
             context.set_trailing_metadata(metadata)
@@ -112,8 +123,11 @@ class BeatServer(grpc.GenericRpcHandler):
         return pb.BeatResponse().SerializeToString()
 
 
-def _incarnation(request: bytes) -> bytes:
+def _decoded(request: bytes) -> tuple[bytes, tuple[CoreState, ...], str]:
     try:
-        return pb.BeatRequest.FromString(request).incarnation
+        beat = pb.BeatRequest.FromString(request)
     except DecodeError:
         raise ProtocolError("a message that is no BeatRequest") from None
+    if len(beat.cores) > MAX_BEAT_CORES or len(beat.where) > MAX_WHERE:
+        raise ProtocolError(f"a beat that tells of {len(beat.cores)} CPUs")
+    return beat.incarnation, tuple(map(core_state_from_pb, beat.cores)), beat.where

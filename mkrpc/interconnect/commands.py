@@ -18,6 +18,8 @@ __all__ = ["MAX_ACTION", "Asked", "Commands"]
 MAX_ACTION = 256
 """Characters in the action of a command."""
 
+_READ_PENDING = CommandKind.READ_PENDING
+
 _LOG_LEVELS = range(8)
 """KERN_EMERG to KERN_DEBUG."""
 
@@ -167,6 +169,12 @@ def _check_reply(asked: Asked, reply: Reply) -> None:
         _check_records(reply.records, first=command.count)
     elif reply.records:
         raise ProtocolError(f"command {command.number} did not ask for a log")
+    asked_pending = (command.cpu, command.word) if command.kind is _READ_PENDING else None
+    told = reply.pending and (reply.pending.core.cpu, reply.pending.counts.vector)
+    if told != asked_pending:
+        raise ProtocolError(
+            f"command {command.number} is told of CPU and vector {told}, not of {asked_pending}"
+        )
 
 
 def _cpus_asked_for(session: Session, command: Command) -> list[int]:

@@ -38,6 +38,7 @@ from mkrpc.interconnect.link_faults import LinkFaults
 from mkrpc.interconnect.requests import cpu_action, icr_from_request, known_instance
 from mkrpc.interconnect.tally import Tally
 from mkrpc.interconnect.watch import EventHub
+from mkrpc.interconnect.why import explain, stall_to_pb
 from mkrpc.limits import MAX_INSTANCE_ID
 from mkrpc.link.frames import MAX_REPLY_VIEWS, CommandKind, Reply
 from mkrpc.v1 import control_pb2 as pb
@@ -96,6 +97,7 @@ class ControlService(FaultControl):
         )
         response.restarts = self._books.restarts
         response.books_trouble = self._books.trouble
+        response.stalls.extend(stall_to_pb(stall) for stall in self._bus.stalls.open())
         return response
 
     async def Inject(self, request: pb.InjectRequest, context: Context) -> pb.InjectResponse:  # noqa: N802
@@ -213,6 +215,12 @@ class ControlService(FaultControl):
             request.instance_id, CommandKind.READ_PROC, action=request.path or "interrupts"
         )
         return pb.GetProcResponse(text=reply.text)
+
+    async def Why(self, request: pb.WhyRequest, context: Context) -> pb.WhyResponse:  # noqa: N802
+        """Why a vector of a CPU is where it is."""
+        self._tell_time()
+        self._drain()
+        return await explain(self._bus, self._drain, request)
 
     async def Watch(  # noqa: N802
         self, request: pb.WatchRequest, context: Context

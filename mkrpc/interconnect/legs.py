@@ -41,15 +41,20 @@ Resolved = Callable[[int, int], None]
 
 
 class Batch:
-    """``count`` equal ICR writes of one source, with sequence numbers from ``first_seq``."""
+    """``count`` equal ICR writes of one source, with sequence numbers from ``first_seq``.
+
+    ``apic_id``: of the CPU that wrote, None for a client. ``routed_us``: when that reached the bus.
+    """
 
     __slots__ = (
         "_on_resolved",
         "_progress",
         "_slowest",
+        "apic_id",
         "count",
         "first_seq",
         "resolved",
+        "routed_us",
         "source",
         "tally",
         "word",
@@ -65,6 +70,8 @@ class Batch:
         lanes: int,
         tally: Tally | None,
         on_resolved: Resolved,
+        apic_id: int | None = None,
+        routed_us: int = 0,
     ) -> None:
         assert count > 0
         assert lanes > 0
@@ -73,6 +80,8 @@ class Batch:
         self.count = count
         self.word = word
         self.tally = tally
+        self.apic_id = apic_id
+        self.routed_us = routed_us
         self.resolved = 0
         self._progress = [0] * lanes
         # A heap of (progress, lane), one entry a lane, that may lag behind: the least progress is
@@ -147,6 +156,19 @@ class LegQueue:
     def unanswered(self) -> int:
         """Legs handed over that have no outcome yet."""
         return self.handed - self.answered
+
+    def oldest(self) -> LegRun | None:
+        """The first of the legs that have no outcome, which was here first."""
+        if self._handed:
+            return self._handed[0]
+        return self._waiting[0] if self._waiting else None
+
+    def runs(self) -> Iterator[tuple[LegRun, bool]]:
+        """All legs that have no outcome, oldest first, and whether they were handed over."""
+        for run in self._handed:
+            yield run, True
+        for run in self._waiting:
+            yield run, False
 
     def enqueue(self, run: LegRun) -> None:
         """Legs for this session; the caller has looked at the limit."""

@@ -4,6 +4,8 @@ from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 
 from mkrpc.errors import ProtocolError
+from mkrpc.interconnect.clock import Clock
+from mkrpc.interconnect.sightings import Sighting
 from mkrpc.link.frames import CpuAccount, VectorCount
 
 __all__ = ["ACTIVITIES", "KEPT_INCARNATIONS", "Mirror", "MirrorRow"]
@@ -28,6 +30,7 @@ class _CpuMirror:
     account: CpuAccount
     vectors: dict[int, VectorCount] = field(default_factory=dict)
     stats: dict[int, int] = field(default_factory=dict)
+    sighting: Sighting = field(default_factory=Sighting)
 
 
 class MirrorRow:
@@ -37,8 +40,9 @@ class MirrorRow:
     the next. Never ahead of the instance, and equal to it at quiescence.
     """
 
-    def __init__(self, instance_id: int, cpus: int) -> None:
+    def __init__(self, instance_id: int, cpus: int, clock: Clock | None = None) -> None:
         self.instance_id = instance_id
+        self._clock = clock or Clock()
         self._cpus = [
             _CpuMirror(
                 CpuAccount(
@@ -63,6 +67,7 @@ class MirrorRow:
         """
         self._check(account)
         mirror = self._cpus[account.cpu]
+        mirror.sighting.note(mirror.account, mirror.vectors, account, self._clock.now_us)
         mirror.account = replace(account, vectors=[], stats={})
         mirror.vectors.update((count.vector, count) for count in account.vectors)
         mirror.stats.update(account.stats)
@@ -70,6 +75,15 @@ class MirrorRow:
     def ppr(self, cpu: int) -> int:
         """The processor priority last reported, 0 to 255: lowest priority goes by it (R32)."""
         return self._cpus[cpu].account.ppr
+
+    def last(self, cpu: int) -> tuple[CpuAccount, Sighting]:
+        """The registers last reported, without counts, and since when they are so."""
+        mirror = self._cpus[cpu]
+        return mirror.account, mirror.sighting
+
+    def counts(self, cpu: int, vector: int) -> VectorCount:
+        """The counts of one vector as last reported."""
+        return self._cpus[cpu].vectors.get(vector) or VectorCount(vector, 0, 0, 0, 0, 0)
 
     def delivered(self, cpu: int) -> dict[int, int]:
         """Interrupts that set an IRR bit, by vector."""
@@ -162,7 +176,8 @@ class Mirror:
     A new incarnation opens a new row; an old row never changes again.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or Clock()
         self._live: dict[bytes, MirrorRow] = {}
         self._dead: OrderedDict[bytes, MirrorRow] = OrderedDict()
 
@@ -170,7 +185,7 @@ class Mirror:
         """The row of a new incarnation."""
         assert incarnation not in self._live
         assert incarnation not in self._dead
-        row = self._live[incarnation] = MirrorRow(instance_id, cpus)
+        row = self._live[incarnation] = MirrorRow(instance_id, cpus, self._clock)
         return row
 
     def close(self, incarnation: bytes) -> None:

@@ -3,12 +3,15 @@
 from mkrpc.errors import NotFoundError
 from mkrpc.interconnect.balance import discrepancies
 from mkrpc.interconnect.bucket import Buckets, Rates
+from mkrpc.interconnect.clock import Clock
+from mkrpc.interconnect.late import LateLoops
 from mkrpc.interconnect.lease import Leases
 from mkrpc.interconnect.ledger import Ledger, Totals
 from mkrpc.interconnect.mirror import Mirror
 from mkrpc.interconnect.registry import InstanceRecord, Registry
 from mkrpc.interconnect.session import Session
-from mkrpc.link.frames import CpuAccount
+from mkrpc.interconnect.stalls import Stalls
+from mkrpc.link.frames import CpuAccount, CpuAddress
 
 __all__ = ["Overview"]
 
@@ -21,8 +24,11 @@ class Overview:
     def __init__(self, rates: Rates) -> None:
         self.buckets = Buckets(rates)
         self.ledger = Ledger()
-        self.mirror = Mirror()
         self._registry = Registry()
+        self.clock = Clock()
+        self.mirror = Mirror(self.clock)
+        self.late = LateLoops(self.clock, self._registry.alive)
+        self.stalls = Stalls(self.clock)
 
     @property
     def now_us(self) -> int:
@@ -51,6 +57,26 @@ class Overview:
         :raises NotFoundError: it is not attached.
         """
         return self._registry.session(instance_id)
+
+    def cpu_record(self, apic_id: int) -> tuple[InstanceRecord, int]:
+        """Whose CPU this is or last was, and its number there.
+
+        :raises NotFoundError: no CPU has or had the id.
+        """
+        records = sorted(self._registry.records.values(), key=lambda record: not record.attached)
+        for record in records:
+            for address in record.cpus:
+                if address.apic_id == apic_id:
+                    return record, address.cpu
+        raise NotFoundError(f"no CPU has APIC id {apic_id}", advice="'mkrpc show' lists them")
+
+    def address_of(self, incarnation: bytes, cpu: int) -> CpuAddress:
+        """The routing registers of a CPU as last published, of who lives or was the last."""
+        session = self._registry.alive(incarnation)
+        if session is not None:
+            return session.addresses[cpu]
+        records = self._registry.records.values()
+        return next(r.cpus[cpu] for r in records if r.incarnation == incarnation)
 
     def sessions(self) -> list[Session]:
         """All live sessions."""

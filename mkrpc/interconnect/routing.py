@@ -12,6 +12,7 @@ from itertools import groupby
 from typing import Literal
 
 from mkrpc.errors import ProtocolError
+from mkrpc.interconnect.clock import Clock
 from mkrpc.interconnect.faults import Faults
 from mkrpc.interconnect.ledger import Ledger, Party, Row, RowKey
 from mkrpc.interconnect.legs import Batch, LegRun, Resolved
@@ -92,6 +93,7 @@ class Router:
         self._policy = policy
         self._ledger = ledger
         self._arbitration = arbitration
+        self.clock = Clock()
         self.sink: Sink | None = None
         self.faults: Faults | None = None
         self._last_winner = -1
@@ -278,6 +280,8 @@ class Router:
             lanes=len(targets),
             tally=write.tally,
             on_resolved=write.on_resolved,
+            apic_id=write.apic_id,
+            routed_us=self.clock.now_us,
         )
         runs = []
         for lane, target in enumerate(targets):

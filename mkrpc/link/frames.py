@@ -13,6 +13,7 @@ from typing import NamedTuple
 from mkrpc.link.accounts import CpuAccount, VectorCount
 from mkrpc.link.recovery import Arbitrated, Resent, SourceBook
 from mkrpc.outcome import Outcome
+from mkrpc.x86.pending import CoreState
 
 __all__ = [
     "MAX_FRAME_WORDS",
@@ -30,6 +31,7 @@ __all__ = [
     "Legs",
     "LogRecord",
     "OutcomeRun",
+    "PendingView",
     "Reply",
     "ResolvedRun",
     "SettledWrite",
@@ -145,6 +147,8 @@ class CommandKind(IntEnum):
     FENCE = 7
     """Answered once everything that was done before it has been reported. What a WRITE_ICR before
     it has still to write is not done: such a one has had no reply yet."""
+    READ_PENDING = 8
+    """What bears on an interrupt of ``cpu``: vector ``word``, 0 to 255."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +171,14 @@ class CpuView:
     apic_id: int
     mode: int
     registers: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class PendingView:
+    """What bears on one vector of one CPU: the CPU as it is, and the counts of the vector."""
+
+    core: CoreState
+    counts: VectorCount
 
 
 class LogRecord(NamedTuple):
@@ -196,6 +208,7 @@ class Reply:
     cpus: list[CpuView] = field(default_factory=list)
     records: list[LogRecord] = field(default_factory=list)
     records_dropped: int = 0
+    pending: PendingView | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,14 @@ from collections import deque
 
 from mkrpc.errors import ProtocolError
 
-__all__ = ["BEATS_PER_LEASE", "PATIENCE_LEASES", "SILENT_LEASES", "HeldLease"]
+__all__ = [
+    "BEATS_PER_LEASE",
+    "MAX_BEAT_CORES",
+    "MAX_WHERE",
+    "PATIENCE_LEASES",
+    "SILENT_LEASES",
+    "HeldLease",
+]
 
 BEATS_PER_LEASE = 6
 """Beats in the time of one lease, so that a few may be late before it ends."""
@@ -14,6 +21,13 @@ SILENT_LEASES = 2
 
 PATIENCE_LEASES = 10
 """Leases for which beats by another way keep an instance alive whose link is down."""
+
+MAX_BEAT_CORES = 16
+"""CPUs that a beat past the stream tells of: the first that have something pending, in service, or
+a handler that has not returned."""
+
+MAX_WHERE = 200
+"""Characters in which such a beat says where the event loop is; the rest is cut off."""
 
 
 class HeldLease:

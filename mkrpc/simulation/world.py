@@ -35,8 +35,10 @@ from mkrpc.trace import (
     InstanceDisconnected,
     InstanceRefused,
     InstanceResumed,
+    InterruptStalled,
     LeaseExpired,
     LegEnded,
+    StallEnded,
     TraceEvent,
     kind,
 )
@@ -248,6 +250,8 @@ class World:
                 return f"{kind(event)} {event.number} {event.what}"
             case FaultEnded():
                 return f"{kind(event)} {event.number} {event.reason}"
+            case InterruptStalled() | StallEnded():
+                return f"{kind(event)} {event.stall} {event.apic_id:#x} {event.vector:#x}"
             case InstanceAttached() | LeaseExpired():
                 return f"{kind(event)} {self._name(event.incarnation)}"
             case BooksNotKept():

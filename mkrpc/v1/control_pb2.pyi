@@ -86,7 +86,7 @@ class GetClusterRequest(_message.Message):
     def __init__(self, summary: _Optional[bool] = ...) -> None: ...
 
 class GetClusterResponse(_message.Message):
-    __slots__ = ("address", "epoch", "interconnect_pid", "policy", "instances", "apic", "roster", "recovery", "restarts", "books_trouble", "client_rate", "faults")
+    __slots__ = ("address", "epoch", "interconnect_pid", "policy", "instances", "apic", "roster", "recovery", "restarts", "books_trouble", "client_rate", "faults", "stalls")
     class ApicEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -106,6 +106,7 @@ class GetClusterResponse(_message.Message):
     BOOKS_TROUBLE_FIELD_NUMBER: _ClassVar[int]
     CLIENT_RATE_FIELD_NUMBER: _ClassVar[int]
     FAULTS_FIELD_NUMBER: _ClassVar[int]
+    STALLS_FIELD_NUMBER: _ClassVar[int]
     address: str
     epoch: int
     interconnect_pid: int
@@ -118,7 +119,8 @@ class GetClusterResponse(_message.Message):
     books_trouble: str
     client_rate: RateLimit
     faults: _containers.RepeatedCompositeFieldContainer[InjectedFault]
-    def __init__(self, address: _Optional[str] = ..., epoch: _Optional[int] = ..., interconnect_pid: _Optional[int] = ..., policy: _Optional[str] = ..., instances: _Optional[_Iterable[_Union[Instance, _Mapping]]] = ..., apic: _Optional[_Mapping[str, str]] = ..., roster: _Optional[int] = ..., recovery: _Optional[_Union[Recovery, _Mapping]] = ..., restarts: _Optional[int] = ..., books_trouble: _Optional[str] = ..., client_rate: _Optional[_Union[RateLimit, _Mapping]] = ..., faults: _Optional[_Iterable[_Union[InjectedFault, _Mapping]]] = ...) -> None: ...
+    stalls: _containers.RepeatedCompositeFieldContainer[Stall]
+    def __init__(self, address: _Optional[str] = ..., epoch: _Optional[int] = ..., interconnect_pid: _Optional[int] = ..., policy: _Optional[str] = ..., instances: _Optional[_Iterable[_Union[Instance, _Mapping]]] = ..., apic: _Optional[_Mapping[str, str]] = ..., roster: _Optional[int] = ..., recovery: _Optional[_Union[Recovery, _Mapping]] = ..., restarts: _Optional[int] = ..., books_trouble: _Optional[str] = ..., client_rate: _Optional[_Union[RateLimit, _Mapping]] = ..., faults: _Optional[_Iterable[_Union[InjectedFault, _Mapping]]] = ..., stalls: _Optional[_Iterable[_Union[Stall, _Mapping]]] = ...) -> None: ...
 
 class Recovery(_message.Message):
     __slots__ = ("back", "expected", "left_us")
@@ -613,6 +615,114 @@ class ClearFaultsResponse(_message.Message):
     FAULTS_FIELD_NUMBER: _ClassVar[int]
     faults: _containers.RepeatedCompositeFieldContainer[InjectedFault]
     def __init__(self, faults: _Optional[_Iterable[_Union[InjectedFault, _Mapping]]] = ...) -> None: ...
+
+class Stall(_message.Message):
+    __slots__ = ("kind", "instance_id", "name", "incarnation", "apic_id", "vector", "source", "sources", "count", "age_us", "holds", "reports")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    APIC_ID_FIELD_NUMBER: _ClassVar[int]
+    VECTOR_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    SOURCES_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    AGE_US_FIELD_NUMBER: _ClassVar[int]
+    HOLDS_FIELD_NUMBER: _ClassVar[int]
+    REPORTS_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    instance_id: int
+    name: str
+    incarnation: bytes
+    apic_id: int
+    vector: int
+    source: LedgerParty
+    sources: str
+    count: int
+    age_us: int
+    holds: _containers.RepeatedCompositeFieldContainer[Hold]
+    reports: int
+    def __init__(self, kind: _Optional[str] = ..., instance_id: _Optional[int] = ..., name: _Optional[str] = ..., incarnation: _Optional[bytes] = ..., apic_id: _Optional[int] = ..., vector: _Optional[int] = ..., source: _Optional[_Union[LedgerParty, _Mapping]] = ..., sources: _Optional[str] = ..., count: _Optional[int] = ..., age_us: _Optional[int] = ..., holds: _Optional[_Iterable[_Union[Hold, _Mapping]]] = ..., reports: _Optional[int] = ...) -> None: ...
+
+class Hold(_message.Message):
+    __slots__ = ("kind", "vector", "text")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    VECTOR_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    vector: int
+    text: str
+    def __init__(self, kind: _Optional[str] = ..., vector: _Optional[int] = ..., text: _Optional[str] = ...) -> None: ...
+
+class WhyRequest(_message.Message):
+    __slots__ = ("apic_id", "vector")
+    APIC_ID_FIELD_NUMBER: _ClassVar[int]
+    VECTOR_FIELD_NUMBER: _ClassVar[int]
+    apic_id: int
+    vector: int
+    def __init__(self, apic_id: _Optional[int] = ..., vector: _Optional[int] = ...) -> None: ...
+
+class WhyResponse(_message.Message):
+    __slots__ = ("instance_id", "name", "incarnation", "cpu", "attached", "detail", "core", "told_by", "told_age_us", "where", "unanswered", "counts", "holds", "service", "pending_us", "in_service_us", "handled_us", "enabled_us", "in_flight", "delay", "legs_ahead", "rows")
+    INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    CPU_FIELD_NUMBER: _ClassVar[int]
+    ATTACHED_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    CORE_FIELD_NUMBER: _ClassVar[int]
+    TOLD_BY_FIELD_NUMBER: _ClassVar[int]
+    TOLD_AGE_US_FIELD_NUMBER: _ClassVar[int]
+    WHERE_FIELD_NUMBER: _ClassVar[int]
+    UNANSWERED_FIELD_NUMBER: _ClassVar[int]
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
+    HOLDS_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    PENDING_US_FIELD_NUMBER: _ClassVar[int]
+    IN_SERVICE_US_FIELD_NUMBER: _ClassVar[int]
+    HANDLED_US_FIELD_NUMBER: _ClassVar[int]
+    ENABLED_US_FIELD_NUMBER: _ClassVar[int]
+    IN_FLIGHT_FIELD_NUMBER: _ClassVar[int]
+    DELAY_FIELD_NUMBER: _ClassVar[int]
+    LEGS_AHEAD_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    instance_id: int
+    name: str
+    incarnation: bytes
+    cpu: int
+    attached: bool
+    detail: str
+    core: _types_pb2.CoreState
+    told_by: str
+    told_age_us: int
+    where: str
+    unanswered: str
+    counts: _types_pb2.VectorCount
+    holds: _containers.RepeatedCompositeFieldContainer[Hold]
+    service: Hold
+    pending_us: int
+    in_service_us: int
+    handled_us: int
+    enabled_us: int
+    in_flight: _containers.RepeatedCompositeFieldContainer[InFlightLegs]
+    delay: _containers.RepeatedCompositeFieldContainer[Hold]
+    legs_ahead: int
+    rows: _containers.RepeatedCompositeFieldContainer[LedgerRow]
+    def __init__(self, instance_id: _Optional[int] = ..., name: _Optional[str] = ..., incarnation: _Optional[bytes] = ..., cpu: _Optional[int] = ..., attached: _Optional[bool] = ..., detail: _Optional[str] = ..., core: _Optional[_Union[_types_pb2.CoreState, _Mapping]] = ..., told_by: _Optional[str] = ..., told_age_us: _Optional[int] = ..., where: _Optional[str] = ..., unanswered: _Optional[str] = ..., counts: _Optional[_Union[_types_pb2.VectorCount, _Mapping]] = ..., holds: _Optional[_Iterable[_Union[Hold, _Mapping]]] = ..., service: _Optional[_Union[Hold, _Mapping]] = ..., pending_us: _Optional[int] = ..., in_service_us: _Optional[int] = ..., handled_us: _Optional[int] = ..., enabled_us: _Optional[int] = ..., in_flight: _Optional[_Iterable[_Union[InFlightLegs, _Mapping]]] = ..., delay: _Optional[_Iterable[_Union[Hold, _Mapping]]] = ..., legs_ahead: _Optional[int] = ..., rows: _Optional[_Iterable[_Union[LedgerRow, _Mapping]]] = ...) -> None: ...
+
+class InFlightLegs(_message.Message):
+    __slots__ = ("source", "first_seq", "waiting", "handed", "age_us")
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    FIRST_SEQ_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FIELD_NUMBER: _ClassVar[int]
+    HANDED_FIELD_NUMBER: _ClassVar[int]
+    AGE_US_FIELD_NUMBER: _ClassVar[int]
+    source: LedgerParty
+    first_seq: int
+    waiting: int
+    handed: int
+    age_us: int
+    def __init__(self, source: _Optional[_Union[LedgerParty, _Mapping]] = ..., first_seq: _Optional[int] = ..., waiting: _Optional[int] = ..., handed: _Optional[int] = ..., age_us: _Optional[int] = ...) -> None: ...
 
 class ShutdownRequest(_message.Message):
     __slots__ = ()

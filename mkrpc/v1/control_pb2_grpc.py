@@ -130,6 +130,11 @@ class ControlStub:
                 request_serializer=mkrpc_dot_v1_dot_control__pb2.ClearFaultsRequest.SerializeToString,
                 response_deserializer=mkrpc_dot_v1_dot_control__pb2.ClearFaultsResponse.FromString,
                 _registered_method=True)
+        self.Why = channel.unary_unary(
+                '/mkrpc.v1.Control/Why',
+                request_serializer=mkrpc_dot_v1_dot_control__pb2.WhyRequest.SerializeToString,
+                response_deserializer=mkrpc_dot_v1_dot_control__pb2.WhyResponse.FromString,
+                _registered_method=True)
         self.Shutdown = channel.unary_unary(
                 '/mkrpc.v1.Control/Shutdown',
                 request_serializer=mkrpc_dot_v1_dot_control__pb2.ShutdownRequest.SerializeToString,
@@ -276,6 +281,13 @@ class ControlServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Why(self, request, context):
+        """Why a vector of a CPU is pending, in service or on its way; or what became of it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Shutdown(self, request, context):
         """Stop the whole cluster.
         """
@@ -380,6 +392,11 @@ def add_ControlServicer_to_server(servicer, server):
                     servicer.ClearFaults,
                     request_deserializer=mkrpc_dot_v1_dot_control__pb2.ClearFaultsRequest.FromString,
                     response_serializer=mkrpc_dot_v1_dot_control__pb2.ClearFaultsResponse.SerializeToString,
+            ),
+            'Why': grpc.unary_unary_rpc_method_handler(
+                    servicer.Why,
+                    request_deserializer=mkrpc_dot_v1_dot_control__pb2.WhyRequest.FromString,
+                    response_serializer=mkrpc_dot_v1_dot_control__pb2.WhyResponse.SerializeToString,
             ),
             'Shutdown': grpc.unary_unary_rpc_method_handler(
                     servicer.Shutdown,
@@ -901,6 +918,33 @@ class Control:
             '/mkrpc.v1.Control/ClearFaults',
             mkrpc_dot_v1_dot_control__pb2.ClearFaultsRequest.SerializeToString,
             mkrpc_dot_v1_dot_control__pb2.ClearFaultsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Why(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mkrpc.v1.Control/Why',
+            mkrpc_dot_v1_dot_control__pb2.WhyRequest.SerializeToString,
+            mkrpc_dot_v1_dot_control__pb2.WhyResponse.FromString,
             options,
             channel_credentials,
             insecure,

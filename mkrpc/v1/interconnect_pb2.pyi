@@ -250,10 +250,14 @@ class DownFrame(_message.Message):
     def __init__(self, frame: _Optional[int] = ..., ack: _Optional[int] = ..., floors: _Optional[_Iterable[_Union[SourceFloor, _Mapping]]] = ..., legs: _Optional[_Iterable[_Union[Legs, _Mapping]]] = ..., resolved: _Optional[_Iterable[_Union[ResolvedRun, _Mapping]]] = ..., commands: _Optional[_Iterable[_Union[Command, _Mapping]]] = ..., beat: _Optional[int] = ..., roster: _Optional[int] = ..., books: _Optional[_Iterable[_Union[SourceBook, _Mapping]]] = ..., partial: _Optional[bool] = ...) -> None: ...
 
 class BeatRequest(_message.Message):
-    __slots__ = ("incarnation",)
+    __slots__ = ("incarnation", "cores", "where")
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    CORES_FIELD_NUMBER: _ClassVar[int]
+    WHERE_FIELD_NUMBER: _ClassVar[int]
     incarnation: bytes
-    def __init__(self, incarnation: _Optional[bytes] = ...) -> None: ...
+    cores: _containers.RepeatedCompositeFieldContainer[_types_pb2.CoreState]
+    where: str
+    def __init__(self, incarnation: _Optional[bytes] = ..., cores: _Optional[_Iterable[_Union[_types_pb2.CoreState, _Mapping]]] = ..., where: _Optional[str] = ...) -> None: ...
 
 class BeatResponse(_message.Message):
     __slots__ = ()
@@ -300,7 +304,7 @@ class Command(_message.Message):
     def __init__(self, number: _Optional[int] = ..., kind: _Optional[_Union[_types_pb2.CommandKind, str]] = ..., cpu: _Optional[int] = ..., word: _Optional[int] = ..., count: _Optional[int] = ..., action: _Optional[str] = ...) -> None: ...
 
 class Reply(_message.Message):
-    __slots__ = ("command", "error", "reason", "advice", "text", "written", "cpus", "records", "records_dropped")
+    __slots__ = ("command", "error", "reason", "advice", "text", "written", "cpus", "records", "records_dropped", "pending")
     COMMAND_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
@@ -310,6 +314,7 @@ class Reply(_message.Message):
     CPUS_FIELD_NUMBER: _ClassVar[int]
     RECORDS_FIELD_NUMBER: _ClassVar[int]
     RECORDS_DROPPED_FIELD_NUMBER: _ClassVar[int]
+    PENDING_FIELD_NUMBER: _ClassVar[int]
     command: int
     error: str
     reason: str
@@ -319,7 +324,8 @@ class Reply(_message.Message):
     cpus: _containers.RepeatedCompositeFieldContainer[_types_pb2.CpuView]
     records: _containers.RepeatedCompositeFieldContainer[_types_pb2.LogRecord]
     records_dropped: int
-    def __init__(self, command: _Optional[int] = ..., error: _Optional[str] = ..., reason: _Optional[str] = ..., advice: _Optional[str] = ..., text: _Optional[str] = ..., written: _Optional[int] = ..., cpus: _Optional[_Iterable[_Union[_types_pb2.CpuView, _Mapping]]] = ..., records: _Optional[_Iterable[_Union[_types_pb2.LogRecord, _Mapping]]] = ..., records_dropped: _Optional[int] = ...) -> None: ...
+    pending: _types_pb2.PendingView
+    def __init__(self, command: _Optional[int] = ..., error: _Optional[str] = ..., reason: _Optional[str] = ..., advice: _Optional[str] = ..., text: _Optional[str] = ..., written: _Optional[int] = ..., cpus: _Optional[_Iterable[_Union[_types_pb2.CpuView, _Mapping]]] = ..., records: _Optional[_Iterable[_Union[_types_pb2.LogRecord, _Mapping]]] = ..., records_dropped: _Optional[int] = ..., pending: _Optional[_Union[_types_pb2.PendingView, _Mapping]] = ...) -> None: ...
 
 class AttachHostRequest(_message.Message):
     __slots__ = ("hello", "report")

@@ -52,6 +52,7 @@ class CommandKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     COMMAND_KIND_READ_LOG: _ClassVar[CommandKind]
     COMMAND_KIND_READ_PROC: _ClassVar[CommandKind]
     COMMAND_KIND_FENCE: _ClassVar[CommandKind]
+    COMMAND_KIND_READ_PENDING: _ClassVar[CommandKind]
 OUTCOME_UNSPECIFIED: Outcome
 OUTCOME_DELIVERED: Outcome
 OUTCOME_COALESCED: Outcome
@@ -89,6 +90,7 @@ COMMAND_KIND_READ_ACCOUNT: CommandKind
 COMMAND_KIND_READ_LOG: CommandKind
 COMMAND_KIND_READ_PROC: CommandKind
 COMMAND_KIND_FENCE: CommandKind
+COMMAND_KIND_READ_PENDING: CommandKind
 
 class CpuAddress(_message.Message):
     __slots__ = ("cpu", "apic_id", "mode", "xapic_id", "ldr", "dfr", "software_enabled")
@@ -174,6 +176,60 @@ class CpuView(_message.Message):
     mode: ApicMode
     registers: _containers.ScalarMap[str, int]
     def __init__(self, account: _Optional[_Union[CpuAccount, _Mapping]] = ..., apic_id: _Optional[int] = ..., mode: _Optional[_Union[ApicMode, str]] = ..., registers: _Optional[_Mapping[str, int]] = ...) -> None: ...
+
+class CoreState(_message.Message):
+    __slots__ = ("cpu", "irr", "isr", "tpr", "ppr", "interrupts_enabled", "activity", "mode", "software_enabled", "known", "interrupt_shadow", "nmi_latched", "nmi_in_service", "stopped", "panic", "storm", "congested", "waits_to_write", "program", "handlers", "entered")
+    CPU_FIELD_NUMBER: _ClassVar[int]
+    IRR_FIELD_NUMBER: _ClassVar[int]
+    ISR_FIELD_NUMBER: _ClassVar[int]
+    TPR_FIELD_NUMBER: _ClassVar[int]
+    PPR_FIELD_NUMBER: _ClassVar[int]
+    INTERRUPTS_ENABLED_FIELD_NUMBER: _ClassVar[int]
+    ACTIVITY_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    SOFTWARE_ENABLED_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_FIELD_NUMBER: _ClassVar[int]
+    INTERRUPT_SHADOW_FIELD_NUMBER: _ClassVar[int]
+    NMI_LATCHED_FIELD_NUMBER: _ClassVar[int]
+    NMI_IN_SERVICE_FIELD_NUMBER: _ClassVar[int]
+    STOPPED_FIELD_NUMBER: _ClassVar[int]
+    PANIC_FIELD_NUMBER: _ClassVar[int]
+    STORM_FIELD_NUMBER: _ClassVar[int]
+    CONGESTED_FIELD_NUMBER: _ClassVar[int]
+    WAITS_TO_WRITE_FIELD_NUMBER: _ClassVar[int]
+    PROGRAM_FIELD_NUMBER: _ClassVar[int]
+    HANDLERS_FIELD_NUMBER: _ClassVar[int]
+    ENTERED_FIELD_NUMBER: _ClassVar[int]
+    cpu: int
+    irr: bytes
+    isr: bytes
+    tpr: int
+    ppr: int
+    interrupts_enabled: bool
+    activity: str
+    mode: ApicMode
+    software_enabled: bool
+    known: bool
+    interrupt_shadow: int
+    nmi_latched: int
+    nmi_in_service: bool
+    stopped: bool
+    panic: str
+    storm: bool
+    congested: bool
+    waits_to_write: bool
+    program: bool
+    handlers: _containers.RepeatedScalarFieldContainer[int]
+    entered: bool
+    def __init__(self, cpu: _Optional[int] = ..., irr: _Optional[bytes] = ..., isr: _Optional[bytes] = ..., tpr: _Optional[int] = ..., ppr: _Optional[int] = ..., interrupts_enabled: _Optional[bool] = ..., activity: _Optional[str] = ..., mode: _Optional[_Union[ApicMode, str]] = ..., software_enabled: _Optional[bool] = ..., known: _Optional[bool] = ..., interrupt_shadow: _Optional[int] = ..., nmi_latched: _Optional[int] = ..., nmi_in_service: _Optional[bool] = ..., stopped: _Optional[bool] = ..., panic: _Optional[str] = ..., storm: _Optional[bool] = ..., congested: _Optional[bool] = ..., waits_to_write: _Optional[bool] = ..., program: _Optional[bool] = ..., handlers: _Optional[_Iterable[int]] = ..., entered: _Optional[bool] = ...) -> None: ...
+
+class PendingView(_message.Message):
+    __slots__ = ("core", "counts")
+    CORE_FIELD_NUMBER: _ClassVar[int]
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
+    core: CoreState
+    counts: VectorCount
+    def __init__(self, core: _Optional[_Union[CoreState, _Mapping]] = ..., counts: _Optional[_Union[VectorCount, _Mapping]] = ...) -> None: ...
 
 class LogRecord(_message.Message):
     __slots__ = ("number", "level", "time_us", "cpu", "text")
