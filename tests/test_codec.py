@@ -1,6 +1,8 @@
 """CPUs on the wire: one message each for addresses, accounts and views, for both planes."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mkrpc.codec import (
     cpu_account_from_pb,
@@ -9,11 +11,14 @@ from mkrpc.codec import (
     cpu_address_to_pb,
     cpu_view_from_pb,
     cpu_view_to_pb,
+    pending_view_from_pb,
+    pending_view_to_pb,
 )
 from mkrpc.errors import ProtocolError
-from mkrpc.link.frames import CpuAccount, CpuAddress, CpuView, VectorCount
+from mkrpc.link.frames import CpuAccount, CpuAddress, CpuView, PendingView, VectorCount
 from mkrpc.v1 import types_pb2 as types
 from mkrpc.x86.apic_base import ApicMode
+from mkrpc.x86.pending import CoreState
 
 
 def account(**changes) -> CpuAccount:
@@ -85,3 +90,40 @@ def test_a_view_keeps_its_registers_by_name():
     registers = {"TPR": 0x10, "ICR": 0x3_0000_00EA}
     view = CpuView(account(), apic_id=7, mode=int(ApicMode.XAPIC), registers=registers)
     assert cpu_view_from_pb(cpu_view_to_pb(view)) == view
+
+
+PENDING = st.builds(
+    PendingView,
+    st.builds(
+        CoreState,
+        cpu=st.integers(0, 511),
+        irr=st.integers(0, 2**256 - 1),
+        isr=st.integers(0, 2**256 - 1),
+        tpr=st.integers(0, 255),
+        ppr=st.integers(0, 255),
+        interrupts_enabled=st.booleans(),
+        activity=st.sampled_from(["running", "idle", "halted", "wait-for-sipi"]),
+        mode=st.sampled_from(ApicMode).map(int),
+        software_enabled=st.booleans(),
+        interrupt_shadow=st.integers(0, 2),
+        nmi_latched=st.integers(0, 2),
+        panic=st.text(max_size=20),
+        handlers=st.lists(st.integers(0, 255), max_size=4).map(tuple),
+    ),
+    st.builds(VectorCount, *[st.integers(0, 2**32 - 1)] * 6),
+)
+
+
+@given(PENDING)
+def test_what_bears_on_a_vector_survives_the_wire(view):
+    assert pending_view_from_pb(pending_view_to_pb(view)) == view
+
+
+@pytest.mark.parametrize("field", ["tpr", "ppr"])
+def test_a_state_that_no_cpu_has_is_refused(field):
+    message = types.CoreState(cpu=1, mode=types.APIC_MODE_X2APIC, **{field: 256})
+    with pytest.raises(ProtocolError, match="no CPU has"):
+        pending_view_from_pb(types.PendingView(core=message))
+    message = types.CoreState(cpu=1, mode=types.APIC_MODE_X2APIC, handlers=[0x41, 256])
+    with pytest.raises(ProtocolError, match="no CPU has"):
+        pending_view_from_pb(types.PendingView(core=message))

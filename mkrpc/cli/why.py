@@ -56,6 +56,11 @@ def why_lines(answer: "WhyAnswer", apic_id: int) -> Iterator[str]:
         yield from _in_flight_lines(answer)
     if not pending and answer.service is None and not answer.in_flight:
         yield f"nothing of vector {vector:#04x} is pending, in service or in flight"
+        if core is not None and vector in core.handlers:
+            yield "  its handler has written EOI and has not returned"
+        if answer.delay:
+            yield "  one that comes now would wait:"
+            yield from (f"  {hold.text}" for hold in answer.delay)
     yield from _past_lines(answer)
 
 

@@ -92,7 +92,9 @@ class Ages:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     """What is known of a vector of a CPU. ``detail``: why its instance is not attached, or what is
-    wrong with its link; empty if nothing is. ``told``: None of a CPU that nobody has heard of."""
+    wrong with its link; empty if nothing is. ``told``: None of a CPU that nobody has heard of.
+    ``legs_ahead``: to whomever of its instance, before the first of ``in_flight``. ``delay``: why
+    legs have no outcome, or would have none."""
 
     instance_id: int
     name: str
@@ -124,10 +126,13 @@ def standing(bus: "ApicBus", apic_id: int, vector: int) -> Standing:
         counts = row.counts(cpu, vector)
         ages = _ages(bus, record.incarnation, cpu, vector)
     legs: tuple[InFlight, ...] = ()
+    delay: tuple[Hold, ...] = ()
     detail, ahead = record.reason, 0
     if session is not None:
         detail = link_state(bus, session)
         legs, ahead = in_flight(session, cpu, vector, bus.now_us)
+        if legs or bus.late.of(record.incarnation) is not None:
+            delay = delay_of_legs(bus, session, cpu, vector)
     return Standing(
         instance_id=record.instance_id,
         name=record.name,
@@ -142,7 +147,7 @@ def standing(bus: "ApicBus", apic_id: int, vector: int) -> Standing:
         ages=ages,
         in_flight=legs,
         legs_ahead=ahead,
-        delay=() if session is None or not legs else delay_of_legs(bus, session, cpu, vector),
+        delay=delay,
         rows=_rows(bus.ledger, apic_id, vector),
     )
 
