@@ -252,7 +252,7 @@ PLANTED = [
     (
         "growth",
         "descriptors",
-        put(samples=[Sample(7, 1, 20, 9), Sample(7, 1, 21 + MAX_MORE_DESCRIPTORS, 9)]),
+        put(samples=[Sample(7, 1, 20, 9), Sample(7, 1, 25 + MAX_MORE_DESCRIPTORS, 9)]),
     ),
     ("growth", "a process too many", put(processes=7)),
     ("evidence", "something was not found out", put(gathering=["the ledger"])),
