@@ -87,7 +87,7 @@ def encode_up(message: Hello | UpFrame | Goodbye) -> bytes:
     else:
         pb.goodbye.reason = message.reason
         pb.goodbye.failed = message.failed
-    return pb.SerializeToString(deterministic=True)
+    return pb.SerializeToString()
 
 
 def _up_frame_to_pb(frame: UpFrame, pb: data.UpFrame) -> None:
@@ -231,7 +231,7 @@ def encode_down(message: Welcome | DownFrame | Goodbye) -> bytes:
     else:
         pb.goodbye.reason = message.reason
         pb.goodbye.failed = message.failed
-    return pb.SerializeToString(deterministic=True)
+    return pb.SerializeToString()
 
 
 def _down_frame_to_pb(frame: DownFrame, pb: data.DownFrame) -> None:

@@ -7,7 +7,6 @@ inside of another (``advance`` detaches) are no records of their own.
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 from mkrpc.errors import MkrpcError
@@ -18,7 +17,7 @@ from mkrpc.interconnect.books_text import books_of
 from mkrpc.interconnect.faults import ActiveFault
 from mkrpc.interconnect.session import Session
 from mkrpc.interconnect.tally import Tally
-from mkrpc.journal.calls import pack_advance, pack_sent, pack_session, sent_down
+from mkrpc.journal.calls import pack_advance, pack_sent, pack_session, reply_text, sent_down
 from mkrpc.journal.digest import MAX_DIGEST_LINES, books_digest
 from mkrpc.journal.recorder import Recorder, Recording, error_text
 from mkrpc.journal.values import to_plain
@@ -313,9 +312,3 @@ def tally_text(tally: Tally) -> str:
     )
     error = f", {error_text(tally.error)}" if tally.error is not None else ""
     return f"{tally.written} written, {tally.resolved} resolved, legs {legs}{error}"
-
-
-def reply_text(reply: Reply) -> str:
-    """What an instance answered; registers come in any order."""
-    views = [replace(view, registers=dict(sorted(view.registers.items()))) for view in reply.cpus]
-    return repr(replace(reply, cpus=views))

@@ -6,11 +6,12 @@ kept, with the numbers of the frame: the content is in the journal of whoever re
 
 import zlib
 from collections.abc import Iterable
+from dataclasses import replace
 from struct import Struct
 from typing import NamedTuple
 
 from mkrpc.frame_codec import encode_down, encode_up
-from mkrpc.link.frames import DownFrame, UpFrame
+from mkrpc.link.frames import DownFrame, Reply, UpFrame
 
 __all__ = [
     "CURRENT",
@@ -19,6 +20,7 @@ __all__ = [
     "pack_number",
     "pack_sent",
     "pack_session",
+    "reply_text",
     "sent_down",
     "sent_up",
     "unpack_advance",
@@ -55,9 +57,19 @@ class Sent(NamedTuple):
 
 
 def sent_up(frame: UpFrame) -> Sent:
-    """What is kept of a frame of an instance."""
-    wire = encode_up(frame)
+    """What is kept of a frame of an instance. The wire has registers in any order, this has not."""
+    if frame.replies:
+        wire = encode_up(replace(frame, replies=[]))
+        wire += "".join(map(reply_text, frame.replies)).encode("utf-8", "backslashreplace")
+    else:
+        wire = encode_up(frame)
     return Sent(len(wire), zlib.crc32(wire), frame.frame, frame.ack, frame.beat)
+
+
+def reply_text(reply: Reply) -> str:
+    """What an instance answered; registers come in any order."""
+    views = [replace(view, registers=dict(sorted(view.registers.items()))) for view in reply.cpus]
+    return repr(replace(reply, cpus=views))
 
 
 def sent_down(frame: DownFrame) -> Sent:

@@ -1,0 +1,42 @@
+"""Whole simulated runs, recorded: the bus of each replays, whatever has gone wrong in it."""
+
+import itertools
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mkrpc.interconnect.recording import RecordedBus
+from mkrpc.journal.recorder import Recording
+from mkrpc.replay.run import replay
+from mkrpc.simulation import hub
+from mkrpc.simulation.run import run
+
+SEEDS = range(1, 13)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_bus_of_a_simulated_run_replays(seed, tmp_path: Path, monkeypatch):
+    """Faults, reconnects, fences, requests that are repeated or given up: every kind of input."""
+    made: list[RecordedBus] = []
+    numbers = itertools.count()
+
+    def recorded(**arguments: Any) -> RecordedBus:
+        folder = tmp_path / str(next(numbers))
+        folder.mkdir()
+        made.append(RecordedBus(Recording(folder), **arguments))
+        return made[-1]
+
+    monkeypatch.setattr(hub, "ApicBus", recorded)
+    result = run(seed, random.Random)
+    assert not result.violation
+    for bus in made:
+        bus.close()
+    assert made
+    for number, bus in enumerate(made):
+        done = replay(tmp_path / str(number))
+        (life,) = done.lives
+        assert life.identical, (life.verdict, life.difference, life.books_differ[:3])
+        assert not life.journal.stopped
+        assert life.bus.totals() == bus.totals()
