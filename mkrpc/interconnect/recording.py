@@ -53,7 +53,7 @@ RARE = (
 )
 """Inputs whose arguments are recorded by their names, whatever they are."""
 
-OF_PARTS = ("buckets.change", "faults.strike")
+OF_PARTS = ("buckets.change", "faults.strike", "late.hear")
 """Inputs of a part that drivers reach through the bus, likewise."""
 
 INPUTS = frozenset(FREQUENT + RARE + OF_PARTS)
@@ -61,11 +61,13 @@ INPUTS = frozenset(FREQUENT + RARE + OF_PARTS)
 
 READERS = frozenset(
     {
+        "address_of",
         "apic_ids",
         "attached_ids",
         "attached_names",
         "balance",
         "cpu_owner",
+        "cpu_record",
         "deadline_us",
         "in_flight",
         "instances",

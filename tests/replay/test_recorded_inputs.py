@@ -15,20 +15,25 @@ from mkrpc.instance.kernel import Kernel
 from mkrpc.interconnect.apic_bus import ApicBus
 from mkrpc.interconnect.bucket import Buckets
 from mkrpc.interconnect.faults import Faults
+from mkrpc.interconnect.late import LateLoops
 from mkrpc.interconnect.policy import Policy
+from mkrpc.interconnect.stalls import Stalls
 
 ROOT = Path(__file__).parent.parent.parent / "mkrpc"
 
 BUS_ATTRIBUTES = {
     "arbitration",
     "buckets",
+    "clock",
     "ended",
     "epoch",
     "faults",
+    "late",
     "ledger",
     "mirror",
     "policy",
     "stale_frames",
+    "stalls",
     "takeover",
 }
 """What the drivers may read of a bus; what of it they may change is in OF_PARTS."""
@@ -45,6 +50,8 @@ PART_READERS = {
         "of_link",
         "parted",
     },
+    "late": {"forget", "of"},
+    "stalls": {"look", "open", "take_reports"},
 }
 """Methods that drivers do not call, or that change nothing that any input gives."""
 
@@ -86,7 +93,10 @@ def test_a_bus_shows_nothing_else_that_could_be_changed_past_its_journal():
     assert {name for name in vars(bus) if not name.startswith("_")} == BUS_ATTRIBUTES
 
 
-@pytest.mark.parametrize(("part", "kind"), [("buckets", Buckets), ("faults", Faults)])
+@pytest.mark.parametrize(
+    ("part", "kind"),
+    [("buckets", Buckets), ("faults", Faults), ("late", LateLoops), ("stalls", Stalls)],
+)
 def test_every_method_of_a_part_is_an_input_that_is_journalled_or_a_reader(part, kind):
     inputs = {name.partition(".")[2] for name in of_bus.OF_PARTS if name.startswith(f"{part}.")}
     assert public(kind) == inputs | PART_READERS[part]

@@ -19,6 +19,7 @@ from mkrpc.outcome import Outcome
 from mkrpc.replay.life import Life
 from mkrpc.replay.run import replay
 from mkrpc.x86.icr import fixed
+from mkrpc.x86.pending import CoreState
 
 
 def lives(folder: Path) -> dict[str, Life]:
@@ -78,6 +79,8 @@ def test_every_kind_of_request_replays(ringing, tmp_path):
     bus.write_icr(apic_id=0, word=fixed(1, 0x41), count=30, on_done=told.append)
     ringing.settle()
     assert len(told) == 5
+    core = CoreState(cpu=0, irr=0, isr=0, tpr=0, ppr=0, interrupts_enabled=True, activity="idle")
+    bus.late.hear(ringing.kernels[0].kernel.incarnation, [core], "file.py:1 in handler")
     drop = bus.set_fault(Fault(kind=FaultKind.DROP, share=0.5, seed=3))
     twice = bus.set_fault(Fault(kind=FaultKind.DUPLICATE, limit=1))
     bus.faults.strike(twice)
