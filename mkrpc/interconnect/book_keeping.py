@@ -25,7 +25,11 @@ from mkrpc.trace import BooksNotKept, Sink
 __all__ = ["ASIDE", "SNAPSHOT_S", "BookKeeper", "Books", "open_books"]
 
 SNAPSHOT_S = 1.0
-"""Seconds between two snapshots of the rows that have changed, if the last one is written."""
+"""Seconds between two snapshots of the rows that have changed."""
+
+WRITING_SHARE = 5
+"""One part in so many of the time at most is spent on writing snapshots: with very many rows that
+change all the time they are further apart."""
 
 ASIDE = ".aside"
 """What is added to the name of a file that is of no use any more."""
@@ -139,6 +143,7 @@ class BookKeeper:
         self._file = books.file
         self._rows_file: BooksFile | None = None
         self._writing: Future[None] | None = None
+        self._wrote_s = 0.0
         self._worker = ThreadPoolExecutor(1, "books")
         self._dangerous = False
         if self._file is not None:
@@ -173,12 +178,17 @@ class BookKeeper:
         changes = self._bus.take_changes()
         self._attempt(lambda file: file.keep(changes))
         if self._rows_file is not None and _has_rows(changes):
-            self._writing = self._worker.submit(self._rows_file.keep_rows, changes)
+            self._writing = self._worker.submit(self._write, self._rows_file, changes)
+
+    def _write(self, file: BooksFile, changes: Changes) -> None:
+        began_s = time.monotonic()
+        file.keep_rows(changes)
+        self._wrote_s = time.monotonic() - began_s
 
     async def run(self) -> None:
-        """A snapshot each :data:`SNAPSHOT_S` seconds, without end."""
+        """A snapshot each :data:`SNAPSHOT_S` seconds, without end; see :data:`WRITING_SHARE`."""
         while True:
-            await asyncio.sleep(SNAPSHOT_S)
+            await asyncio.sleep(max(SNAPSHOT_S, WRITING_SHARE * self._wrote_s))
             self.snapshot()
 
     def close(self, reason: str) -> None:

@@ -39,7 +39,7 @@ MAX_KEPT_ENDED = 1024
 MAX_KEPT_MIRRORS = 64
 """Of these, how many keep their last accounting: as many as the mirror keeps."""
 
-ROWS_PER_COMMIT = 2000
+ROWS_PER_COMMIT = 500
 """Rows of the ledger in one transaction: some 10 ms, for which an attach may have to wait."""
 
 MAX_KNOWN_PARTIES = 4096
