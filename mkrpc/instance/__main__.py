@@ -4,6 +4,7 @@ Exit codes: those of :mod:`mkrpc.instance.process`; 2 for arguments that cannot 
 """
 
 import sys
+from pathlib import Path
 
 import click
 
@@ -11,6 +12,7 @@ from mkrpc import logs
 from mkrpc.errors import InvalidArgumentError, MkrpcError
 from mkrpc.instance.boot import boot_from_topology
 from mkrpc.instance.process import EXIT_REFUSED, run
+from mkrpc.journal.recorder import Recording
 from mkrpc.limits import MAX_CPUS
 from mkrpc.topology import Topology
 
@@ -27,6 +29,12 @@ EXIT_USAGE = 2
 @click.option("--program", "programs", multiple=True, help="CPU=package.module:name; repeatable.")
 @click.option("--handler", "handlers", multiple=True, help="package.module:name; repeatable.")
 @click.option("--panic-on-oops", is_flag=True)
+@click.option(
+    "--record",
+    "folder",
+    type=click.Path(file_okay=False, exists=True, path_type=Path),
+    help="Keep a journal of what goes into it, in this folder, for `mkrpc replay`.",
+)
 def main(  # noqa: PLR0917 - click calls it by keyword
     address: str,
     beats: str | None,
@@ -37,6 +45,7 @@ def main(  # noqa: PLR0917 - click calls it by keyword
     programs: tuple[str, ...],
     handlers: tuple[str, ...],
     panic_on_oops: bool,
+    folder: Path | None,
 ) -> None:
     """Be one kernel instance until SIGTERM, or until the link breaks."""
     logs.configure(f"instance {instance_name or instance_id}")
@@ -52,7 +61,11 @@ def main(  # noqa: PLR0917 - click calls it by keyword
         if instance_name:
             spec["name"] = instance_name
         topology = Topology.from_dict({"instances": [spec]})
-        code = run(boot_from_topology(topology, instance_id, address=address, beats=beats))
+        recording = Recording(folder) if folder is not None else None
+        boot = boot_from_topology(
+            topology, instance_id, address=address, beats=beats, recording=recording
+        )
+        code = run(boot)
     except MkrpcError as error:
         click.echo(f"mkrpc.instance: {' '.join(str(error).split())}", err=True)
         if error.advice:

@@ -14,6 +14,7 @@ from mkrpc.interconnect.lease import LEASE_US
 from mkrpc.interconnect.policy import PROFILES
 from mkrpc.interconnect.routing import Arbitration
 from mkrpc.interconnect.server import serve
+from mkrpc.journal.recorder import Recording
 
 
 @click.command()
@@ -47,6 +48,12 @@ from mkrpc.interconnect.server import serve
     type=click.Path(dir_okay=False, path_type=Path),
     help="The file that outlives it: another one, started with it, takes the instances over.",
 )
+@click.option(
+    "--record",
+    "folder",
+    type=click.Path(file_okay=False, exists=True, path_type=Path),
+    help="Keep a journal of what goes into it, in this folder, for `mkrpc replay`.",
+)
 @click.option("--insecure", is_flag=True, help="Listen beyond this host without any protection.")
 def main(
     *,
@@ -56,6 +63,7 @@ def main(
     arbitration: Arbitration,
     lease_s: float,
     books: Path | None,
+    folder: Path | None,
     insecure: bool,
 ) -> None:
     """Serve an interconnect until SIGTERM. Instances: python -m mkrpc.instance --connect ..."""
@@ -70,6 +78,7 @@ def main(
             lease_us=int(lease_s * 1e6),
             insecure=insecure,
             books=books,
+            recording=Recording(folder) if folder is not None else None,
             on_listening=lambda where: click.echo(f"listening on {where}"),
         )
     except MkrpcError as error:

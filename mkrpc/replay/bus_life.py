@@ -92,7 +92,7 @@ class BusLife(Life):
     def _next_frame(self, step: Step) -> str:
         frame = self.bus.next_frame(self._session(unpack_sent(step.payload)[0]))
         sent: Sent | None = sent_down(frame) if frame is not None else None
-        return self.sent(step, sent, frame_text(frame) if frame is not None else None)
+        return self.sent(step, sent, frame)
 
     def _rare(self, step: Step) -> None:
         arguments = self._arguments(step)
@@ -114,6 +114,10 @@ class BusLife(Life):
     def _arguments(self, step: Step) -> dict[str, Any]:
         plain = json.loads(step.payload)
         return {key: from_plain(value, self._resolve) for key, value in plain.items()}
+
+    def incarnation_of(self, session: int) -> bytes:
+        """Whose session it is, by its number in the journal."""
+        return self._session(session).hello.incarnation
 
     def _resolve(self, kind: str, number: int) -> Any:
         if kind == "session":

@@ -10,16 +10,15 @@ from mkrpc.replay.bus_life import BusLife
 from mkrpc.replay.instance_life import InstanceLife
 from mkrpc.replay.life import Life
 
-__all__ = ["open_folder"]
+__all__ = ["choose", "open_folder"]
 
 
-def open_folder(folder: Path, chosen: str = "") -> tuple[list[Life], list[str]]:
+def open_folder(folder: Path) -> tuple[list[Life], list[str]]:
     """Every life in the order of their beginnings, and what could not be read, a line each.
 
-    Lives of one object are numbered: ``interconnect.1``, ``mk0.1``, ``mk0.2``, … ``chosen``: only
-    those of this object, or this one life.
+    Lives of one object are numbered: ``interconnect.1``, ``mk0.1``, ``mk0.2``, …
 
-    :raises NotFoundError: no such folder or object.
+    :raises NotFoundError: no such folder.
     :raises InvalidArgumentError: it holds no journal.
     """
     if not folder.is_dir():
@@ -44,14 +43,19 @@ def open_folder(folder: Path, chosen: str = "") -> tuple[list[Life], list[str]]:
         counts[what] = counts.get(what, 0) + 1
         kind = BusLife if journal.header["object"] == INTERCONNECT else InstanceLife
         lives.append(kind(f"{what}.{counts[what]}", journal))
-    if chosen:
-        names = sorted(life.name for life in lives)
-        lives = [life for life in lives if chosen in (life.name, life.name.rpartition(".")[0])]
-        if not lives:
-            raise NotFoundError(
-                f"nothing named {chosen!r} was recorded", advice=f"there are: {', '.join(names)}"
-            )
     return lives, unread
+
+
+def choose(lives: list[Life], chosen: str) -> list[Life]:
+    """Those of one object, or one life; all if ``chosen`` is empty.
+
+    :raises NotFoundError: no such object.
+    """
+    found = [life for life in lives if chosen in ("", life.name, life.name.rpartition(".")[0])]
+    if not found:
+        names = ", ".join(sorted(life.name for life in lives))
+        raise NotFoundError(f"nothing named {chosen!r} was recorded", advice=f"there are: {names}")
+    return found
 
 
 def _object_of(journal: Journal) -> str:

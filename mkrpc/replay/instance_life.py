@@ -18,7 +18,7 @@ from mkrpc.journal.calls import (
     unpack_sent,
     unpack_session,
 )
-from mkrpc.journal.format import Step
+from mkrpc.journal.format import Journal, Step
 from mkrpc.journal.values import from_plain
 from mkrpc.link.frames import DownFrame, Welcome
 from mkrpc.replay.describe import frame_line, frame_text
@@ -50,6 +50,10 @@ class InstanceLife(Life):
     kernel: Kernel
     attachment: Attachment
 
+    def __init__(self, name: str, journal: Journal) -> None:
+        super().__init__(name, journal)
+        self.incarnation = bytes.fromhex(journal.header["incarnation"])
+
     def begin(self, step: Step) -> None:
         """The kernel, booted with the same programs and handlers."""
         header = self.journal.header
@@ -59,7 +63,6 @@ class InstanceLife(Life):
         config: Any = from_plain(header["config"], lambda _kind, _number: None)
         handlers = [_entry(entry, known) for entry, known in header["handlers"]]
         programs = [(cpu, _entry(entry, known)) for cpu, entry, known in header["programs"]]
-        self.incarnation = bytes.fromhex(header["incarnation"])
         try:
             self.kernel = Kernel(
                 config,
@@ -130,7 +133,7 @@ class InstanceLife(Life):
     def _next_frame(self, step: Step) -> str:
         frame = self.attachment.next_frame()
         sent: Sent | None = sent_up(frame) if frame is not None else None
-        return self.sent(step, sent, frame_text(frame) if frame is not None else None)
+        return self.sent(step, sent, frame)
 
     def _frame(self, step: Step) -> DownFrame:
         frame = decode_down(unpack_session(step.payload)[3])

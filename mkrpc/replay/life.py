@@ -10,6 +10,7 @@ from mkrpc.journal.calls import Sent, unpack_sent
 from mkrpc.journal.digest import books_digest
 from mkrpc.journal.format import Journal, Step
 from mkrpc.journal.recorder import error_text, text_crc
+from mkrpc.replay.describe import frame_text
 
 __all__ = ["Cause", "Difference", "Life", "LifeEndedError", "NotReplayableError"]
 
@@ -63,7 +64,13 @@ class Life(ABC):
         self.time_us = int(journal.header["began_us"])
         self.steps = 0
         self.difference: Difference | None = None
+        self.difference_step: Step | None = None
+        self.fields: list[str] = []
+        """How the frame that differs does so, as far as the other side's journal tells."""
+        self.given: object = None
+        """The frame that the last step gave."""
         self.problem = ""
+        self.damaged = False
         self.books_lines: int | None = None
         self.books_differ: list[tuple[str, str]] = []
         self.unfinished = ""
@@ -151,15 +158,18 @@ class Life(ABC):
     def sent(self, step: Step, now: Sent | None, frame: object) -> str:
         """Compare a frame that was given with that of then."""
         then = unpack_sent(step.payload)[1]
+        self.given = frame
+        text = frame_text(frame) if frame is not None else ""
         if then != now:
             nothing = "nothing to send"
-            self.differ(step, str(then or nothing), f"{now}: {frame}" if now else nothing)
-        return str(frame) if frame is not None else ""
+            self.differ(step, str(then or nothing), f"{now}: {text}" if now else nothing)
+        return text
 
     def differ(self, step: Step, then: str, now: str) -> None:
         """Note the first difference."""
         if self.difference is None:
             self.difference = Difference(step.number, step.offset, step.method, then, now)
+            self.difference_step = step
 
     def _compare(self, step: Step) -> None:
         for index, text in enumerate(self._outputs):
@@ -195,6 +205,7 @@ class Life(ABC):
         try:
             self.next = next(self._steps, None)
         except MkrpcError as error:
+            self.damaged = True
             self._end(problem=str(error))
             return
         if self.next is None:
@@ -215,14 +226,14 @@ class Life(ABC):
 
     @property
     def identical(self) -> bool:
-        """Nothing that was compared has differed."""
-        return self.difference is None and not self.books_differ and not self.problem
+        """Nothing that was compared has differed, and nothing was damaged."""
+        return self.difference is None and not self.books_differ and not self.damaged
 
     @property
     def verdict(self) -> str:
         """What came of it, in a line."""
         if self.problem:
-            return f"not replayed: {self.problem}"
+            return f"not replayed{' further' if self.steps else ''}: {self.problem}"
         if self.difference is not None:
             return f"differs at step {self.difference.step}"
         if self.books_differ:

@@ -6,7 +6,8 @@ from heapq import heappop, heappush
 from pathlib import Path
 
 from mkrpc.journal.format import Step
-from mkrpc.replay.folder import open_folder
+from mkrpc.replay.counterpart import explain
+from mkrpc.replay.folder import choose, open_folder
 from mkrpc.replay.life import Cause, Life
 
 __all__ = ["Replay", "replay"]
@@ -26,8 +27,8 @@ class Replay:
 
     @property
     def identical(self) -> bool:
-        """Every life that can be replayed went as it did then."""
-        return all(life.difference is None and not life.books_differ for life in self.lives)
+        """Every life that can be replayed went as it did then, and every journal could be read."""
+        return not self.unread and all(life.identical for life in self.lives)
 
 
 def replay(
@@ -40,8 +41,12 @@ def replay(
     :raises NotFoundError: no such folder or object.
     :raises InvalidArgumentError: a folder without journals.
     """
-    lives, unread = open_folder(folder, chosen)
-    return Replay(lives, unread, _Story(lives, look).run(until))
+    lives, unread = open_folder(folder)
+    found = choose(lives, chosen)
+    steps = _Story(found, look).run(until)
+    for life in found:
+        life.fields = explain(life, lives)
+    return Replay(found, unread, steps)
 
 
 class _Story:

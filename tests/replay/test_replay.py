@@ -10,10 +10,19 @@ from click.testing import CliRunner
 from mkrpc.cli import main
 from mkrpc.errors import InvalidArgumentError, LimitReachedError, NotFoundError
 from mkrpc.fault import Fault, FaultKind
+from mkrpc.instance.assembly import assemble
+from mkrpc.instance.attachment import Attachment
+from mkrpc.instance.boot import Boot
+from mkrpc.instance.config import KernelConfig
 from mkrpc.instance.cpu import Cpu
+from mkrpc.interconnect import recording
+from mkrpc.interconnect.apic_bus import ApicBus
 from mkrpc.interconnect.bucket import Rate
 from mkrpc.interconnect.mirror import MirrorRow
+from mkrpc.interconnect.policy import Policy
+from mkrpc.interconnect.recording import open_bus
 from mkrpc.interconnect.session import MAX_PENDING_COMMANDS
+from mkrpc.journal.format import Journal
 from mkrpc.link.frames import CommandKind
 from mkrpc.outcome import Outcome
 from mkrpc.replay.life import Life
@@ -133,6 +142,10 @@ def test_a_planted_change_of_a_kernel_is_found_at_its_first_step(ringing, tmp_pa
     difference = different[0].difference
     assert difference.method == "next_frame"
     assert "COALESCED" in difference.now
+    (line,) = [line for line in different[0].fields if line.startswith("outcomes: ")]
+    then, now = line.split(", now ")
+    assert "COALESCED" in now
+    assert "COALESCED" not in then
     assert found["interconnect.1"].identical, "it is given what it was given then"
 
 
@@ -265,3 +278,45 @@ def test_a_limit_error_replays_as_one(ringing, tmp_path):
     ringing.settle()
     ringing.close()
     assert lives(tmp_path)["interconnect.1"].identical
+
+
+def test_books_of_a_bus_that_was_killed_are_compared_at_its_last_digest(
+    recorded, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(recording, "BOOKS_EVERY", 50)
+    machine = recorded()
+    for number in (0, 1):
+        machine.boot(number, programs=[(0, recorded_programs.ring_the_other)])
+    machine.settle()
+    machine.bus._recorder._writer.flush()
+    (path,) = tmp_path.glob("interconnect-*")
+    assert sum(step.books is not None for step in Journal(path).steps()) > 3
+    assert lives(tmp_path)["interconnect.1"].identical
+    monkeypatch.setattr(MirrorRow, "apply", lambda row, account: None)
+    bus = lives(tmp_path)["interconnect.1"]
+    assert bus.journal.end is None
+    assert bus.verdict.startswith("its books differ after step ")
+
+
+def test_a_journal_that_is_damaged_is_replayed_up_to_there(ringing, tmp_path):
+    ringing.settle()
+    ringing.close()
+    (path,) = tmp_path.glob("interconnect-*")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    done = replay(tmp_path)
+    bus = done.lives[0]
+    assert "damaged at byte" in bus.problem
+    assert bus.steps > 10
+    assert done.lives[1].identical
+    assert not done.identical
+
+
+def test_without_recording_nothing_is_in_the_way():
+    config = KernelConfig(instance_id=0, name="mk0", apic_ids=(0,))
+    kernel, attachment = assemble(Boot(config=config, address="unix:/none"))
+    assert type(attachment) is Attachment
+    assert kernel.log._now_us is kernel.now_us
+    with open_bus(None, epoch=1, policy=Policy.named("bare-metal")) as bus:
+        assert type(bus) is ApicBus
