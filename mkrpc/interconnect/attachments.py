@@ -3,8 +3,7 @@
 It also tells the bus the time: before everything that comes in, and when a lease may have ended.
 
 Frames are read as soon as they come, and heard: a beat must not wait behind the writes of a flood.
-What is in them is applied in turn, one frame of each link after another, for a bounded time before
-the loop looks at its streams again.
+What is in them is applied in turn (:mod:`mkrpc.interconnect.rota`).
 """
 
 import asyncio
@@ -21,6 +20,7 @@ from mkrpc.frame_codec import decode_up, encode_down
 from mkrpc.interconnect.apic_bus import ApicBus
 from mkrpc.interconnect.beats import BeatServer
 from mkrpc.interconnect.handshake import close_unless_hello
+from mkrpc.interconnect.rota import Rota
 from mkrpc.interconnect.session import Session
 from mkrpc.link.endpoint import FRAME_WINDOW
 from mkrpc.link.frames import Goodbye, Hello, UpFrame
@@ -35,10 +35,6 @@ FAILED = "failed:"
 
 VANISHED = "vanished without a goodbye"
 """The reason of an instance whose process has ended, as its host agent says."""
-
-TURN_S = 0.002
-"""Seconds for which frames are applied before the loop looks at its streams again; the last frame
-of a turn may take longer."""
 
 _log = structlog.get_logger("mkrpc.interconnect")
 
@@ -67,10 +63,7 @@ class Pump:
         """Every session that lives, with the link that carries it, if it has one."""
         self._ended = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._waiting: deque[InstanceLink] = deque()
-        """Links with frames to apply, each once; who has had its turn goes to the end."""
-        self._turn: asyncio.Handle | None = None
-        self._spent_s = 0.0
+        self.rota = Rota(before=self.tell_time, after=self.drain)
 
     def begin(self) -> None:
         """The time begins: call this before anybody can connect."""
@@ -125,30 +118,6 @@ class Pump:
                 link.pump()
         if self._ended != self.bus.ended:
             self._clear_ended()
-
-    def offer(self, link: "InstanceLink") -> None:
-        """A link that had nothing to apply has something: at once if this turn has time left."""
-        self._waiting.append(link)
-        if self._turn is None:
-            self._turn = asyncio.get_running_loop().call_soon(self._next_turn)
-        self._apply()
-
-    def _next_turn(self) -> None:
-        self._turn = None
-        self._spent_s = 0.0
-        self.tell_time()
-        self._apply()
-        self.drain()
-
-    def _apply(self) -> None:
-        while self._waiting and self._spent_s < TURN_S:
-            began = time.perf_counter()
-            link = self._waiting.popleft()
-            if link.apply_next():
-                self._waiting.append(link)
-            self._spent_s += time.perf_counter() - began
-        if self._waiting and self._turn is None:
-            self._turn = asyncio.get_running_loop().call_soon(self._next_turn)
 
     def process_ended(self, instance_id: int, pid: int) -> None:
         """A host agent has seen a process end."""
@@ -209,6 +178,7 @@ class InstanceLink:
         self._connection = connection
         self._session: Session | None = None
         self._generation = 0
+        self.spent = 0.0
         self._inbox: deque[UpFrame | Goodbye | _Ended] = deque()
         self._hello_timer = close_unless_hello(connection)
 
@@ -252,7 +222,7 @@ class InstanceLink:
     def _put(self, message: "UpFrame | Goodbye | _Ended") -> None:
         self._inbox.append(message)
         if len(self._inbox) == 1:
-            self._pump.offer(self)
+            self._pump.rota.offer(self)
 
     @property
     def has_room(self) -> bool:

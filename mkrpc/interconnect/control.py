@@ -73,6 +73,7 @@ class ControlService(FaultControl):
     ) -> None:
         super().__init__(hosts, faults)
         self._bus = bus
+        self._rota = pump.rota
         self._drain = pump.drain
         self._tell_time = pump.tell_time
         self._recovered = pump.recovered
@@ -116,13 +117,15 @@ class ControlService(FaultControl):
             )
         waiter = _Waiter(self._bus)
         self._tell_time()
-        tally = self._bus.inject(
-            client_id=client_id,
-            first_seq=first_seq,
-            word=word,
-            count=count,
-            resolved_below=request.resolved_below if not at_least_once else 1,
-            on_done=waiter.done,
+        tally = await self._rota.call(
+            lambda: self._bus.inject(
+                client_id=client_id,
+                first_seq=first_seq,
+                word=word,
+                count=count,
+                resolved_below=request.resolved_below if not at_least_once else 1,
+                on_done=waiter.done,
+            )
         )
         self._drain()
         tally = await waiter.wait(tally)

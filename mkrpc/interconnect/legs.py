@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 
 from mkrpc.interconnect.ledger import Party, Row
 from mkrpc.interconnect.tally import Tally
+from mkrpc.link.source import WRITE_WINDOW
 from mkrpc.outcome import Outcome
 
-__all__ = ["A_DESTINATIONS", "Batch", "LegQueue", "LegRun", "Settled"]
+__all__ = ["A_DESTINATIONS", "QUEUE_PER_SOURCE", "Batch", "LegQueue", "LegRun", "Settled"]
 
 A_DESTINATIONS = frozenset(
     {
@@ -35,6 +36,10 @@ A_DESTINATIONS = frozenset(
 )
 """What a destination can say to a leg. The rest is for the sender's APIC, the
 interconnect and the dead."""
+
+QUEUE_PER_SOURCE = WRITE_WINDOW
+"""Legs of one source that may wait for an instance whose queue is full: whoever floods one that
+hangs takes no room from those who wait for their window."""
 
 Resolved = Callable[[int, int], None]
 """Called with the first and last sequence number of writes that are resolved now."""
@@ -141,11 +146,12 @@ class LegQueue:
     Legs are numbered on the link from 1 as they are handed over.
     """
 
-    __slots__ = ("_handed", "_waiting", "answered", "handed", "waiting")
+    __slots__ = ("_handed", "_held", "_waiting", "answered", "handed", "waiting")
 
     def __init__(self) -> None:
         self._waiting: deque[LegRun] = deque()
         self._handed: deque[LegRun] = deque()
+        self._held: dict[bytes, int] = {}
         self.waiting = 0
         self.handed = 0
         """Legs handed over since the link began."""
@@ -174,6 +180,25 @@ class LegQueue:
         """Legs for this session; the caller has looked at the limit."""
         self._waiting.append(run)
         self.waiting += run.count
+        holder = _holder(run.batch.source)
+        self._held[holder] = self._held.get(holder, 0) + run.count
+
+    def room_for(self, source: Party, limit: int) -> int:
+        """How many more legs of a source may wait, where ``limit`` of all sources may.
+
+        Each has :data:`QUEUE_PER_SOURCE` places for itself, however many wait; all clients together
+        have those of one source, since anybody can draw another client id.
+        """
+        own = QUEUE_PER_SOURCE - self._held.get(_holder(source), 0)
+        return max(0, limit - self.waiting, own)
+
+    def _left(self, run: LegRun) -> None:
+        """It waits no longer."""
+        self.waiting -= run.count
+        holder = _holder(run.batch.source)
+        self._held[holder] -= run.count
+        if not self._held[holder]:
+            del self._held[holder]
 
     def hand_over(self, limit: int) -> Iterator[LegRun]:
         """Hand over up to ``limit`` legs in order. Read each run before taking the next."""
@@ -184,7 +209,7 @@ class LegQueue:
             else:
                 self._waiting.popleft()
             self._handed.append(run)
-            self.waiting -= run.count
+            self._left(run)
             self.handed += run.count
             limit -= run.count
             yield run
@@ -207,7 +232,7 @@ class LegQueue:
         self.answer(self.unanswered, Outcome.LOST_TARGET_DEAD_MAYBE_DELIVERED, settled)
         while self._waiting:
             run = self._waiting.popleft()
-            self.waiting -= run.count
+            self._left(run)
             settled(run, Outcome.LOST_TARGET_DEAD)
 
     def count_by_row(self, counts: Counter[Row]) -> None:
@@ -216,3 +241,7 @@ class LegQueue:
             counts[run.row] += run.count
         for run in self._waiting:
             counts[run.row] += run.count
+
+
+def _holder(source: Party) -> bytes:
+    return b"" if source.instance_id is None else source.identity

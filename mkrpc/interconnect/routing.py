@@ -228,7 +228,7 @@ class Router:
             part = count
             full = set()
             for session, number in lanes.items():
-                room = session.room_for(number)
+                room = session.room_for(number, write.source)
                 if room:
                     part = min(part, room)
                 else:

@@ -202,9 +202,9 @@ class Session:
 
     # --- the instance as a destination ----------------------------------------------------------
 
-    def room_for(self, lanes: int) -> int:
-        """How many writes with this many legs here still fit into the queue."""
-        return (self._queue_limit - self.legs.waiting) // lanes
+    def room_for(self, lanes: int, source: Party) -> int:
+        """How many writes of a source with this many legs here still fit into the queue."""
+        return self.legs.room_for(source, self._queue_limit) // lanes
 
     def publish(self, source: bytes, runs: tuple[ResolvedRun, ...]) -> None:
         """A source has published what is resolved.

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from mkrpc.interconnect import legs as legs_module
 from mkrpc.interconnect import registry as registry_module
 from mkrpc.interconnect import session as session_module
 from mkrpc.link import source
@@ -19,6 +20,7 @@ def test_a_full_queue_refuses_by_name_and_others_are_not_affected(
 ) -> None:
     monkeypatch.setattr(session_module, "QUEUE_LIMIT", 10)
     monkeypatch.setattr(session_module, "QUEUE_PER_CPU", 1)
+    monkeypatch.setattr(legs_module, "QUEUE_PER_SOURCE", 0)
     wire = machine((0,), (1,), (2,))
     tally = wire.inject(shorthand_word(Shorthand.ALL_INCLUDING_SELF, 0xEA), count=10)
     for peer in (wire.peers[0], wire.peers[2]):
@@ -40,6 +42,7 @@ def test_a_burst_fills_what_room_there_is_and_the_rest_is_refused(
 ) -> None:
     monkeypatch.setattr(session_module, "QUEUE_LIMIT", 10)
     monkeypatch.setattr(session_module, "QUEUE_PER_CPU", 1)
+    monkeypatch.setattr(legs_module, "QUEUE_PER_SOURCE", 0)
     wire = machine((0, 1), (2,))
     wire.peers[1].write(shorthand_word(Shorthand.ALL_EXCLUDING_SELF, 0xEA), count=8)
     wire.peers[1].push()
@@ -48,6 +51,31 @@ def test_a_burst_fills_what_room_there_is_and_the_rest_is_refused(
     each = {Outcome.DELIVERED: 5, Outcome.REJECTED_BACKPRESSURE: 3}
     assert outcomes == {0: each, 1: each}, "two CPUs share a queue of ten"
     assert wire.peers[1].session.unsettled == 0
+    assert wire.bus.balance() == []
+
+
+@pytest.mark.parametrize("greedy", [1, 2, 8])
+def test_however_many_flood_an_instance_that_hangs_the_next_source_finds_room(
+    machine: Any, monkeypatch: pytest.MonkeyPatch, greedy: int
+) -> None:
+    """Design 3.5: who waits for its window is not refused for what others do."""
+    monkeypatch.setattr(session_module, "QUEUE_LIMIT", 5000)
+    monkeypatch.setattr(session_module, "QUEUE_PER_CPU", 1)
+    wire = machine((0,), *((number,) for number in range(1, greedy + 2)))
+    *flooding, calm = wire.peers[1:]
+    for peer in flooding:
+        for _ in range(7):
+            peer.write(fixed(0, 0xEA), count=4096)
+            peer.push()
+    assert wire.bus.totals().rejected > 0
+    for _ in range(8):
+        calm.write(fixed(0, 0xEA), count=source.WRITE_WINDOW // 8)
+        calm.push()
+    rows = {row.key.source: row.outcomes for row in wire.bus.ledger}
+    assert rows[calm.session.party] == {}
+    assert wire.peers[0].session.legs.waiting <= 5000 + (greedy + 1) * source.WRITE_WINDOW
+    wire.settle()
+    assert rows[calm.session.party] == {Outcome.DELIVERED: source.WRITE_WINDOW}
     assert wire.bus.balance() == []
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from mkrpc.errors import MkrpcError, ProtocolError, UnavailableError
 from mkrpc.frame_codec import decode_down, encode_up
-from mkrpc.interconnect import attachments
+from mkrpc.interconnect import rota
 from mkrpc.interconnect.attachments import LEFT, Pump
 from mkrpc.interconnect.beats import BeatServer
 from mkrpc.link.endpoint import FRAME_WINDOW, LinkEnd
@@ -54,7 +54,7 @@ class Stream:
 
 @pytest.fixture(autouse=True)
 def one_frame_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attachments, "TURN_S", 1e-9)
+    monkeypatch.setattr(rota, "TURN_S", 1e-9)
 
 
 async def turns(count: int) -> None:

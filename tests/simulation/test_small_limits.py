@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 
 from mkrpc.instance import attachment, kernel
-from mkrpc.interconnect import clients, injection, session
+from mkrpc.interconnect import clients, injection, legs, session
 from mkrpc.link import endpoint, source
 from mkrpc.simulation import options
 from mkrpc.simulation.run import run
@@ -18,6 +18,7 @@ SMALL = (
     (endpoint, "FRAME_WINDOW", 3),
     (endpoint, "ACK_EVERY", 1),
     (session, "LEG_WINDOW", 24),
+    (legs, "QUEUE_PER_SOURCE", 6),
     (session, "QUEUE_LIMIT", 40),
     (session, "QUEUE_PER_CPU", 8),
     (session, "MAX_FRAME_WORDS", 6),

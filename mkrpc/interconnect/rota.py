@@ -1,0 +1,104 @@
+"""The work that waits at the interconnect, done in turn: frames of links, and clients' calls."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+from mkrpc.errors import LimitReachedError
+from mkrpc.interconnect.turns import Source, Turns
+
+__all__ = ["MAX_WAITING_CALLS", "Rota", "Worker"]
+
+TURN_S = 0.002
+"""Seconds for which work is done before the loop looks at its streams again; the last piece of a
+turn may take longer."""
+
+MAX_WAITING_CALLS = 4096
+"""Calls of clients that wait for their turn; the next one is refused."""
+
+_ResultT = TypeVar("_ResultT")
+
+
+class Worker(Source, Protocol):
+    """A source of work, piece by piece."""
+
+    def apply_next(self) -> bool:
+        """Do the oldest piece that waits; whether there are more."""
+
+
+class Rota:
+    """Has every source do its work in turn, by what it has cost.
+
+    ``before`` is called at the beginning of each turn of the loop, ``after`` at its end.
+    """
+
+    def __init__(self, *, before: Callable[[], None], after: Callable[[], None]) -> None:
+        self._before = before
+        self._after = after
+        self._waiting: Turns[Worker] = Turns()
+        self._callers = _Callers()
+        self._turn: asyncio.Handle | None = None
+        self._spent_s = 0.0
+
+    def offer(self, source: Worker) -> None:
+        """It had nothing to do and has: at once if this turn has time left and it comes next."""
+        self._waiting.put(source)
+        if self._turn is None:
+            self._turn = asyncio.get_running_loop().call_soon(self._next_turn)
+        self._work()
+
+    async def call(self, work: Callable[[], _ResultT]) -> _ResultT:
+        """Do what a client asks for when it is the clients' turn; raises as ``work``.
+
+        :raises LimitReachedError: :data:`MAX_WAITING_CALLS` wait.
+        """
+        if len(self._callers.calls) >= MAX_WAITING_CALLS:
+            raise LimitReachedError(
+                f"{MAX_WAITING_CALLS} calls wait for their turn already",
+                advice="the interconnect has too much to do: try again later",
+            )
+        answer: asyncio.Future[_ResultT] = asyncio.get_running_loop().create_future()
+        self._callers.calls.append((work, answer))
+        if len(self._callers.calls) == 1:
+            self.offer(self._callers)
+        return await answer
+
+    def _next_turn(self) -> None:
+        self._turn = None
+        self._spent_s = 0.0
+        self._before()
+        self._work()
+        self._after()
+
+    def _work(self) -> None:
+        while self._waiting and self._spent_s < TURN_S:
+            began = time.perf_counter()
+            source = self._waiting.take()
+            more = source.apply_next()
+            cost_s = time.perf_counter() - began
+            self._waiting.done(source, cost_s, more=more)
+            self._spent_s += cost_s
+        if self._waiting and self._turn is None:
+            self._turn = asyncio.get_running_loop().call_soon(self._next_turn)
+
+
+class _Callers:
+    """All clients together: anybody can draw another client id."""
+
+    def __init__(self) -> None:
+        self.spent = 0.0
+        self.calls: deque[tuple[Callable[[], Any], asyncio.Future[Any]]] = deque()
+
+    def apply_next(self) -> bool:
+        """Do what has waited for longest, unless its caller has gone."""
+        work, answer = self.calls[0]
+        if not answer.done():
+            try:
+                answer.set_result(work())
+            except Exception as error:  # noqa: BLE001 - raised where it is awaited
+                answer.set_exception(error)
+        # Only now: what comes meanwhile finds that the clients have their place in the queue.
+        self.calls.popleft()
+        return bool(self.calls)
