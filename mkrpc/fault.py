@@ -5,9 +5,10 @@ sent again, and what comes twice is ignored. A machine fault (``drop``, ``pause`
 is in the books, or in the list of instances, by name.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
+from typing import Any, Self
 
 from mkrpc.errors import InvalidArgumentError
 from mkrpc.limits import MAX_INSTANCE_ID
@@ -114,6 +115,17 @@ class Fault:
     def takes(self) -> frozenset[str]:
         """The fields that mean something for its kind, beside ``kind`` and ``for_us``."""
         return _TAKES[self.kind]
+
+    @classmethod
+    def of(cls, table: Mapping[str, Any]) -> Self:
+        """The inverse of :meth:`to_dict`."""
+        kind, direction = FaultKind(table["kind"]), Direction(table["direction"])
+        return cls(**{**table, "kind": kind, "direction": direction})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain strings and numbers, fit for JSON."""
+        table = asdict(self)
+        return table | {"kind": self.kind.value, "direction": self.direction.value}
 
     def check(self) -> None:
         """:raises InvalidArgumentError: no such fault can be; the first reason is named."""

@@ -3,6 +3,7 @@
 __all__ = [
     "MAX_BURST",
     "MAX_CPUS",
+    "MAX_FAULTS",
     "MAX_HANDLERS",
     "MAX_INSTANCE_ID",
     "MAX_STORE_BUFFER",
@@ -15,6 +16,9 @@ MAX_INSTANCE_ID = 511
 
 MAX_CPUS = 512
 """CPUs of one instance."""
+
+MAX_FAULTS = 64
+"""Faults injected at a time."""
 
 MAX_HANDLERS = 64
 """Handlers registered for the multikernel interrupt of one instance."""

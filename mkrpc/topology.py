@@ -25,7 +25,8 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from mkrpc.errors import NotFoundError, TopologyError
-from mkrpc.limits import MAX_CPUS
+from mkrpc.limits import MAX_CPUS, MAX_FAULTS
+from mkrpc.topology_faults import FaultSpec, fault_problems
 from mkrpc.topology_report import KeyPath, Problem, lines_of, report
 from mkrpc.topology_spec import (
     MAX_INSTANCES,
@@ -47,6 +48,7 @@ __all__ = [
     "MAX_XAPIC_ID",
     "RESERVED_NAMES",
     "ApicSpec",
+    "FaultSpec",
     "InstanceSpec",
     "Mode",
     "PolicyName",
@@ -74,6 +76,7 @@ class Topology(Spec):
     ``mode``: the APIC mode of every instance that names none of its own. ``apic``: the switches of
     every local APIC, where its instance does not say otherwise. ``rate``: how many ICR writes pass
     of each instance that says nothing else, ``client_rate`` of all clients together.
+    ``faults``: what goes wrong from the start.
     """
 
     name: Name = "machine"
@@ -82,6 +85,7 @@ class Topology(Spec):
     apic: ApicSpec = ApicSpec()
     rate: RateSpec = RateSpec()
     client_rate: RateSpec = RateSpec()
+    faults: Annotated[tuple[FaultSpec, ...], Field(max_length=MAX_FAULTS)] = ()
     instances: Annotated[tuple[InstanceSpec, ...], Field(min_length=1, max_length=MAX_INSTANCES)]
 
     @classmethod
@@ -159,6 +163,15 @@ class Topology(Spec):
         """Whom the interconnect gives a lowest-priority IPI; ``ppr`` too where none is sent."""
         return "hash" if self.apic.lowest_priority == "hash" else "ppr"
 
+    def injected(self) -> list[dict[str, Any]]:
+        """The faults as plain tables, for :meth:`mkrpc.fault.Fault.of`."""
+        ids = {spec.name: spec.id for spec in self.instances}
+        return [spec.as_fault(ids).to_dict() for spec in self.faults]
+
+    def alone(self, instance_id: int) -> Self:
+        """All that one instance needs of the machine: with hundreds the rest would add up."""
+        return self.model_copy(update={"instances": (self.instance(instance_id),), "faults": ()})
+
     def instance(self, instance_id: int) -> InstanceSpec:
         """The instance of that id; :class:`NotFoundError` if there is none."""
         for spec in self.instances:
@@ -191,7 +204,12 @@ class Topology(Spec):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        problems = (*_machine_problems(self.instances), *_apic_problems(self))
+        ids = {spec.name: spec.id for spec in self.instances}
+        problems = (
+            *_machine_problems(self.instances),
+            *_apic_problems(self),
+            *fault_problems(self.faults, ids),
+        )
         if problems:
             raise PydanticCustomError(
                 "machine", "{what}", {"what": problems[0].what, "problems": problems}
@@ -204,6 +222,7 @@ _SPECS: Mapping[tuple[str, ...], type[BaseModel]] = {
     ("apic",): ApicSpec,
     ("rate",): RateSpec,
     ("client_rate",): RateSpec,
+    ("faults",): FaultSpec,
     ("instances",): InstanceSpec,
     ("instances", "apic"): ApicSpec,
     ("instances", "rate"): RateSpec,

@@ -25,6 +25,7 @@ _ENTRY = 'should be "package.module:name"'
 _NAME = "should be lower-case letters, digits and hyphens, beginning with a letter, at most 63"
 _TYPES = {
     "bool_type": "should be true or false",
+    "float_type": "should be a number",
     "int_type": "should be an integer",
     "model_type": "should be a table",
     "string_type": "should be a string",
@@ -39,6 +40,7 @@ _ADVICE = {
     "apic": "write a table [apic], or [instances.apic] below an instance",
     "rate": "write a table, such as rate = { writes_per_s = 2000, burst = 200 }",
     "client_rate": "write a table, such as client_rate = { writes_per_s = 2000, burst = 200 }",
+    "faults": "write a [[faults]] table, with a kind",
     "instances": "write one [[instances]] table for each, at most 512",
     "cpus": "list APIC ids, such as cpus = [0, 1]",
     "cpu_count": "give a number of CPUs, 1 to 512",

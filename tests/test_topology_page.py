@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 import pytest
 from pydantic.fields import FieldInfo
 
-from mkrpc.topology import ApicSpec, InstanceSpec, ProgramSpec, RateSpec, Topology
+from mkrpc.topology import ApicSpec, FaultSpec, InstanceSpec, ProgramSpec, RateSpec, Topology
 
 PAGE = Path(__file__).parent.parent / "docs" / "topology.md"
 TABLES = {
@@ -18,6 +18,7 @@ TABLES = {
     "`[rate]`, `[client_rate]` and `[instances.rate]`": RateSpec,
     "`[[instances]]`": InstanceSpec,
     "`[[instances.programs]]`": ProgramSpec,
+    "`[[faults]]`": FaultSpec,
 }
 
 

@@ -80,6 +80,7 @@ class HostAgent:
                 "insecure": self.insecure,
                 "policy": self.topology.policy,
                 "rates": self.topology.rates(),
+                "faults": self.topology.injected(),
                 "arbitration": self.topology.arbitration,
                 "apic": self.topology.apic.switches(),
                 "switches": {
@@ -160,13 +161,11 @@ class HostAgent:
 
     def _spawn_instance(self, instance_id: int) -> tuple[Child, Any]:
         spec = self.topology.instance(instance_id)
-        # All that it needs of the machine: with hundreds of instances the rest would add up.
-        alone = self.topology.model_copy(update={"instances": (spec,)})
         via = self._via.get(str(instance_id), {})
         options = {
             "address": via.get("address", self.address),
             "beats": via.get("beats"),
-            "topology": alone.to_dict(),
+            "topology": self.topology.alone(instance_id).to_dict(),
             "instance_id": instance_id,
             "state_dir": str(self.state_dir),
             "record": self.record,

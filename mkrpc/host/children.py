@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mkrpc import logs
 from mkrpc.errors import MkrpcError
+from mkrpc.fault import Fault
 from mkrpc.topology import Topology
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def run_interconnect(options_json: str, log_path: str, ready: Any) -> None:
             insecure=options["insecure"],
             policy=options["policy"],
             rates=Rates.of(options["rates"]),
+            faults=[Fault.of(table) for table in options["faults"]],
             arbitration=options["arbitration"],
             switches=Switches(apic=options["apic"], instances=instances),
             lease_us=lease_us_for(options["instances"], len(os.sched_getaffinity(0))),

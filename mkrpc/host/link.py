@@ -110,6 +110,7 @@ class HostLink:
             )
             if child is not None:
                 hosted.pid, hosted.running, hosted.exit_code = _state(child)
+                hosted.paused = child.paused
         # What has gathered since the last stream broke is in the hello.
         self._outgoing = [hello]
         self._kills.clear()

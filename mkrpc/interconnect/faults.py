@@ -12,14 +12,11 @@ from mkrpc.fault import LINK_KINDS, Direction, Fault, FaultKind
 from mkrpc.interconnect.bucket import Rates
 from mkrpc.interconnect.succession import Succession
 from mkrpc.interconnect.takeover import Takeover
+from mkrpc.limits import MAX_FAULTS
 from mkrpc.trace import FaultBegan, FaultEnded, Sink
 from mkrpc.x86.icr import DeliveryMode, Icr
 
-__all__ = ["MAX_FAULTS", "ActiveFault", "FaultInjection", "Faults"]
-
-MAX_FAULTS = 64
-"""Faults at a time; one more is a :class:`LimitReachedError`. Of pauses there are at most as many
-as instances."""
+__all__ = ["ActiveFault", "FaultInjection", "Faults"]
 
 _CARRIES_VECTOR = (DeliveryMode.FIXED, DeliveryMode.LOWEST_PRIORITY)
 
@@ -88,10 +85,10 @@ class Faults:
         return iter(list(self._active.values()))
 
     def begin(self, fault: Fault) -> ActiveFault:
-        """It strikes from now on.
+        """It strikes from now on. Of pauses there are at most as many as instances.
 
         :raises InvalidArgumentError: it cannot be.
-        :raises LimitReachedError: there are :data:`MAX_FAULTS`.
+        :raises LimitReachedError: there are :data:`~mkrpc.limits.MAX_FAULTS`.
         """
         fault.check()
         pauses = sum(each.fault.kind is FaultKind.PAUSE for each in self._active.values())

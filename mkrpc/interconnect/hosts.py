@@ -128,11 +128,14 @@ class HostRegistry:
                 pid=instance.pid,
                 running=instance.running,
                 exit_code=instance.exit_code,
+                paused=instance.paused and instance.running,
             )
         for instance in hello.instances:
             # It may have been attached to an interconnect before this one.
             if instance.pid and not instance.running:
                 self._on_ended(instance.instance_id, instance.pid)
+            if self.processes[instance.instance_id].paused:
+                self.on_paused(instance.instance_id, True)
 
     async def start(self, instance_id: int) -> pb.HostReport:
         """Start an instance's process; raises the host agent's own error if it did not start, and

@@ -63,6 +63,7 @@ class LinkFaults:
         self.pump.tell_time()
         if is_paused:
             self.bus.set_fault(Fault(kind=FaultKind.PAUSE, instance=instance_id))
+            _log.warning("an instance is paused", instance=instance_id)
             return
         for active in self.bus.faults:
             if active.fault.kind is FaultKind.PAUSE and active.fault.instance == instance_id:

@@ -348,20 +348,22 @@ class HostHello(_message.Message):
     def __init__(self, wire_version: _Optional[int] = ..., pid: _Optional[int] = ..., host_name: _Optional[str] = ..., instances: _Optional[_Iterable[_Union[HostedInstance, _Mapping]]] = ...) -> None: ...
 
 class HostedInstance(_message.Message):
-    __slots__ = ("instance_id", "name", "apic_ids", "pid", "running", "exit_code")
+    __slots__ = ("instance_id", "name", "apic_ids", "pid", "running", "exit_code", "paused")
     INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     APIC_IDS_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
     RUNNING_FIELD_NUMBER: _ClassVar[int]
     EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
+    PAUSED_FIELD_NUMBER: _ClassVar[int]
     instance_id: int
     name: str
     apic_ids: _containers.RepeatedScalarFieldContainer[int]
     pid: int
     running: bool
     exit_code: int
-    def __init__(self, instance_id: _Optional[int] = ..., name: _Optional[str] = ..., apic_ids: _Optional[_Iterable[int]] = ..., pid: _Optional[int] = ..., running: _Optional[bool] = ..., exit_code: _Optional[int] = ...) -> None: ...
+    paused: bool
+    def __init__(self, instance_id: _Optional[int] = ..., name: _Optional[str] = ..., apic_ids: _Optional[_Iterable[int]] = ..., pid: _Optional[int] = ..., running: _Optional[bool] = ..., exit_code: _Optional[int] = ..., paused: _Optional[bool] = ...) -> None: ...
 
 class HostReport(_message.Message):
     __slots__ = ("instance_id", "pid", "running", "exit_code", "order", "error", "reason", "advice", "paused")

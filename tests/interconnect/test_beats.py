@@ -165,3 +165,15 @@ def test_one_without_a_link_is_not_kept_alive_by_beats_for_ever(machine: Any) ->
     while wire.bus.now_us < (PATIENCE_LEASES + 2) * LEASE_US:
         wire.bus.advance(wire.bus.deadline_us, wire.bus.may_beat())
     assert wire.bus.attached_ids() == [1]
+
+
+@pytest.mark.parametrize("kept", ["unheard", "unanswered"])
+def test_an_injected_fault_keeps_a_beat_or_its_answer_back(
+    beats: BeatServer, call: Callable[[bytes], bytes], kept: str
+) -> None:
+    beats.open = {ALICE}
+    setattr(beats, kept, frozenset({ALICE}))
+    with pytest.raises(grpc.RpcError, match="an injected fault keeps"):
+        call(request(ALICE))
+    with beats.looking() as heard:
+        assert heard == ({ALICE} if kept == "unanswered" else set())

@@ -268,3 +268,48 @@ async def test_unanswered_orders_are_bounded_per_host(registry, pair):
     pair[1].vanish()
     with pytest.raises(UnavailableError):
         await other
+
+
+async def test_a_process_is_paused_and_goes_on_by_order(registry):
+    told: list[tuple[int, bool]] = []
+    registry.on_paused = lambda instance_id, paused: told.append((instance_id, paused))
+    host = Host(registry)
+    host.hello(hosted(1, pid=5, running=True))
+    with pytest.raises(ClusterStateError, match="instance 1 is not paused"):
+        await registry.resume(1)
+
+    task = await begin(registry.pause(1, for_us=500))
+    assert host.wire.sent[-1].pause == pb.PauseProcess(instance_id=1, for_us=500)
+    host.say(
+        report=pb.HostReport(instance_id=1, pid=5, running=True, paused=True, order=host.last_order)
+    )
+    assert (await task).pid == 5
+    with pytest.raises(ClusterStateError, match="instance 1 is paused already"):
+        await registry.pause(1, for_us=0)
+
+    task = await begin(registry.resume(1))
+    assert host.wire.sent[-1].resume == pb.ResumeProcess(instance_id=1)
+    host.say(report=pb.HostReport(instance_id=1, pid=5, running=True, order=host.last_order))
+    await task
+    assert told == [(1, True), (1, False)]
+
+
+def test_a_paused_process_that_ends_is_paused_no_more(registry):
+    told: list[tuple[int, bool]] = []
+    registry.on_paused = lambda instance_id, paused: told.append((instance_id, paused))
+    host = Host(registry)
+    host.hello(hosted(1, pid=5, running=True, paused=True))
+    host.say(report=pb.HostReport(instance_id=1, pid=5, exit_code=-9, paused=True))
+    assert told == [(1, True), (1, False)]
+    assert not registry.processes[1].paused
+
+
+async def test_nobody_pauses_what_does_not_run_or_has_no_host_agent(registry):
+    with pytest.raises(ClusterStateError, match="no host agent is attached"):
+        await registry.pause(1, for_us=0)
+    Host(registry).hello(hosted(1))
+    for order in (registry.pause(1, for_us=0), registry.resume(1)):
+        with pytest.raises(ClusterStateError, match="instance 1 does not run"):
+            await order
+    with pytest.raises(NotFoundError):
+        await registry.resume(2)
