@@ -123,7 +123,7 @@ class Nemesis:
     @staticmethod
     def _victims(fault: Fault) -> set[object]:
         victims: set[object] = set() if fault.instance_id is None else {fault.instance_id}
-        return victims | {"interconnect"} if fault.kind == "interconnect" else victims
+        return victims | {"interconnect"} if fault.hits_interconnect else victims
 
     def _is_well(self, victim: object) -> bool:
         view = self._lookout.view
@@ -161,10 +161,11 @@ class Nemesis:
         victim = fault.instance_id
         match fault.kind:
             case "kill":
-                self._signal_instance(victim, signal.SIGKILL)
+                self._signal(self._pid(victim), signal.SIGKILL)
                 self._over.wait(fault.duration_s)
             case "stop":
-                pid = self._signal_instance(victim, signal.SIGSTOP)
+                pid = self._pid(victim)
+                self._signal(pid, signal.SIGSTOP)
                 self._over.wait(fault.duration_s)
                 self._signal(pid, signal.SIGCONT, if_gone="no matter")
             case "link":
@@ -175,9 +176,9 @@ class Nemesis:
                 self._links.heal(victim)
             case "interconnect":
                 view = self._view()
-                self._signal(view.interconnect_pid, signal.SIGKILL)
+                self._signal(self._pid(None), signal.SIGKILL)
                 if victim is not None:
-                    self._signal_instance(victim, signal.SIGKILL)
+                    self._signal(self._pid(victim), signal.SIGKILL)
                 free_s = time.monotonic()
                 self._await_another(view.epoch)
                 if victim is None:
@@ -190,7 +191,7 @@ class Nemesis:
         old = next(iter(hit), b"") if killed else b""
         if fault.instance_id is not None and not self.revive(fault.instance_id, other_than=old):
             return False
-        return fault.kind != "interconnect" or self._routes_again()
+        return not fault.hits_interconnect or self._routes_again()
 
     def _await_another(self, epoch: int) -> bool:
         return self._lookout.wait(lambda view: view.epoch != epoch, RECOVERY_TIMEOUT_S)
@@ -224,10 +225,12 @@ class Nemesis:
         assert view is not None, "faults begin once the cluster was seen"
         return view
 
-    def _signal_instance(self, instance_id: int | None, number: int) -> int:
-        pid = next((i.pid for i in self._view().instances if i.id == instance_id), 0)
-        self._signal(pid, number)
-        return pid
+    def _pid(self, instance_id: int | None) -> int:
+        """Of an instance, or of the interconnect; 0 if it does not run."""
+        view = self._view()
+        if instance_id is None:
+            return view.interconnect_pid
+        return next((found.pid for found in view.instances if found.id == instance_id), 0)
 
     def _signal(self, pid: int, number: int, *, if_gone: str = "") -> None:
         """To a process of this cluster and no other; NotFoundError if there is none, by default."""

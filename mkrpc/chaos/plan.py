@@ -25,7 +25,8 @@ __all__ = [
 ]
 
 Kind = Literal["kill", "stop", "link", "interconnect"]
-"""``kill``: kill -9 of an instance, and it is started again. ``stop``: SIGSTOP and SIGCONT of one.
+"""``kill``: kill -9 of an instance, and it is started again. ``stop``: SIGSTOP and SIGCONT of one,
+now and then of the interconnect, for less than a lease.
 ``link``: its stream, and its beats past it, through a proxy. ``interconnect``: kill -9 of it, and
 its host agent starts another."""
 
@@ -47,6 +48,8 @@ and a long one ends it. Between the two it would be a matter of luck."""
 
 _LONG_SHARE = 0.3
 """Of stops, cuts and half-open links: how many outlast the lease."""
+_STOP_INTERCONNECT_SHARE = 0.15
+"""Of stops: how many are the interconnect's."""
 _WITH_INSTANCE_SHARE = 0.25
 """Of the interconnect's ends: how many take an instance with them at the same moment."""
 _PAUSE_S = (0.0, 1.5)
@@ -99,8 +102,8 @@ class LinkMode:
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One fault. ``at_s``: seconds after the start. ``instance_id``: its victim, or who dies with
-    the interconnect; None: nobody. ``duration_s``: until it is undone; of a kill, until the start.
-    ``outlasts_lease``: so that it ends its victim."""
+    the interconnect; None: that one alone. ``duration_s``: until it is undone; of a kill, until the
+    start. ``outlasts_lease``: so that it ends its victim."""
 
     number: int
     at_s: float
@@ -113,7 +116,8 @@ class Fault:
     @property
     def text(self) -> str:
         """As people read it."""
-        who = "" if self.instance_id is None else f"instance {self.instance_id}"
+        alone = self.instance_id is None
+        who = "the interconnect" if alone else f"instance {self.instance_id}"
         for_s = f" for {self.duration_s:.1f} s"
         beyond = ", beyond the lease" if self.outlasts_lease else ""
         match self.kind:
@@ -122,9 +126,14 @@ class Fault:
             case "stop":
                 return f"stop of {who}{for_s}{beyond}"
             case "interconnect":
-                return f"kill -9 of the interconnect{f' and of {who}' if who else ''}"
+                return f"kill -9 of {who if alone else f'the interconnect and of {who}'}"
         assert self.link is not None
         return f"link of {who}: {self.link.text}{for_s if self.duration_s else ''}{beyond}"
+
+    @property
+    def hits_interconnect(self) -> bool:
+        """Whether all instances are without an answer for a while."""
+        return self.kind == "interconnect" or self.instance_id is None
 
     @property
     def may_end(self) -> bool:
@@ -171,7 +180,8 @@ def draw(
         turn = turn or _shuffled(rng, kinds)
         kind = turn.pop()
         victim: int | None = None
-        if kind != "interconnect" or rng.random() < _WITH_INSTANCE_SHARE:
+        alone = {"interconnect": 1 - _WITH_INSTANCE_SHARE, "stop": _STOP_INTERCONNECT_SHARE}
+        if rng.random() >= alone.get(kind, 0.0):
             victim = waiting.pop(0 if len(waiting) == 1 or rng.random() < 0.5 else 1)
             waiting.append(victim)
         faults.append(_fault(rng, Fault(number, at_s, kind, victim), lease_s))
@@ -184,7 +194,7 @@ def _fault(rng: Rng, drawn: Fault, lease_s: float) -> Fault:
     if kind in ("kill", "interconnect"):
         pause_s = rng.uniform(*_PAUSE_S) if victim is not None else 0.0
         return Fault(number, at_s, kind, victim, pause_s)
-    outlasts = rng.random() < _LONG_SHARE
+    outlasts = victim is not None and rng.random() < _LONG_SHARE
     duration_s = rng.uniform(*(LONG_LEASES if outlasts else SHORT_LEASES)) * lease_s
     if kind == "stop":
         return Fault(number, at_s, kind, victim, duration_s, None, outlasts)

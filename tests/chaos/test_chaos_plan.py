@@ -53,6 +53,7 @@ def test_a_stop_or_a_silence_ends_its_victim_for_sure_or_never():
             assert (fault.duration_s >= 1.5 * LEASE_S) == fault.outlasts_lease
             assert fault.outlasts_lease or fault.duration_s <= 0.55 * LEASE_S
             assert fault.may_end == fault.outlasts_lease
+            assert not (fault.hits_interconnect and fault.outlasts_lease)
         elif fault.kind == "link":
             assert not fault.may_end
     assert seen == {True, False}
@@ -90,6 +91,7 @@ def test_a_plan_has_a_limit():
             "stop of instance 3 for 5.0 s, beyond the lease",
         ),
         (Fault(1, 0.0, "interconnect", None), "kill -9 of the interconnect"),
+        (Fault(1, 0.0, "stop", None, 0.5), "stop of the interconnect for 0.5 s"),
         (Fault(1, 0.0, "interconnect", 2), "kill -9 of the interconnect and of instance 2"),
         (Fault(1, 0.0, "link", 2, 0.0, LinkMode("reset")), "link of instance 2: reset"),
         (

@@ -10,7 +10,7 @@ from mkrpc.outcome import Outcome, OutcomeKind
 __all__ = ["endings", "explained_endings", "explained_losses", "losses", "refusals"]
 
 _OVERLAP_S = 3.0
-"""Seconds around a restart of the interconnect in which a short silence adds to it."""
+"""Seconds around a silence of the interconnect in which another short one adds to it."""
 _RESTART = (Outcome.LOST_INTERCONNECT_RESTART, Outcome.LOST_INTERCONNECT_RESTART_MAYBE_DELIVERED)
 _TARGET = (Outcome.LOST_TARGET_DEAD, Outcome.LOST_TARGET_DEAD_MAYBE_DELIVERED)
 
@@ -36,14 +36,14 @@ def endings(evidence: Evidence) -> list[str]:
 def explained_endings(evidence: Evidence) -> Mapping[bytes, Done]:
     """The incarnations that a fault may have ended, and by which.
 
-    A short stop or cut ends none by itself; around a restart of the interconnect, which takes a
-    part of the same lease, it may.
+    A short stop or cut ends none by itself; around one of the interconnect, which takes a part of
+    the same lease, it may.
     """
     explained: dict[bytes, Done] = {}
-    restarts = [done for done in evidence.done if done.fault.kind == "interconnect"]
+    silences = [done for done in evidence.done if done.fault.hits_interconnect]
     for done in evidence.done:
         silent = done.fault.kind in ("stop", "link")
-        together = silent and any(_overlap(done, restart) for restart in restarts)
+        together = silent and any(_overlap(done, other) for other in silences)
         if done.fault.may_end or together:
             for incarnation in done.incarnations:
                 explained.setdefault(incarnation, done)
