@@ -6,6 +6,7 @@ up its own client alone.
 
 import threading
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -29,16 +30,22 @@ _log = structlog.get_logger("mkrpc.chaos")
 
 
 class Injectors:
-    """Clients in threads of their own, from entry to exit; :meth:`stop` ends them earlier."""
+    """Clients in threads of their own, from entry to exit; :meth:`stop` ends them earlier.
 
-    def __init__(self, address: str, topology: Topology) -> None:
-        self._address = address
+    They take turns with the ``addresses``.
+    """
+
+    def __init__(self, addresses: Sequence[str], topology: Topology) -> None:
         self._vector = Vectors(len(topology.apic_ids)).client
         self._over = threading.Event()
         self.tallies: list[ClientTally] = []
         self._threads = [
-            threading.Thread(target=self._run, args=(spec,), name=f"client {spec.name}")
-            for spec in topology.instances
+            threading.Thread(
+                target=self._run,
+                args=(spec, addresses[number % len(addresses)]),
+                name=f"client {spec.name}",
+            )
+            for number, spec in enumerate(topology.instances)
         ]
 
     def __enter__(self) -> Self:
@@ -65,8 +72,8 @@ class Injectors:
         """Legs of the clients that have their outcome."""
         return sum(tally.legs.total() for tally in self.tallies)
 
-    def _run(self, spec: InstanceSpec) -> None:
-        with Client(self._address) as client:
+    def _run(self, spec: InstanceSpec, address: str) -> None:
+        with Client(address) as client:
             tally = ClientTally(client.client_id)
             self.tallies.append(tally)
             pause_s = 1 / GRANTS_PER_S

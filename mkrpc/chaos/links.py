@@ -40,16 +40,19 @@ class _Link:
 class Links:
     """TCP proxies on the loopback, which lead to an interconnect's Unix socket.
 
-    They take connections before the interconnect listens, and break them while it does not. As any
-    TCP port of the loopback, other users of the host could use them.
+    There is one more for clients. They take connections before the interconnect listens, and break
+    them while it does not. As any TCP port of the loopback, other users of the host could use them.
     """
 
     def __init__(self, interconnect: Address, instance_ids: Iterable[int]) -> None:
         assert interconnect.is_unix
-        self._links = {instance_id: _Link(interconnect) for instance_id in instance_ids}
+        self._links = {who: _Link(interconnect) for who in (None, *instance_ids)}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="links", daemon=True)
         self.via: dict[int, Via] = {}
+        """By instance id, once it is entered."""
+        self.client_address = ""
+        """For clients, likewise."""
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -74,11 +77,11 @@ class Links:
         self._thread.join(_STOP_TIMEOUT_S)
         self._loop.close()
 
-    def apply(self, instance_id: int, mode: LinkMode) -> None:
-        """From now until :meth:`heal` a link fares like this."""
+    def apply(self, instance_id: int | None, mode: LinkMode) -> None:
+        """From now until :meth:`heal` a link, None being that of the clients, fares like this."""
         self._call(lambda: _apply(self._links[instance_id], mode))
 
-    def heal(self, instance_id: int) -> None:
+    def heal(self, instance_id: int | None) -> None:
         """A link is well again."""
         self._call(self._links[instance_id].heal)
 
@@ -96,7 +99,10 @@ class Links:
     async def _start(self) -> None:
         for instance_id, link in self._links.items():
             stream, beats = [await proxy.start(_LOOPBACK) for proxy in link.proxies]
-            self.via[instance_id] = Via(str(stream), str(beats))
+            if instance_id is None:
+                self.client_address = str(stream)
+            else:
+                self.via[instance_id] = Via(str(stream), str(beats))
 
     async def _stop(self) -> None:
         for link in self._links.values():

@@ -122,7 +122,11 @@ class Nemesis:
 
     @staticmethod
     def _victims(fault: Fault) -> set[object]:
-        victims: set[object] = set() if fault.instance_id is None else {fault.instance_id}
+        victims: set[object] = set()
+        if fault.instance_id is not None:
+            victims.add(fault.instance_id)
+        elif fault.kind == "link":
+            victims.add("clients")
         return victims | {"interconnect"} if fault.hits_interconnect else victims
 
     def _is_well(self, victim: object) -> bool:
@@ -169,7 +173,6 @@ class Nemesis:
                 self._over.wait(fault.duration_s)
                 self._signal(pid, signal.SIGCONT, if_gone="no matter")
             case "link":
-                assert victim is not None
                 assert fault.link is not None
                 self._links.apply(victim, fault.link)
                 self._over.wait(fault.duration_s)

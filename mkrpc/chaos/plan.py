@@ -26,9 +26,9 @@ __all__ = [
 
 Kind = Literal["kill", "stop", "link", "interconnect"]
 """``kill``: kill -9 of an instance, and it is started again. ``stop``: SIGSTOP and SIGCONT of one,
-now and then of the interconnect, for less than a lease.
-``link``: its stream, and its beats past it, through a proxy. ``interconnect``: kill -9 of it, and
-its host agent starts another."""
+now and then of the interconnect, for less than a lease. ``link``: the stream of an instance, with
+its beats past it, now and then that of the clients. ``interconnect``: kill -9 of it, and its host
+agent starts another."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -48,8 +48,8 @@ and a long one ends it. Between the two it would be a matter of luck."""
 
 _LONG_SHARE = 0.3
 """Of stops, cuts and half-open links: how many outlast the lease."""
-_STOP_INTERCONNECT_SHARE = 0.15
-"""Of stops: how many are the interconnect's."""
+_NOBODY_SHARE = 0.15
+"""Of stops: how many are the interconnect's; of links: how many are the clients'."""
 _WITH_INSTANCE_SHARE = 0.25
 """Of the interconnect's ends: how many take an instance with them at the same moment."""
 _PAUSE_S = (0.0, 1.5)
@@ -102,8 +102,8 @@ class LinkMode:
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One fault. ``at_s``: seconds after the start. ``instance_id``: its victim, or who dies with
-    the interconnect; None: that one alone. ``duration_s``: until it is undone; of a kill, until the
-    start. ``outlasts_lease``: so that it ends its victim."""
+    the interconnect; None: that one alone or, of a link, the clients. ``duration_s``: until it is
+    undone; of a kill, until the start. ``outlasts_lease``: so that it ends its victim."""
 
     number: int
     at_s: float
@@ -117,7 +117,8 @@ class Fault:
     def text(self) -> str:
         """As people read it."""
         alone = self.instance_id is None
-        who = "the interconnect" if alone else f"instance {self.instance_id}"
+        nobody = "the clients" if self.kind == "link" else "the interconnect"
+        who = nobody if alone else f"instance {self.instance_id}"
         for_s = f" for {self.duration_s:.1f} s"
         beyond = ", beyond the lease" if self.outlasts_lease else ""
         match self.kind:
@@ -133,7 +134,7 @@ class Fault:
     @property
     def hits_interconnect(self) -> bool:
         """Whether all instances are without an answer for a while."""
-        return self.kind == "interconnect" or self.instance_id is None
+        return self.kind == "interconnect" or (self.kind == "stop" and self.instance_id is None)
 
     @property
     def may_end(self) -> bool:
@@ -180,7 +181,11 @@ def draw(
         turn = turn or _shuffled(rng, kinds)
         kind = turn.pop()
         victim: int | None = None
-        alone = {"interconnect": 1 - _WITH_INSTANCE_SHARE, "stop": _STOP_INTERCONNECT_SHARE}
+        alone = {
+            "interconnect": 1 - _WITH_INSTANCE_SHARE,
+            "stop": _NOBODY_SHARE,
+            "link": _NOBODY_SHARE,
+        }
         if rng.random() >= alone.get(kind, 0.0):
             victim = waiting.pop(0 if len(waiting) == 1 or rng.random() < 0.5 else 1)
             waiting.append(victim)

@@ -129,7 +129,7 @@ def run_chaos(
         )
         with cluster, Lookout(address) as lookout:
             run = _Run(options, plan, cluster, links, lookout, tell, show, over)
-            result = run.go(Injectors(address, topology))
+            result = run.go(Injectors((address, links.client_address), topology))
             on_end(cluster, result)
     return result
 

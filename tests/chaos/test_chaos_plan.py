@@ -94,6 +94,7 @@ def test_a_plan_has_a_limit():
         (Fault(1, 0.0, "stop", None, 0.5), "stop of the interconnect for 0.5 s"),
         (Fault(1, 0.0, "interconnect", 2), "kill -9 of the interconnect and of instance 2"),
         (Fault(1, 0.0, "link", 2, 0.0, LinkMode("reset")), "link of instance 2: reset"),
+        (Fault(1, 0.0, "link", None, 0.0, LinkMode("reset")), "link of the clients: reset"),
         (
             Fault(1, 0.0, "link", 2, 1.0, LinkMode("half-open", ("up",))),
             "link of instance 2: half-open up only for 1.0 s",
