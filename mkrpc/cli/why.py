@@ -112,9 +112,10 @@ def _past_lines(answer: "WhyAnswer") -> Iterator[str]:
     counts = answer.counts
     handled = answer.handled_us
     last = "never handled" if handled is None else f"last handled {_seconds(handled)} ago"
+    by = "" if answer.told_by == "instance" else "as last reported: "
     yield (
-        f"delivered {counts.delivered}, coalesced {counts.coalesced}, handled {counts.handled}, "
-        f"EOI {counts.eoi}, discarded {counts.discarded}; {last}"
+        f"{by}delivered {counts.delivered}, coalesced {counts.coalesced}, "
+        f"handled {counts.handled}, EOI {counts.eoi}, discarded {counts.discarded}; {last}"
     )
     if not answer.rows:
         yield "nobody has written to it"

@@ -51,7 +51,7 @@ def _waits(frame: FrameType) -> bool:
 
 def _where(frame: FrameType) -> str:
     file = PurePath(frame.f_code.co_filename).name
-    return f"{file}:{frame.f_lineno} in {frame.f_code.co_qualname}"[:MAX_WHERE]
+    return f"{file}:{frame.f_lineno} in {frame.f_code.co_name}"[:MAX_WHERE]
 
 
 def _entered(frame: FrameType) -> tuple[int, int] | None:

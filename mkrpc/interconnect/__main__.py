@@ -14,6 +14,7 @@ from mkrpc.interconnect.lease import LEASE_US
 from mkrpc.interconnect.policy import PROFILES
 from mkrpc.interconnect.routing import Arbitration
 from mkrpc.interconnect.server import serve
+from mkrpc.interconnect.stalls import STALL_US
 from mkrpc.journal.recorder import Recording
 
 
@@ -44,6 +45,14 @@ from mkrpc.journal.recorder import Recording
     help="Seconds of silence after which an instance is taken for dead.",
 )
 @click.option(
+    "--stall",
+    "stall_s",
+    type=click.FloatRange(0, 3600),
+    default=STALL_US / 1e6,
+    show_default=True,
+    help="Seconds after which an interrupt that nobody takes is reported; 0: never.",
+)
+@click.option(
     "--books",
     type=click.Path(dir_okay=False, path_type=Path),
     help="The file that outlives it: another one, started with it, takes the instances over.",
@@ -62,6 +71,7 @@ def main(
     rates: tuple[str, ...],
     arbitration: Arbitration,
     lease_s: float,
+    stall_s: float,
     books: Path | None,
     folder: Path | None,
     insecure: bool,
@@ -76,6 +86,7 @@ def main(
             arbitration=arbitration,
             switches=Switches(apic={} if arbitration == "ppr" else {"lowest_priority": "hash"}),
             lease_us=int(lease_s * 1e6),
+            stall_us=int(stall_s * 1e6),
             insecure=insecure,
             books=books,
             recording=Recording(folder) if folder is not None else None,

@@ -28,6 +28,7 @@ from mkrpc.interconnect.link_faults import LinkFaults
 from mkrpc.interconnect.policy import Policy
 from mkrpc.interconnect.recording import open_bus
 from mkrpc.interconnect.routing import Arbitration
+from mkrpc.interconnect.stalls import STALL_US
 from mkrpc.interconnect.watch import EventHub
 from mkrpc.journal.recorder import Recording
 from mkrpc.transport.address import Address, check_listen, parse
@@ -55,6 +56,7 @@ def serve(
     arbitration: Arbitration = "ppr",
     switches: Switches | None = None,
     lease_us: int = LEASE_US,
+    stall_us: int = STALL_US,
     faults: Sequence[Fault] = (),
     books: Path | None = None,
     recording: Recording | None = None,
@@ -62,9 +64,10 @@ def serve(
 ) -> int:
     """Serve until SIGTERM or SIGINT; the exit code.
 
-    ``rates``: as for :class:`Policy`, ``lease_us`` as for :class:`ApicBus`. ``faults`` are injected
-    from the start. ``switches`` is told to clients and changes nothing. ``recording``: where it
-    keeps a journal of its inputs, or None.
+    ``rates``: as for :class:`Policy`, ``lease_us`` as for :class:`ApicBus`. ``stall_us``: after how
+    long an interrupt that nobody takes is reported; 0: never. ``faults`` are injected from the
+    start. ``switches`` is told to clients and changes nothing. ``recording``: where it keeps a
+    journal of its inputs, or None.
     ``on_listening`` is told the address once it answers (with the port chosen for port 0). Raises
     what :meth:`AioServer.start`, :func:`check_listen`, :meth:`Policy.named` and :func:`open_books`
     raise, before anything listens.
@@ -82,6 +85,7 @@ def serve(
         lease_us=lease_us,
         takeover=found.takeover,
     ) as bus:
+        bus.stalls.limit_us = stall_us
         bus.advance(time.monotonic_ns() // 1000)
         for fault in faults:
             bus.set_fault(fault)
