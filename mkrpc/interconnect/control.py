@@ -36,7 +36,7 @@ from mkrpc.interconnect.fault_control import FaultControl
 from mkrpc.interconnect.hosts import HostRegistry
 from mkrpc.interconnect.link_faults import LinkFaults
 from mkrpc.interconnect.requests import cpu_action, icr_from_request, known_instance
-from mkrpc.interconnect.tally import Tally
+from mkrpc.interconnect.tally_waiter import TallyWaiter
 from mkrpc.interconnect.watch import EventHub
 from mkrpc.interconnect.why import explain, stall_to_pb
 from mkrpc.limits import MAX_INSTANCE_ID
@@ -115,7 +115,7 @@ class ControlService(FaultControl):
                 f"a client id of {len(client_id)} bytes with sequence number {first_seq}",
                 advice=f"a client id has {IDENTITY_BYTES} bytes and numbers start at 1",
             )
-        waiter = _Waiter(self._bus)
+        waiter = TallyWaiter(self._bus)
         self._tell_time()
         tally = await self._rota.call(
             lambda: self._bus.inject(
@@ -145,7 +145,7 @@ class ControlService(FaultControl):
         """Ask a CPU to write its ICR."""
         await self._recovered.wait()
         word = icr_from_request(request, self._first_cpu)
-        waiter = _Waiter(self._bus)
+        waiter = TallyWaiter(self._bus)
         tally = self._bus.write_icr(
             apic_id=request.apic_id,
             word=word,
@@ -324,28 +324,3 @@ class ControlService(FaultControl):
         if reply.error:
             raise error_for_reason(reply.reason)(reply.error, advice=reply.advice)
         return reply
-
-
-class _Waiter:
-    """Awaits a tally, whose call-back may come at once or much later."""
-
-    def __init__(self, bus: ApicBus) -> None:
-        self._bus = bus
-        self._future: asyncio.Future[Tally] = asyncio.get_running_loop().create_future()
-
-    def done(self, tally: Tally) -> None:
-        """The call-back that the bus makes, once; perhaps just after the client has gone."""
-        if not self._future.done():
-            self._future.set_result(tally)
-
-    async def wait(self, tally: Tally) -> Tally:
-        """The tally when it is done; withdrawn if the client goes away before."""
-        if not tally.done:
-            try:
-                tally = await self._future
-            except asyncio.CancelledError:
-                self._bus.abandon(tally)
-                raise
-        if tally.error is not None:
-            raise tally.error
-        return tally
