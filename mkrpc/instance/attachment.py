@@ -4,24 +4,28 @@ The driver sends what :meth:`Attachment.next_frame` gives whenever it may, and h
 receives; there is no rule of the link in it (design, section 4).
 """
 
+from collections import deque
+
 from mkrpc.errors import FencedError, ProtocolError
 from mkrpc.instance.accounting import AccountReporter
+from mkrpc.instance.arrivals import Arrivals
 from mkrpc.instance.kernel import FRAME_EVENTS, Kernel
-from mkrpc.instance.reply_size import reply_bytes
+from mkrpc.instance.reply_size import how_many_fit
+from mkrpc.instance.resending import last_sent, publication, queue_unresolved_again
 from mkrpc.link.endpoint import LinkEnd, check_wire_version
 from mkrpc.link.frames import (
-    MAX_FRAME_WORDS,
     WIRE_VERSION,
     DownFrame,
     Hello,
     Legs,
-    OutcomeRun,
     Reply,
+    ResolvedRun,
     UpFrame,
     Welcome,
 )
 from mkrpc.link.lease import HeldLease
-from mkrpc.outcome import Outcome
+from mkrpc.link.recovery import SourceBook
+from mkrpc.link.source_books import SourceBooks
 
 __all__ = ["MAX_FRAME_VECTORS", "MAX_REPLY_BYTES", "Attachment"]
 
@@ -31,17 +35,6 @@ MAX_FRAME_VECTORS = 2048
 MAX_REPLY_BYTES = 200 * 1024
 """Replies in one frame, as :mod:`mkrpc.instance.reply_size` reckons them, unless a single reply has
 more; the rest in the next."""
-
-
-class _Run:
-    """An OutcomeRun that still grows."""
-
-    __slots__ = ("count", "first", "outcome")
-
-    def __init__(self, first: int, outcome: Outcome) -> None:
-        self.first = first
-        self.count = 1
-        self.outcome = outcome
 
 
 class Attachment:
@@ -54,22 +47,27 @@ class Attachment:
     Its stream may break and come again. Each :meth:`hello` begins a new generation of the link, in
     which all goes on where it was; what still comes over an older one is ignored and counted in
     ``stale_frames``. ``generation`` is that of the last hello, 0 before the first. ``epoch`` is 0
-    until the first welcome.
+    until the first welcome, as is ``born``, its roster number. ``books``: of its own writes, as far
+    as it knows them to be resolved. Another interconnect may take it over: the link begins afresh.
 
     Once its lease is over it does nothing any more: every call but :meth:`disconnected` is a
     :class:`FencedError` from then on.
     """
 
     __slots__ = (
-        "_applied",
+        "_arrivals",
         "_awaits_welcome",
         "_kernel",
         "_lease",
         "_link",
-        "_outcomes",
+        "_publication",
         "_replies",
         "_reported",
         "_reporter",
+        "_told",
+        "_told_books",
+        "books",
+        "born",
         "connected",
         "epoch",
         "generation",
@@ -80,15 +78,19 @@ class Attachment:
         self._kernel = kernel
         self._link: LinkEnd[UpFrame, DownFrame] = LinkEnd()
         self._reporter = AccountReporter(kernel)
-        self._applied = 0
+        self._arrivals = Arrivals(kernel)
         self._reported = 0
-        self._outcomes: list[_Run] = []
+        self._publication: deque[UpFrame] = deque()
+        self.books = SourceBooks()
+        self._told: list[ResolvedRun] = []
+        self._told_books: list[SourceBook] = []
         self._replies: list[Reply] = []
         self._lease = HeldLease()
         self.connected = True
         """Frames may pass: by hand from the start, else from a welcome until the link breaks."""
         self._awaits_welcome = False
         self.epoch = 0
+        self.born = 0
         self.generation = 0
         self.stale_frames = 0
 
@@ -174,6 +176,10 @@ class Attachment:
             epoch=self.epoch,
             generation=self.generation - 1,
             received=self._link.received,
+            born=self.born,
+            roster=kernel.source.roster,
+            resolved_below=kernel.source.resolved_below,
+            sent=last_sent(kernel),
         )
 
     def welcome(self, welcome: Welcome) -> None:
@@ -189,13 +195,36 @@ class Attachment:
         self._check_lease()
         if self._lease.too_late_for(welcome.lease_us):
             return
-        if self.epoch and not (welcome.resumed and welcome.epoch == self.epoch):
-            raise ProtocolError("the interconnect takes an attached instance for a new one")
-        self._link.resume(welcome.received)
+        if self.epoch in (0, welcome.epoch):
+            if self.epoch and not welcome.resumed:
+                raise ProtocolError("the interconnect takes an attached instance for a new one")
+            self._link.resume(welcome.received)
+        elif welcome.taken_over and not welcome.received:
+            self._begin_again()
+        else:
+            raise ProtocolError("another interconnect does not know that it takes over")
         self._lease.grant(welcome.lease_us)
+        self._kernel.source.told(welcome.roster)
         self.epoch = welcome.epoch
+        self.born = welcome.born
         self.connected = True
         self._awaits_welcome = False
+
+    def _begin_again(self) -> None:
+        """Another interconnect takes over: what the one before was asked or had asked has ended.
+
+        Outcomes that are remembered, sequence numbers and the kernel go on (design 3.3, rule 4).
+        """
+        kernel = self._kernel
+        self._link = LinkEnd()
+        self._arrivals.begin_again()
+        self._reported = 0
+        self._told, self._told_books = [], []
+        self._replies = []
+        kernel.commands.cancel()
+        queue_unresolved_again(kernel)
+        self._publication = publication(kernel, self.books)
+        self._reporter = AccountReporter(kernel)
 
     # Frames in.
 
@@ -228,7 +257,7 @@ class Attachment:
         for legs in frame.legs:
             self._apply(legs)
         kernel.settle_frame()
-        kernel.source.resolve(frame.resolved)
+        self._learn(frame)
         kernel.resume_commands()
         for command in frame.commands:
             reply = kernel.execute(command)
@@ -244,32 +273,20 @@ class Attachment:
                     f"writes {run.first} to {run.last} are called resolved, {written} were made"
                 )
 
-    def _apply(self, legs: Legs) -> None:
-        accept = self._kernel.accept
-        cpus = len(self._kernel.cpus)
-        memory = self._kernel.outcomes
-        source = legs.source
-        malformed = Outcome.REJECTED_MALFORMED
-        for seq, word, cpu in zip(legs.seqs, legs.words, legs.cpus, strict=True):
-            outcome = memory.recall(source, seq, cpu) if 0 <= cpu < cpus else malformed
-            if outcome is None:
-                if memory.may_record(source, seq):
-                    outcome = accept(cpu, word)
-                    memory.record(source, seq, cpu, outcome)
-                else:
-                    outcome = Outcome.REJECTED_BACKPRESSURE
-            self._applied += 1
-            if outcome is not Outcome.DELIVERED:
-                self._note(outcome)
+    def _learn(self, frame: DownFrame) -> None:
+        """What is resolved and how it ended count together: nothing that an interconnect which
+        takes over is sent again is in the books, and everything else is."""
+        source = self._kernel.source
+        source.told(frame.roster)
+        self._told += frame.resolved
+        self._told_books += frame.books
+        if self._told and not frame.partial:
+            source.resolve(self._told)
+            self.books.add(self._told_books)
+            self._told, self._told_books = [], []
 
-    def _note(self, outcome: Outcome) -> None:
-        """Extend the last run of outcomes other than delivered, or begin one."""
-        if self._outcomes:
-            last = self._outcomes[-1]
-            if last.outcome is outcome and last.first + last.count == self._applied:
-                last.count += 1
-                return
-        self._outcomes.append(_Run(self._applied, outcome))
+    def _apply(self, legs: Legs) -> None:
+        self._arrivals.apply(legs)
 
     # Programs.
 
@@ -301,10 +318,12 @@ class Attachment:
             return self._add_beat(again)
         if not self._link.may_send:
             return self._bare_ack()
+        if self._publication:
+            return self._add_beat(self._link.stamp(self._publication.popleft()))
         frame = UpFrame(events=self._kernel.take_events(FRAME_EVENTS))
-        self._take_outcomes(frame)
+        self._arrivals.take(frame)
         frame.resolved = list(self._kernel.source.take_publication())
-        frame.more = bool(self._kernel.events or self._outcomes)
+        frame.more = bool(self._kernel.events or self._arrivals.pending)
         if not frame.more:
             frame.accounts, frame.more = self._reporter.take(MAX_FRAME_VECTORS)
         if not frame.more:
@@ -325,20 +344,7 @@ class Attachment:
         frame.beat = self._lease.beat() if self._lease.beat_due else 0
         return frame
 
-    def _take_outcomes(self, frame: UpFrame) -> None:
-        """At most MAX_FRAME_WORDS runs; ``applied`` stops short of the first that is left."""
-        taken = self._outcomes[:MAX_FRAME_WORDS]
-        frame.outcomes = [OutcomeRun(run.first, run.count, run.outcome) for run in taken]
-        self._outcomes = self._outcomes[MAX_FRAME_WORDS:]
-        frame.applied = self._outcomes[0].first - 1 if self._outcomes else self._applied
-
     def _take_replies(self) -> list[Reply]:
-        taken: list[Reply] = []
-        room = MAX_REPLY_BYTES
-        for reply in self._replies:
-            room -= reply_bytes(reply)
-            if taken and room < 0:
-                break
-            taken.append(reply)
-        self._replies = self._replies[len(taken) :]
+        fitting = how_many_fit(self._replies, MAX_REPLY_BYTES)
+        taken, self._replies = self._replies[:fitting], self._replies[fitting:]
         return taken

@@ -81,6 +81,11 @@ class CommandQueue:
         """By CPU, none of them empty."""
         self._replies: list[Reply] = []
 
+    def cancel(self) -> None:
+        """Forget what waits, and replies that have not been taken."""
+        self._waiting.clear()
+        self._replies.clear()
+
     def take_replies(self) -> list[Reply]:
         """Replies of commands that had to wait, oldest first."""
         replies, self._replies = self._replies, []

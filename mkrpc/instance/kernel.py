@@ -62,7 +62,7 @@ class Kernel:
     ``incarnation``: 16 random bytes, never reused. ``now_us``: microseconds since boot.
     ``events``: ICR writes and changes of address in program order, for the link to take.
     ``source``: the window of its writes. ``outcomes``: of the writes that arrived here, whatever
-    link they came over, so that none is applied twice. ``idt``: where its events go, FRED's
+    link they came over, so that none is applied twice. ``commands``: what it was asked. ``idt``: where its events go, FRED's
     tables in its place with ``entry="fred"``. ``hotplug``: takes CPUs offline and back.
     ``failed``: None, or the line with which it panicked. ``on_startup``: what a CPU runs after
     SIPI. ``oops_count``, ``irq_err_count``: of all CPUs. ``x86_platform_ipi_callback``: None, or
@@ -103,7 +103,7 @@ class Kernel:
         numbers = range(len(config.apic_ids))
         self.cpus = tuple(kind(self, number, booted_apic(config, number)) for number in numbers)
         self._cpu_count = len(self.cpus)
-        self._commands = CommandQueue(self)
+        self.commands = CommandQueue(self)
         self._settles_by_word = config.boundary == "word"
         self._unsettled: dict[int, Cpu] = {}
         self._scheduled: dict[int, Cpu] = {}
@@ -238,26 +238,25 @@ class Kernel:
 
     def execute(self, command: Command) -> Reply | None:
         """Do what a client asks; None when the reply comes later, through :meth:`take_replies`."""
-        return self._commands.execute(command)
+        return self.commands.execute(command)
 
     def resume_commands(self) -> None:
         """Go on with commands that waited for the write window."""
-        self._commands.resume()
+        self.commands.resume()
 
     def take_replies(self) -> list[Reply]:
         """Replies that were due later, oldest first."""
-        return self._commands.take_replies()
+        return self.commands.take_replies()
 
     # What leaves it.
 
     def publish_write(self, cpu: int, word: int, command: int) -> int:
         """Number an ICR write that has to travel and queue it for the link."""
-        seq = self.source.next_seq(cpu)
+        seq = self.source.next_seq(cpu, word)
         last = self.events[-1] if self.events else None
         if (
             isinstance(last, Writes)
-            and last.cpu == cpu
-            and last.command == command
+            and (last.cpu, last.command, last.stamp) == (cpu, command, 0)
             and len(last.words) < FRAME_EVENTS
         ):
             assert last.first_seq + len(last.words) == seq
@@ -268,7 +267,7 @@ class Kernel:
 
     def publish_settled(self, cpu: int, word: int, outcome: Outcome, *, command: int = 0) -> int:
         """Number an ICR write that was settled inside its APIC and queue it for the link."""
-        seq = self.source.next_settled_seq(cpu)
+        seq = self.source.next_settled_seq(cpu, word, outcome)
         self.events.append(SettledWrite(cpu, seq, word, outcome, command))
         return seq
 

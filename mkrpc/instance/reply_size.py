@@ -2,7 +2,7 @@
 
 from mkrpc.link.frames import Reply
 
-__all__ = ["reply_bytes"]
+__all__ = ["how_many_fit", "reply_bytes"]
 
 _BYTES_PER_CHARACTER = 4
 _BYTES_PER_VECTOR = 60
@@ -27,3 +27,13 @@ def reply_bytes(reply: Reply) -> int:
         + _BYTES_PER_VECTOR * vectors
         + (0 if reply.pending is None else _BYTES_OF_PENDING)
     )
+
+
+def how_many_fit(replies: list[Reply], limit: int) -> int:
+    """How many of the first replies take ``limit`` bytes at most; one, if there is one, always."""
+    room = limit
+    for index, reply in enumerate(replies):
+        room -= reply_bytes(reply)
+        if index and room < 0:
+            return index
+    return len(replies)

@@ -1,10 +1,11 @@
 """The destination's side of exactly-once: it remembers outcomes (design 3.3, rule 2)."""
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from mkrpc.limits import MAX_CPUS
 from mkrpc.link.frames import ResolvedRun
+from mkrpc.link.recovery import Arbitrated
 from mkrpc.link.runs import RunSet
 from mkrpc.outcome import Outcome
 
@@ -39,7 +40,7 @@ _CPU_BIT = tuple(1 << _OUTCOME_BITS + cpu for cpu in range(MAX_CPUS))
 class _Remembered:
     """What is known of one source."""
 
-    __slots__ = ("forgotten", "highest_forgotten", "others", "outcomes")
+    __slots__ = ("arbitrated", "forgotten", "highest", "highest_forgotten", "others", "outcomes")
 
     def __init__(self) -> None:
         # Nearly all legs of a write end alike, so they are one integer under its number: a bit for
@@ -47,6 +48,10 @@ class _Remembered:
         # integer of the same kind for each of their outcomes.
         self.outcomes: dict[int, int] = {}
         self.others: dict[int, list[int]] = {}
+        self.arbitrated: dict[int, int] = {}
+        """The CPUs that were chosen for lowest-priority writes."""
+        self.highest = 0
+        """The highest number recorded, whether forgotten or not."""
         self.forgotten = RunSet()
         self.highest_forgotten = 0
 
@@ -87,6 +92,7 @@ class _Remembered:
             for seq in gone:
                 del self.outcomes[seq]
                 self.others.pop(seq, None)
+                self.arbitrated.pop(seq, None)
         self.forgotten.add_run(run.first, run.last)
         self.highest_forgotten = self.forgotten.highest
         return before - len(self.outcomes)
@@ -152,9 +158,26 @@ class OutcomeMemory:
         assert len(known.outcomes) < MAX_REMEMBERED_PER_SOURCE, "ask may_record first"
         assert seq > known.highest_forgotten or seq not in known.forgotten, "ask recall first"
         known.outcomes[seq] = _CPU_BIT[cpu] | outcome
+        known.highest = max(known.highest, seq)
         self._size += 1
         if self._size > MAX_REMEMBERED:
             self._forget_a_silent_source()
+
+    def note_arbitrated(self, source: bytes, seq: int, cpu: int) -> None:
+        """The write whose outcome has just been recorded was for one of several destinations."""
+        self._sources[source].arbitrated[seq] = cpu
+
+    def arbitrated(self) -> Iterator[Arbitrated]:
+        """The lowest-priority writes among those remembered: an interconnect that takes over must
+        not choose again (3.3, rule 4)."""
+        for source, known in self._sources.items():
+            for seq, cpu in known.arbitrated.items():
+                yield Arbitrated(source, seq, cpu)
+
+    def highest(self, source: bytes) -> int:
+        """The highest number of this source that was recorded, remembered or not; 0 for none."""
+        known = self._sources.get(source)
+        return known.highest if known else 0
 
     def forget(self, source: bytes, runs: Iterable[ResolvedRun]) -> None:
         """Forget the writes of ``runs``, which their source has published as resolved.

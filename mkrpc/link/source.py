@@ -1,20 +1,25 @@
 """The source's side of exactly-once: its sequence numbers and which of them are resolved."""
 
 import heapq
+from bisect import bisect_right
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from mkrpc.errors import ProtocolError
 from mkrpc.limits import MAX_CPUS
 from mkrpc.link.frames import ResolvedRun
 from mkrpc.link.runs import RunSet
+from mkrpc.outcome import Outcome
 
 __all__ = [
     "HARD_WRITE_WINDOW",
     "MAX_PUBLISHED_RUNS",
+    "MAX_STAMPS",
     "PUBLISH_EVERY",
     "RESERVED_WRITES",
     "WRITE_WINDOW",
     "SourceWindow",
+    "Unresolved",
 ]
 
 WRITE_WINDOW = 4096
@@ -38,6 +43,24 @@ MAX_PUBLISHED_RUNS = 1024
 """Runs in one publication at most: the longest ones, so that what is stuck costs memory only for
 the few numbers between stuck ones. Keeps a frame far below the limit of its size."""
 
+MAX_STAMPS = 1024
+"""Changes of the roster number that a source tells its unresolved writes apart by; beyond, older
+ones are taken for still older, which an interconnect that takes over may have to call lost."""
+
+
+class Unresolved(NamedTuple):
+    """A write that is not known to be resolved.
+
+    ``outcome``: of one that was settled inside its APIC, else None. ``stamp``: the roster number
+    that was known when it was made.
+    """
+
+    seq: int
+    cpu: int
+    word: int
+    outcome: Outcome | None
+    stamp: int
+
 
 class SourceWindow:
     """Sequence numbers of one source incarnation, from 1 without a gap (design 3.3).
@@ -56,7 +79,9 @@ class SourceWindow:
         "_held",
         "_published",
         "_resolved",
+        "_settled",
         "_shared",
+        "_stamps",
         "_unreported",
         "_writers",
         "_written",
@@ -66,8 +91,12 @@ class SourceWindow:
         self._written = 0
         self._resolved = RunSet()
         self._published = 0
-        self._writers: dict[int, int] = {}
-        """Who made which outstanding write."""
+        self._writers: dict[int, tuple[int, int]] = {}
+        """Who made which outstanding write, and its word."""
+        self._settled: dict[int, tuple[int, int, Outcome]] = {}
+        """CPU, word and outcome of what was settled inside its APIC and is not resolved."""
+        self._stamps = [(1, 0)]
+        """The first write that was made after a roster number was told, and the number."""
         self._held = [0] * MAX_CPUS
         """How many of them each CPU made."""
         self._unreported = [0] * MAX_CPUS
@@ -104,31 +133,71 @@ class SourceWindow:
         beyond = self._held[cpu] - RESERVED_WRITES
         return beyond < 0 or beyond + self._shared < _SHARED_WRITES
 
-    def next_seq(self, cpu: int) -> int:
+    @property
+    def roster(self) -> int:
+        """The highest roster number that has been told; 0 before the first."""
+        return self._stamps[-1][1]
+
+    @property
+    def resolved_below(self) -> int:
+        """All writes below this number are resolved."""
+        return self._resolved.floor + 1
+
+    def next_seq(self, cpu: int, word: int) -> int:
         """The number of the next write, which this CPU makes.
 
         It does not look at the window: a refused write has a number too, and a leg in the books.
         """
         self._written = seq = self._written + 1
-        self._writers[seq] = cpu
+        self._writers[seq] = cpu, word
         held = self._held[cpu]
         self._held[cpu] = held + 1
         if held >= RESERVED_WRITES:
             self._shared += 1
         return seq
 
-    def next_settled_seq(self, cpu: int) -> int:
+    def next_settled_seq(self, cpu: int, word: int, outcome: Outcome) -> int:
         """As :meth:`next_seq`, of a write that is settled inside its APIC."""
         self._unreported[cpu] += 1
-        return self.next_seq(cpu)
+        seq = self.next_seq(cpu, word)
+        self._settled[seq] = cpu, word, outcome
+        return seq
 
     def reported(self, seq: int) -> None:
         """A write that was settled inside its APIC is on its way to the books: nothing can come
         back of it that its CPU would have to wait for."""
-        cpu = self._writers.get(seq)
-        if cpu is not None:
-            self._unreported[cpu] -= 1
+        writer = self._writers.get(seq)
+        if writer is not None:
+            self._unreported[writer[0]] -= 1
             self._release((seq,))
+
+    def told(self, roster: int) -> None:
+        """A roster number has been told; one that is not the highest changes nothing."""
+        stamps = self._stamps
+        if roster <= stamps[-1][1]:
+            return
+        while len(stamps) > 1 and stamps[1][0] <= self.resolved_below:
+            del stamps[0]
+        if stamps[-1][0] > self._written:
+            stamps.pop()
+        elif len(stamps) >= MAX_STAMPS:
+            del stamps[1]
+        stamps.append((self._written + 1, roster))
+
+    def unresolved(self, last: int) -> list[Unresolved]:
+        """The writes up to number ``last`` that are not known to be resolved, in order."""
+        found: dict[int, tuple[int, int, Outcome | None]] = dict(self._settled)
+        for seq, (cpu, word) in self._writers.items():
+            found.setdefault(seq, (cpu, word, None))
+        return [
+            Unresolved(seq, *found[seq], self._stamp_of(seq))
+            for seq in sorted(found)
+            if seq <= last
+        ]
+
+    def _stamp_of(self, seq: int) -> int:
+        index = bisect_right(self._stamps, seq, key=lambda stamp: stamp[0]) - 1
+        return self._stamps[max(index, 0)][1]
 
     def resolve(self, runs: Iterable[ResolvedRun]) -> int:
         """Take note of resolved writes; repeated ones change nothing. Returns how many are new.
@@ -150,9 +219,11 @@ class SourceWindow:
     def _release(self, seqs: Iterable[int]) -> None:
         writers, held = self._writers, self._held
         for seq in seqs:
-            cpu = writers.pop(seq, None)
-            if cpu is None:
+            writer = writers.pop(seq, None)
+            if writer is None:
+                self._settled.pop(seq, None)
                 continue
+            cpu = writer[0]
             left = held[cpu] = held[cpu] - 1
             if left >= RESERVED_WRITES:
                 self._shared -= 1

@@ -59,10 +59,10 @@ def resend_after_a_million(memory: OutcomeMemory | HighWaterMark, *, many: int) 
     The source publishes as it goes; then it resends write 1. What does this destination say?
     """
     source = SourceWindow()
-    stuck = source.next_seq(0)
+    stuck = source.next_seq(0, 0)
     memory.record(A, stuck, 0, Outcome.COALESCED)
     for _ in range(many):
-        seq = source.next_seq(0)
+        seq = source.next_seq(0, 0)
         memory.record(A, seq, 0, Outcome.DELIVERED)
         source.resolve([ResolvedRun(seq, seq)])
         published = source.take_publication()

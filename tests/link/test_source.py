@@ -15,11 +15,14 @@ from mkrpc.link.source import (
     WRITE_WINDOW,
     SourceWindow,
 )
+from mkrpc.outcome import Outcome
+
+WORD = 0x1234
 
 
 def written(count: int) -> SourceWindow:
     window = SourceWindow()
-    assert [window.next_seq(0) for _ in range(count)] == list(range(1, count + 1))
+    assert [window.next_seq(0, WORD) for _ in range(count)] == list(range(1, count + 1))
     return window
 
 
@@ -28,7 +31,7 @@ def fill(window: SourceWindow, cpu: int, *, waiting: bool) -> int:
     may = window.may_write if waiting else window.may_write_without_waiting
     count = 0
     while may(cpu):
-        window.next_seq(cpu)
+        window.next_seq(cpu, WORD)
         count += 1
     return count
 
@@ -37,7 +40,7 @@ def fill(window: SourceWindow, cpu: int, *, waiting: bool) -> int:
 def test_the_window_closes_at_its_limit_and_opens_as_writes_are_resolved() -> None:
     window = written(WRITE_WINDOW - 1)
     assert window.may_write(0)
-    window.next_seq(0)
+    window.next_seq(0, WORD)
     assert not window.may_write(0)
     assert window.may_write_without_waiting(0)
     window.resolve([ResolvedRun(5, 6)])
@@ -83,7 +86,7 @@ def test_a_write_settled_inside_its_apic_holds_a_place_until_it_is_reported() ->
 
 def test_what_travels_is_what_was_not_settled_inside_its_apic() -> None:
     window = SourceWindow()
-    travels, settled = window.next_seq(3), window.next_settled_seq(3)
+    travels, settled = window.next_seq(3, WORD), window.next_settled_seq(3, WORD, Outcome.DELIVERED)
     assert (window.held(3), window.travelling(3), window.travelling(4)) == (2, 1, 0)
     window.reported(settled)
     window.reported(settled)

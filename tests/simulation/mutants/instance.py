@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from mkrpc.instance.accounting import AccountReporter
+from mkrpc.instance.arrivals import Arrivals
 from mkrpc.instance.attachment import Attachment
 from mkrpc.instance.commands import CommandQueue
 from mkrpc.instance.cpu import Cpu
@@ -17,7 +18,7 @@ from mkrpc.x86.icr import decode
 from mkrpc.x86.lapic import LocalApic
 
 _cpu_accept = Cpu.accept
-_take_outcomes = Attachment._take_outcomes
+_take_outcomes = Arrivals.take
 _reporter_take = AccountReporter._changed_account
 _take_events = Kernel.take_events
 
@@ -29,7 +30,7 @@ def coalesced_counts_as_delivered(self: Any, icr: Any) -> Outcome:
 
 def the_last_leg_is_never_answered(self: Any, frame: Any) -> None:
     _take_outcomes(self, frame)
-    if frame.applied > self._reported and not frame.outcomes:
+    if frame.applied and not frame.outcomes:
         frame.applied -= 1
 
 
@@ -116,14 +117,14 @@ _book_write = Cpu._book_write
 
 def a_write_that_its_apic_refuses_has_no_number(self: Any, write: Any) -> int:
     if write.settled is not None and write.settled >= Outcome.REJECTED_NO_SUCH_APIC:
-        self.kernel.source.next_seq(self.number)
+        self.kernel.source.next_seq(self.number, 0)
         return 0
     return _book_write(self, write)
 
 
 MUTANTS = [
     (Cpu, "accept", coalesced_counts_as_delivered, 1),
-    (Attachment, "_take_outcomes", the_last_leg_is_never_answered, 1),
+    (Arrivals, "take", the_last_leg_is_never_answered, 1),
     (AccountReporter, "_changed_account", a_vector_is_left_out_of_the_account, 1),
     (AccountReporter, "_changed_account", registers_that_changed_alone_are_not_reported, 1),
     (Kernel, "take_events", events_leave_in_the_wrong_order, 3),

@@ -1,0 +1,115 @@
+"""The legs that come to an instance: applied once, and answered by their number on the link."""
+
+from mkrpc.instance.kernel import Kernel
+from mkrpc.link.frames import MAX_FRAME_WORDS, Legs, OutcomeRun, UpFrame
+from mkrpc.link.recovery import Resent
+from mkrpc.outcome import Outcome
+
+__all__ = ["Arrivals"]
+
+
+class _Run:
+    """An OutcomeRun that still grows."""
+
+    __slots__ = ("count", "first", "outcome")
+
+    def __init__(self, first: int, outcome: Outcome) -> None:
+        self.first = first
+        self.count = 1
+        self.outcome = outcome
+
+
+class Arrivals:
+    """Applies legs, unless their outcome is known already, and says what became of them.
+
+    ``applied``: legs of this link that have an outcome.
+    """
+
+    __slots__ = ("_kernel", "_outcomes", "applied")
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self.applied = 0
+        self._outcomes: list[_Run] = []
+
+    @property
+    def pending(self) -> bool:
+        """Whether outcomes are left that the last frame had no room for."""
+        return bool(self._outcomes)
+
+    def begin_again(self) -> None:
+        """A link to another interconnect: legs are numbered anew, and those of before are not owed
+        an answer. Their outcomes are remembered."""
+        self.applied = 0
+        self._outcomes = []
+
+    def apply(self, legs: Legs) -> None:
+        """Legs have come, each for a CPU of this kernel."""
+        if legs.resent or legs.arbitrated:
+            self._apply_marked(legs)
+            return
+        accept = self._kernel.accept
+        cpus = len(self._kernel.cpus)
+        memory = self._kernel.outcomes
+        source = legs.source
+        malformed = Outcome.REJECTED_MALFORMED
+        for seq, word, cpu in zip(legs.seqs, legs.words, legs.cpus, strict=True):
+            outcome = memory.recall(source, seq, cpu) if 0 <= cpu < cpus else malformed
+            if outcome is None:
+                if memory.may_record(source, seq):
+                    outcome = accept(cpu, word)
+                    memory.record(source, seq, cpu, outcome)
+                else:
+                    outcome = Outcome.REJECTED_BACKPRESSURE
+            self.applied += 1
+            if outcome is not Outcome.DELIVERED:
+                self._note(outcome)
+
+    def _apply_marked(self, legs: Legs) -> None:
+        """The same of legs that may have been here before, or that are for one CPU of several."""
+        cpus = len(self._kernel.cpus)
+        memory = self._kernel.outcomes
+        for seq, word, cpu in zip(legs.seqs, legs.words, legs.cpus, strict=True):
+            outcome: Outcome | None = Outcome.REJECTED_MALFORMED
+            if 0 <= cpu < cpus:
+                outcome = memory.recall(legs.source, seq, cpu) or self._refusal(legs, seq)
+            if outcome is None:
+                outcome = self._kernel.accept(cpu, word)
+                memory.record(legs.source, seq, cpu, outcome)
+                if legs.arbitrated:
+                    memory.note_arbitrated(legs.source, seq, cpu)
+            self.applied += 1
+            if outcome is not Outcome.DELIVERED:
+                self._note(outcome)
+
+    def _refusal(self, legs: Legs, seq: int) -> Outcome | None:
+        """Why a leg without a recorded outcome is not applied; None if it is.
+
+        A leg that an earlier interconnect had accepted has come before every later one of its
+        source. If a later one has come, that interconnect had refused this one, for a reason that
+        ended with it: it is certainly not applied, and would now overtake (3.2).
+        """
+        memory = self._kernel.outcomes
+        if legs.resent is Resent.BORN_LATER:
+            return Outcome.LOST_TARGET_DEAD_MAYBE_DELIVERED
+        if legs.resent is Resent.IN_ORDER and memory.highest(legs.source) > seq:
+            return Outcome.LOST_INTERCONNECT_RESTART
+        if not memory.may_record(legs.source, seq):
+            return Outcome.REJECTED_BACKPRESSURE
+        return None
+
+    def _note(self, outcome: Outcome) -> None:
+        """Extend the last run of outcomes other than delivered, or begin one."""
+        if self._outcomes:
+            last = self._outcomes[-1]
+            if last.outcome is outcome and last.first + last.count == self.applied:
+                last.count += 1
+                return
+        self._outcomes.append(_Run(self.applied, outcome))
+
+    def take(self, frame: UpFrame) -> None:
+        """At most MAX_FRAME_WORDS runs; ``applied`` stops short of the first that is left."""
+        taken = self._outcomes[:MAX_FRAME_WORDS]
+        frame.outcomes = [OutcomeRun(run.first, run.count, run.outcome) for run in taken]
+        self._outcomes = self._outcomes[MAX_FRAME_WORDS:]
+        frame.applied = self._outcomes[0].first - 1 if self._outcomes else self.applied
