@@ -15,6 +15,8 @@ from mkrpc.x86.icr import DeliveryMode
 __all__ = [
     "KINDS",
     "BooksNotKept",
+    "BarrierClosed",
+    "BarrierOpened",
     "ClientInjected",
     "FaultBegan",
     "FaultEnded",
@@ -25,6 +27,7 @@ __all__ = [
     "InstanceRefused",
     "InstanceResumed",
     "InterruptStalled",
+    "InstanceTakenOver",
     "LeaseExpired",
     "LegEnded",
     "Sink",
@@ -105,6 +108,33 @@ class InstanceResumed:
     incarnation: bytes
     generation: int
     again: int
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceTakenOver:
+    """An incarnation that was attached to an earlier interconnect is attached to this one."""
+
+    instance_id: int
+    name: str
+    incarnation: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class BarrierClosed:
+    """The interconnect takes over, and routes nothing until ``expected`` incarnations, which may
+    still hold a lease, are back or have certainly ended."""
+
+    expected: int
+
+
+@dataclass(frozen=True, slots=True)
+class BarrierOpened:
+    """It routes. ``back``: incarnations that are back, or were known to have ended; ``missing``:
+    those that are booked as ended since they did not come."""
+
+    back: int
+    missing: int
+    after_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +240,9 @@ TraceEvent = (
     | InstanceDetached
     | InstanceDisconnected
     | InstanceResumed
+    | InstanceTakenOver
+    | BarrierClosed
+    | BarrierOpened
     | InstanceRefused
     | LeaseExpired
     | ClientInjected
@@ -230,6 +263,9 @@ KINDS: dict[type[TraceEvent], str] = {
     InstanceDetached: "detach",
     InstanceDisconnected: "disconnect",
     InstanceResumed: "resume",
+    InstanceTakenOver: "take_over",
+    BarrierClosed: "barrier_closed",
+    BarrierOpened: "barrier_opened",
     InstanceRefused: "refuse",
     LeaseExpired: "lease_expired",
     ClientInjected: "inject",

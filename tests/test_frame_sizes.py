@@ -11,12 +11,10 @@ from mkrpc.frame_codec import encode_down, encode_up
 from mkrpc.instance.attachment import MAX_FRAME_VECTORS, Attachment
 from mkrpc.instance.kernel import Kernel, KernelConfig
 from mkrpc.instance.printk import LOG_LINE_MAX
+from mkrpc.instance.resending import MAX_FRAME_ARBITRATED
 from mkrpc.interconnect.commands import MAX_ACTION
-from mkrpc.interconnect.session import (
-    MAX_FRAME_COMMANDS,
-    MAX_FRAME_RUNS,
-    MAX_PENDING_COMMANDS,
-)
+from mkrpc.interconnect.session import MAX_FRAME_COMMANDS, MAX_PENDING_COMMANDS
+from mkrpc.interconnect.telling import MAX_FRAME_RUNS
 from mkrpc.limits import MAX_CPUS
 from mkrpc.link.frames import (
     MAX_FRAME_WORDS,
@@ -35,6 +33,7 @@ from mkrpc.link.frames import (
     UpFrame,
     Writes,
 )
+from mkrpc.link.recovery import MAX_FRAME_BOOKS, Arbitrated, BookKey, EndedLegs, SourceBook
 from mkrpc.link.source import MAX_PUBLISHED_RUNS
 from mkrpc.outcome import Outcome
 from mkrpc.transport.stream import MAX_FRAME_BYTES
@@ -186,3 +185,30 @@ def test_legs_each_of_another_source_beside_floors_and_commands():
         * MAX_FRAME_COMMANDS,
     )
     fits(encode_down(frame))
+
+
+WORST_BOOK = SourceBook(
+    BookKey(b"\xff" * 16, U32, U32, U32, U32),
+    tuple(EndedLegs(outcome, LONG_COUNT) for outcome in Outcome),
+)
+"""More than a ledger can have: a leg of a row ends in a handful of ways."""
+
+
+def test_the_books_of_a_source_beside_what_else_a_frame_may_hold():
+    fits(
+        encode_down(
+            DownFrame(
+                frame=U64,
+                ack=U64,
+                roster=U64,
+                resolved=[RUN] * MAX_FRAME_RUNS,
+                books=[WORST_BOOK] * MAX_FRAME_BOOKS,
+            )
+        )
+    )
+    fits(encode_up(UpFrame(frame=U64, ack=U64, beat=U64, books=[WORST_BOOK] * MAX_FRAME_BOOKS)))
+
+
+def test_arbitrated_writes():
+    write = Arbitrated(b"\xff" * 16, U64, U32)
+    fits(encode_up(UpFrame(frame=U64, beat=U64, arbitrated=[write] * MAX_FRAME_ARBITRATED)))

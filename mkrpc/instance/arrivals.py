@@ -72,7 +72,7 @@ class Arrivals:
         for seq, word, cpu in zip(legs.seqs, legs.words, legs.cpus, strict=True):
             outcome: Outcome | None = Outcome.REJECTED_MALFORMED
             if 0 <= cpu < cpus:
-                outcome = memory.recall(legs.source, seq, cpu) or self._refusal(legs, seq)
+                outcome = memory.recall(legs.source, seq, cpu) or self._refusal(legs, seq, cpu)
             if outcome is None:
                 outcome = self._kernel.accept(cpu, word)
                 memory.record(legs.source, seq, cpu, outcome)
@@ -82,17 +82,17 @@ class Arrivals:
             if outcome is not Outcome.DELIVERED:
                 self._note(outcome)
 
-    def _refusal(self, legs: Legs, seq: int) -> Outcome | None:
+    def _refusal(self, legs: Legs, seq: int, cpu: int) -> Outcome | None:
         """Why a leg without a recorded outcome is not applied; None if it is.
 
         A leg that an earlier interconnect had accepted has come before every later one of its
-        source. If a later one has come, that interconnect had refused this one, for a reason that
-        ended with it: it is certainly not applied, and would now overtake (3.2).
+        source to the same CPU. If a later one has come, that interconnect had refused this one, for
+        a reason that ended with it: it is certainly not applied, and would now overtake (3.2).
         """
         memory = self._kernel.outcomes
         if legs.resent is Resent.BORN_LATER:
             return Outcome.LOST_TARGET_DEAD_MAYBE_DELIVERED
-        if legs.resent is Resent.IN_ORDER and memory.highest(legs.source) > seq:
+        if legs.resent is Resent.IN_ORDER and memory.highest(legs.source, cpu) > seq:
             return Outcome.LOST_INTERCONNECT_RESTART
         if not memory.may_record(legs.source, seq):
             return Outcome.REJECTED_BACKPRESSURE

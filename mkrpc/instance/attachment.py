@@ -249,9 +249,10 @@ class Attachment:
         self._lease.came()
         if frame.beat:
             self._lease.answered(frame.beat)
+        kernel = self._kernel
+        kernel.source.told(frame.roster)
         if not self._link.receive(frame):
             return
-        kernel = self._kernel
         for floor in frame.floors:
             kernel.outcomes.forget(floor.source, floor.runs)
         for legs in frame.legs:
@@ -276,12 +277,10 @@ class Attachment:
     def _learn(self, frame: DownFrame) -> None:
         """What is resolved and how it ended count together: nothing that an interconnect which
         takes over is sent again is in the books, and everything else is."""
-        source = self._kernel.source
-        source.told(frame.roster)
         self._told += frame.resolved
         self._told_books += frame.books
         if self._told and not frame.partial:
-            source.resolve(self._told)
+            self._kernel.source.resolve(self._told)
             self.books.add(self._told_books)
             self._told, self._told_books = [], []
 

@@ -62,8 +62,9 @@ class Kernel:
     ``incarnation``: 16 random bytes, never reused. ``now_us``: microseconds since boot.
     ``events``: ICR writes and changes of address in program order, for the link to take.
     ``source``: the window of its writes. ``outcomes``: of the writes that arrived here, whatever
-    link they came over, so that none is applied twice. ``commands``: what it was asked. ``idt``: where its events go, FRED's
-    tables in its place with ``entry="fred"``. ``hotplug``: takes CPUs offline and back.
+    link they came over, so that none is applied twice. ``commands``: what it was asked.
+    ``idt``: where its events go, FRED's tables in its place with ``entry="fred"``. ``hotplug``:
+    takes CPUs offline and back.
     ``failed``: None, or the line with which it panicked. ``on_startup``: what a CPU runs after
     SIPI. ``oops_count``, ``irq_err_count``: of all CPUs. ``x86_platform_ipi_callback``: None, or
     what vector 0xF7 calls; with it /proc/interrupts has a row PLT.

@@ -5,19 +5,16 @@ from itertools import islice
 
 from mkrpc.instance.kernel import FRAME_EVENTS, Event, Kernel
 from mkrpc.link.frames import CpuAddress, SettledWrite, UpFrame, Writes
+from mkrpc.link.recovery import MAX_FRAME_BOOKS
 from mkrpc.link.source import Unresolved
 from mkrpc.link.source_books import SourceBooks
 
 __all__ = [
     "MAX_FRAME_ARBITRATED",
-    "MAX_FRAME_BOOKS",
     "last_sent",
     "publication",
     "queue_unresolved_again",
 ]
-
-MAX_FRAME_BOOKS = 1024
-"""Rows of a source's books in one frame, either way; the rest in the next."""
 
 MAX_FRAME_ARBITRATED = 2048
 """Arbitrated writes in one frame; the rest in the next."""

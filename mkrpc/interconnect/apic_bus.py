@@ -7,8 +7,8 @@ whatever follows from a call has happened when the call returns, callbacks inclu
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from mkrpc.interconnect.commands import Asked, Commands
-from mkrpc.interconnect.faults import FaultInjection
+from mkrpc.interconnect.asking import Asking
+from mkrpc.interconnect.commands import Commands
 from mkrpc.interconnect.injection import Injections
 from mkrpc.interconnect.intake import Intake
 from mkrpc.interconnect.lease import LEASE_US, Leases
@@ -17,15 +17,14 @@ from mkrpc.interconnect.roster import Roster
 from mkrpc.interconnect.routing import Arbitration, Router
 from mkrpc.interconnect.session import Session
 from mkrpc.interconnect.takeover import Takeover
-from mkrpc.interconnect.tally import Tally
-from mkrpc.link.frames import CommandKind, DownFrame, Hello, Reply, UpFrame, Welcome
+from mkrpc.link.frames import DownFrame, Hello, UpFrame, Welcome
 from mkrpc.link.lease import PATIENCE_LEASES
 from mkrpc.trace import InstanceDetached, Sink
 
 __all__ = ["ApicBus"]
 
 
-class ApicBus(FaultInjection):
+class ApicBus(Asking):
     """The interconnect without its driver.
 
     ``epoch``: 64 random bits drawn by the driver, not 0. ``arbitration``: of lowest-priority IPIs.
@@ -54,8 +53,14 @@ class ApicBus(FaultInjection):
         self._ready: dict[Session, None] = {}
         self._later: deque[Callable[[], None]] = deque()
         self._router = Router(
-            registry=self._registry, policy=policy, ledger=self.ledger, arbitration=arbitration
+            registry=self._registry,
+            policy=policy,
+            ledger=self.ledger,
+            arbitration=arbitration,
+            resent=self._recovery.resent,
         )
+        if self._recovery.closed:
+            self._router.hold = self._recovery.held.append
         self._router.faults = self.faults
         self._router.clock = self.clock
         self._injections = Injections(
@@ -63,6 +68,7 @@ class ApicBus(FaultInjection):
             router=self._router,
             ledger=self.ledger,
             buckets=self.buckets,
+            changes=self._changes,
             later=self._later.append,
         )
         self._leases = Leases(lease_us)
@@ -75,6 +81,7 @@ class ApicBus(FaultInjection):
             on_ready=self._mark_ready,
             count=self._count,
             changes=self._changes,
+            recovery=self._recovery,
         )
         self._commands = Commands(self._later.append)
         self._intake = Intake(
@@ -83,6 +90,7 @@ class ApicBus(FaultInjection):
             ledger=self.ledger,
             buckets=self.buckets,
             commands=self._commands,
+            recovery=self._recovery,
         )
 
     # --- instances come and go ------------------------------------------------------------------
@@ -91,15 +99,19 @@ class ApicBus(FaultInjection):
         """A new incarnation; its CPUs are in the map when this returns.
 
         If it lives already, its session is resumed over the new link: what the peer says that it
-        has not received is sent again, and all else goes on. The older link counts no more.
+        has not received is sent again, and all else goes on. The older link counts no more. One of
+        an earlier interconnect is taken over until the roster barrier opens.
 
         :raises ProtocolError: another wire version, an incarnation used before, or a resume that
             cannot be.
         :raises FencedError: it comes back after its end, or from another interconnect.
         :raises InvalidArgumentError: an instance id, name, incarnation or CPUs that cannot be.
         :raises AlreadyExistsError: a live instance has the instance id or an APIC id; it is named.
+        :raises UnavailableError: a newcomer while the roster barrier is closed.
         """
-        return self._roster.attach(hello)
+        session = self._roster.attach(hello)
+        self._run_later()
+        return session
 
     def welcome(self, session: Session) -> Welcome:
         """The answer to the session's hello."""
@@ -122,6 +134,8 @@ class ApicBus(FaultInjection):
         the link breaks, which the end of the process makes it do.
         """
         record = self._registry.records.get(instance_id)
+        if self._recovery.process_ended(instance_id, pid, reason):
+            self._run_later()
         if record is None or record.session is None or record.pid != pid:
             return
         record.session.process_ended = reason
@@ -170,6 +184,11 @@ class ApicBus(FaultInjection):
         while (expired := self._roster.take_expired()) is not None:
             self.detach(*expired)
         self.stalls.look(self)
+        if self._recovery.closed:
+            leases = self._leases
+            leases.also_us = self._recovery.begin(leases.looked_us, leases.lease_us)
+            if leases.looked_us >= leases.also_us:
+                self._open_barrier()
 
     def may_beat(self) -> set[bytes]:
         """Incarnations whose beats may be answered by another way than their links.
@@ -232,110 +251,23 @@ class ApicBus(FaultInjection):
         del self._ready[session]
         return session
 
-    # --- requests -------------------------------------------------------------------------------
-
-    def inject(
-        self,
-        *,
-        client_id: bytes,
-        first_seq: int,
-        word: int,
-        count: int,
-        resolved_below: int,
-        on_done: Callable[[Tally], None],
-    ) -> Tally:
-        """An external agent, which has no APIC, makes ``count`` ICR writes of ``word``.
-
-        They have the client's numbers from ``first_seq`` (from 1). The key (client, ``first_seq``)
-        happens once: a repeated call gets the first one's outcomes, ``repeated`` set. All writes
-        below ``resolved_below`` have been answered and may be forgotten. ``on_done`` is called once
-        with the returned tally when every leg has ended, perhaps before this returns. Of one call
-        at most INJECTION_WINDOW writes are unsettled at a time.
-
-        :raises InvalidArgumentError: a client id that is not 16 bytes, a malformed word, self or
-            all-but-self, a count outside 1..MAX_COUNT, or numbers used for something else.
-        :raises LimitReachedError: too many clients, calls of this one, or repetitions of this call
-            without an answer.
-        """
-        tally = self._injections.inject(
-            client_id=client_id,
-            first_seq=first_seq,
-            word=word,
-            count=count,
-            resolved_below=resolved_below,
-            on_done=on_done,
-        )
-        self._run_later()
-        return tally
-
-    def forget_client(self, client_id: bytes) -> None:
-        """Nobody will repeat the calls of this client, as after one that named no client.
-
-        Without this it is forgotten when MAX_CLIENTS others have come. Nothing happens while it has
-        calls without an answer, or if it is unknown.
-        """
-        self._injections.forget_client(client_id)
-
-    def write_icr(
-        self, *, apic_id: int, word: int, count: int, on_done: Callable[[Tally], None]
-    ) -> Tally:
-        """Ask the CPU with this APIC id to write its ICR ``count`` times.
-
-        ``on_done`` is called once, when the instance has answered and all that it wrote has its
-        outcomes. ``error`` in the tally says why it wrote less than asked for.
-
-        :raises NotFoundError: nobody that lives has the CPU.
-        :raises InvalidArgumentError: a count outside 1..MAX_COUNT, a word beyond 64 bits.
-        :raises LimitReachedError: the instance owes too many answers.
-        """
-        session, cpu = self._registry.cpu_owner(apic_id)
-        return self._commands.write_icr(session, cpu=cpu, word=word, count=count, on_done=on_done)
-
-    def command(
-        self,
-        instance_id: int,
-        *,
-        kind: CommandKind,
-        cpu: int = 0,
-        word: int = 0,
-        count: int = 0,
-        action: str = "",
-        on_reply: Callable[[Reply], None],
-    ) -> Asked:
-        """Ask an instance; ``on_reply`` gets one reply, an UNAVAILABLE error if it goes away.
-
-        The reply has what was asked for; what is returned is for :meth:`abandon` alone.
-
-        :raises NotFoundError: the instance is not attached.
-        :raises InvalidArgumentError: it has no such CPU, or a number does not fit.
-        :raises LimitReachedError: the instance owes too many answers.
-        """
-        session = self._registry.session(instance_id)
-        return self._commands.ask(
-            session, kind=kind, cpu=cpu, word=word, count=count, action=action, on_reply=on_reply
-        )
-
-    def abandon(self, request: Tally | Asked) -> None:
-        """Nobody waits for this any more: what inject, write_icr or command returned.
-
-        Its callback is not called from here on. A command that waits to be sent is taken back; of
-        one that was sent the answer is ignored when it comes. An injection goes on, and a
-        repetition of its call gets the answer. What has been answered is left alone.
-        """
-        if isinstance(request, Tally):
-            self._injections.abandon(request)
-        self._commands.abandon(request)
-
     def watch(self, sink: Sink | None) -> None:
         """From now on trace events go to ``sink``; None for nobody, which costs nothing."""
         self._sink = sink
-        self._router.sink = self._injections.sink = self._roster.sink = self.faults.sink = sink
-        self.stalls.sink = sink
+        self._router.sink = self._injections.sink = self.faults.sink = sink
+        self._roster.sink = self._recovery.sink = self.stalls.sink = sink
 
     def _mark_ready(self, session: Session) -> None:
         self._ready[session] = None
 
     def _run_later(self) -> None:
         """Call back, now that everything is consistent; callbacks may call the bus."""
+        if self._recovery.complete:
+            self._open_barrier()
         while self._later:
             self._later.popleft()()
+
+    def _open_barrier(self) -> None:
+        """Everybody is back, or cannot come any more: what was held goes on."""
+        self._leases.also_us = self._router.hold = None
+        self._recovery.open(self._leases.looked_us, self._router.route)

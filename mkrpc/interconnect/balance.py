@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from mkrpc.interconnect.ledger import Ledger, Row, RowKey
 from mkrpc.interconnect.session import Session
+from mkrpc.interconnect.unbooked import UNKNOWN, Unbooked
 from mkrpc.outcome import Outcome
 from mkrpc.x86.icr import DeliveryMode
 
@@ -13,20 +14,29 @@ __all__ = ["discrepancies"]
 _INTO_THE_IRR = (DeliveryMode.FIXED, DeliveryMode.LOWEST_PRIORITY)
 
 
-def discrepancies(ledger: Ledger, sessions: Iterable[Session]) -> list[str]:
+def discrepancies(
+    ledger: Ledger, sessions: Iterable[Session], *, unbooked: Unbooked | None = None
+) -> list[str]:
     """What does not balance, a line each; nothing at any moment of a sound machine.
 
     First law, per row: written = ended + in flight, the latter counted leg by leg in the queues.
     Second law, per CPU and vector of every instance that has finished its report: what the ledger
     calls delivered is what the instance counts as delivered, and the instance's own counts agree
     among themselves.
+
+    ``unbooked``: of a bus that took over. Of instances that were there before, the second law holds
+    once all is quiet: sources send again what the ledger does not have yet.
     """
     live = list(sessions)
     lines = _first_law(ledger, live)
     for session in live:
-        if not session.mid_report:
-            lines += _second_law(ledger, session)
-            lines += session.mirror.check()
+        if session.mid_report:
+            continue
+        lines += session.mirror.check()
+        if not session.hello.epoch:
+            lines += _second_law(ledger, session, None)
+        elif unbooked is not None and unbooked.quiet:
+            lines += _second_law(ledger, session, unbooked)
     return lines
 
 
@@ -47,9 +57,11 @@ def _first_law(ledger: Ledger, sessions: list[Session]) -> list[str]:
     return lines
 
 
-def _second_law(ledger: Ledger, session: Session) -> list[str]:
+def _second_law(ledger: Ledger, session: Session, unbooked: Unbooked | None) -> list[str]:
     booked: Counter[tuple[int, int]] = Counter()
     for row in ledger.rows_of(session.party):
+        if row.key.source == UNKNOWN:
+            continue
         if row.key.destination == session.party and row.key.mode in _INTO_THE_IRR:
             delivered = row.outcomes.get(Outcome.DELIVERED, 0)
             booked[row.key.apic_id, row.key.vector] += delivered
@@ -57,6 +69,8 @@ def _second_law(ledger: Ledger, session: Session) -> list[str]:
     for address in session.addresses:
         for vector, count in session.mirror.delivered(address.cpu).items():
             mirrored[address.apic_id, vector] += count
+    if unbooked is not None:
+        unbooked.settle(session, booked, mirrored)
     return [
         f"instance {session.instance_id} APIC id {apic_id} vector {vector:#04x}: the ledger has "
         f"{booked[apic_id, vector]} delivered, the mirror {mirrored[apic_id, vector]}"

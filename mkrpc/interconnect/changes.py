@@ -1,17 +1,21 @@
 """What the bus has to tell whoever keeps things for its successor."""
 
-from mkrpc.interconnect.ledger import Ledger, Row
+from collections.abc import Mapping
+from dataclasses import replace
+
+from mkrpc.interconnect.ledger import Ledger, Row, RowKey
 from mkrpc.interconnect.mirror import Mirror
 from mkrpc.interconnect.policy import SourceKind
 from mkrpc.interconnect.registry import Registry
 from mkrpc.interconnect.roster_count import RosterCount
 from mkrpc.interconnect.session import Session
 from mkrpc.interconnect.takeover import BookRow, Changes, Incarnation, KeptMirror
+from mkrpc.outcome import Outcome
 
 __all__ = ["ChangeLog", "incarnation_of"]
 
 
-def incarnation_of(session: Session, *, reason: str = "", ended: int = 0) -> Incarnation:
+def incarnation_of(session: Session) -> Incarnation:
     """A session's incarnation as plain data."""
     return Incarnation(
         incarnation=session.hello.incarnation,
@@ -20,8 +24,6 @@ def incarnation_of(session: Session, *, reason: str = "", ended: int = 0) -> Inc
         pid=session.hello.pid,
         born=session.born,
         apic_ids=tuple(address.apic_id for address in session.addresses),
-        reason=reason,
-        ended=ended,
     )
 
 
@@ -43,17 +45,25 @@ class ChangeLog:
         self._asked = False
         self._attached: list[Incarnation] = []
         self._ended: list[Incarnation] = []
-        self.client_rows: dict[object, int] = {}
+        self._client_rows: dict[RowKey, dict[Outcome, int]] = {}
 
     def attached(self, session: Session) -> None:
         """A new incarnation lives."""
         if self._asked:
             self._attached.append(incarnation_of(session))
 
-    def ended(self, incarnation: Incarnation) -> None:
-        """One has ended, or was found not to have come back."""
+    def ended(self, incarnation: Incarnation, reason: str) -> None:
+        """One has ended, or was found not to have come back: the roster number rises."""
+        ended = self._count.ended()
         if self._asked:
-            self._ended.append(incarnation)
+            self._ended.append(replace(incarnation, reason=reason, ended=ended))
+
+    def client_writes(self, books: Mapping[tuple[Row, Outcome], int]) -> None:
+        """Writes of a client have ended like this, and it has the answer."""
+        if self._asked:
+            for (row, outcome), count in books.items():
+                outcomes = self._client_rows.setdefault(row.key, {})
+                outcomes[outcome] = outcomes.get(outcome, 0) + count
 
     def take(self, *, rows: bool) -> Changes:
         """What has changed since the last call; the first one tells all that there is.
@@ -71,6 +81,7 @@ class ChangeLog:
             return Changes(self._count.number, attached, ended, mirrors=mirrors)
         changed, self._ledger.changed = self._ledger.changed or {}, {}
         removed, self._ledger.removed = self._ledger.removed, {}
+        client_rows, self._client_rows = self._client_rows, {}
         return Changes(
             roster=self._count.number,
             attached=attached,
@@ -79,6 +90,10 @@ class ChangeLog:
                 row_of(row) for row in changed if row.key.source.kind is not SourceKind.CLIENT
             ),
             removed=tuple(key for key in removed if key.source.kind is not SourceKind.CLIENT),
+            client_rows=tuple(
+                BookRow(key, sum(outcomes.values()), tuple(outcomes.items()))
+                for key, outcomes in client_rows.items()
+            ),
             mirrors=mirrors,
         )
 

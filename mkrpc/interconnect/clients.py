@@ -1,15 +1,18 @@
 """External agents and their calls: what is remembered of them until they have their answers."""
 
 import heapq
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Sequence
 
 from mkrpc.errors import LimitReachedError
-from mkrpc.interconnect.ledger import Party
+from mkrpc.interconnect.ledger import Party, Row
+from mkrpc.interconnect.legs import Ended
 from mkrpc.interconnect.policy import SourceKind
 from mkrpc.interconnect.tally import Tally
 from mkrpc.link.frames import ResolvedRun
 from mkrpc.link.runs import RunSet
 from mkrpc.link.source import MAX_PUBLISHED_RUNS
+from mkrpc.outcome import Outcome
 
 __all__ = ["KEPT_WRITES", "Call", "Client"]
 
@@ -33,7 +36,16 @@ class Call:
         self.count = count
         self.tally = Tally()
         self.waiters: list[Tally] = []
+        self.stamp = 0
+        """Of one that may have reached an earlier interconnect; see Write."""
+        self.books: Counter[tuple[Row, Outcome]] = Counter()
+        """How the legs of its resolved writes ended."""
         self.refill_due = False
+
+    def book(self, ended: Sequence[Ended]) -> None:
+        """Writes are resolved; their legs ended like this."""
+        for row, outcome, count in ended:
+            self.books[row, outcome] += count
 
     @property
     def last_seq(self) -> int:

@@ -1,13 +1,15 @@
 """External agents: sources without an APIC, whose calls happen once (design 3.3, rule 6)."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from mkrpc.errors import InvalidArgumentError, LimitReachedError
 from mkrpc.interconnect.bucket import CLIENTS, Buckets
+from mkrpc.interconnect.changes import ChangeLog
 from mkrpc.interconnect.clients import Call, Client
 from mkrpc.interconnect.ledger import Ledger
+from mkrpc.interconnect.legs import Ended
 from mkrpc.interconnect.registry import IDENTITY_BYTES, Registry
 from mkrpc.interconnect.routing import Router, Write
 from mkrpc.interconnect.tally import Tally
@@ -62,12 +64,14 @@ class Injections:
         router: Router,
         ledger: Ledger,
         buckets: Buckets,
+        changes: ChangeLog,
         later: Later,
     ) -> None:
         self._registry = registry
         self._router = router
         self._ledger = ledger
         self._buckets = buckets
+        self._changes = changes
         self.sink: Sink | None = None
         self._later = later
         self._clients: OrderedDict[bytes, Client] = OrderedDict()
@@ -85,6 +89,7 @@ class Injections:
         word: int,
         count: int,
         resolved_below: int,
+        stamp: int,
         on_done: OnDone,
     ) -> Tally:
         """See :meth:`mkrpc.interconnect.apic_bus.ApicBus.inject`."""
@@ -111,6 +116,7 @@ class Injections:
         if self.sink is not None:
             self.sink(ClientInjected(client=client_id, seq=first_seq, count=count, word=word))
         call = Call(client, first_seq=first_seq, word=word, count=count)
+        call.stamp = stamp
         client.calls[first_seq] = call
         self._wait(call, call.tally, on_done)
         self._refill(call)
@@ -218,6 +224,7 @@ class Injections:
         for first_seq, call in list(client.calls.items()):
             if call.last_seq < floor:
                 del client.calls[first_seq]
+                self._changes.client_writes(call.books)
         client.acknowledge(floor)
         self._publish(client)
 
@@ -229,6 +236,8 @@ class Injections:
         client = self._clients.get(client_id)
         if client is not None and client.idle:
             del self._clients[client_id]
+            for call in client.calls.values():
+                self._changes.client_writes(call.books)
             client.acknowledge(client.used.highest + 1)
             self._publish(client)
 
@@ -257,7 +266,7 @@ class Injections:
 
     def _write(self, call: Call, first_seq: int, count: int) -> None:
         """Make writes of a call; those for which the clients' bucket holds no token end here."""
-        passing = self._buckets.take(CLIENTS, count)
+        passing = count if call.stamp else self._buckets.take(CLIENTS, count)
         make = partial(
             Write,
             source=call.client.party,
@@ -265,6 +274,7 @@ class Injections:
             word=call.word,
             tally=call.tally,
             on_resolved=partial(self._resolved, call),
+            stamp=call.stamp,
         )
         if passing:
             self._router.route(make(first_seq=first_seq, count=passing))
@@ -273,7 +283,8 @@ class Injections:
             words = [call.word] * refused.count
             self._router.refuse(refused, words, Outcome.REJECTED_RATE_LIMITED)
 
-    def _resolved(self, call: Call, first: int, last: int) -> None:
+    def _resolved(self, call: Call, first: int, last: int, ended: Sequence[Ended]) -> None:
+        call.book(ended)
         call.tally.resolved += last - first + 1
         if call.client.settle(first, last):
             self._publish(call.client)

@@ -4,7 +4,7 @@ Each part of a frame is checked whole before it changes anything, so that a bad 
 that balance; the session it came from is then closed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import groupby
 
@@ -13,6 +13,8 @@ from mkrpc.interconnect.asked import Asked
 from mkrpc.interconnect.bucket import Buckets
 from mkrpc.interconnect.commands import Commands
 from mkrpc.interconnect.ledger import Ledger
+from mkrpc.interconnect.legs import Ended
+from mkrpc.interconnect.recovery import Recovery
 from mkrpc.interconnect.registry import Registry
 from mkrpc.interconnect.routing import Router, Write
 from mkrpc.interconnect.session import Session
@@ -43,12 +45,14 @@ class Intake:
         ledger: Ledger,
         buckets: Buckets,
         commands: Commands,
+        recovery: Recovery,
     ) -> None:
         self._registry = registry
         self._router = router
         self._ledger = ledger
         self._buckets = buckets
         self._commands = commands
+        self._recovery = recovery
 
     def apply(self, session: Session, frame: UpFrame) -> None:
         """Apply a frame's content, in the order of its fields.
@@ -58,6 +62,8 @@ class Intake:
         """
         _check_size(frame)
         session.mid_report = frame.more
+        if session.recovering or frame.books or frame.arbitrated or frame.recovered:
+            self._recovery.take(session, frame)
         for event in frame.events:
             match event:
                 case Writes():
@@ -80,12 +86,15 @@ class Intake:
         if not words or min(words) < 0 or max(words) >> _WORD_BITS:
             raise ProtocolError(f"writes from {writes.first_seq} on hold no ICR words of 64 bits")
         apic_id, asked = self._writer(session, writes.cpu, writes.command)
-        session.take_seqs(writes.first_seq, len(words))
+        session.take_seqs(writes.first_seq, len(words), stamp=writes.stamp)
         if asked is not None:
             asked.count_written(len(words))
         seq = writes.first_seq
         # The time does not move within a frame, so the first ones pass and all others do not.
-        passing = self._buckets.take(session.instance_id, len(words))
+        # What has passed before passes again.
+        passing = len(words)
+        if not writes.stamp:
+            passing = self._buckets.take(session.instance_id, passing)
         refused = words[passing:]
         make = partial(
             Write,
@@ -93,6 +102,7 @@ class Intake:
             apic_id=apic_id,
             tally=asked.tally if asked else None,
             on_resolved=partial(self._resolved, session, asked),
+            stamp=writes.stamp,
         )
         for word, count in _equal_words(words[:passing] if refused else words):
             self._router.route(make(first_seq=seq, count=count, word=word))
@@ -106,7 +116,7 @@ class Intake:
             raise ProtocolError(f"write {event.seq} is no ICR word of 64 bits")
         self._router.check_settled(event)
         apic_id, asked = self._writer(session, event.cpu, event.command)
-        session.take_seqs(event.seq, 1)
+        session.take_seqs(event.seq, 1, stamp=event.stamp)
         if asked is not None:
             asked.count_written(1)
         write = Write(
@@ -140,16 +150,23 @@ class Intake:
         if len(runs) > MAX_PUBLISHED_RUNS:
             raise ProtocolError(f"{len(runs)} runs are published, {MAX_PUBLISHED_RUNS} may be")
         for run in runs:
-            if not session.resolved.covers(run.first, run.last):
+            if not session.knows_resolved(run.first, run.last):
                 raise ProtocolError(
                     f"writes {run.first} to {run.last} are published as resolved and are not"
                 )
         for other in self._registry.sessions():
             other.publish(session.party.identity, runs)
 
-    def _resolved(self, session: Session, asked: Asked | None, first: int, last: int) -> None:
+    def _resolved(
+        self,
+        session: Session,
+        asked: Asked | None,
+        first: int,
+        last: int,
+        ended: Sequence[Ended],
+    ) -> None:
         """Writes of a session have all their outcomes."""
-        session.writes_resolved(first, last)
+        session.writes_resolved(first, last, ended)
         if asked is not None:
             asked.count_resolved(last - first + 1)
         if session.buried:
@@ -160,8 +177,8 @@ class Intake:
         if session.unsettled:
             return
         self._ledger.finish(session.party)
-        if session.last_seq:
-            everything = (ResolvedRun(1, session.last_seq),)
+        if session.highest_seq:
+            everything = (ResolvedRun(1, session.highest_seq),)
             for other in self._registry.sessions():
                 other.publish(session.party.identity, everything)
 

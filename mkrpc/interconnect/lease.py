@@ -1,6 +1,7 @@
 """Leases as the interconnect sees them: who has been silent for too long (design 3.3, rule 5)."""
 
 from collections import OrderedDict
+from itertools import islice
 
 from mkrpc.interconnect.session import Session
 from mkrpc.link.lease import BEATS_PER_LEASE
@@ -51,13 +52,17 @@ class Leases:
     and what it is told later than it asked for is such a time.
     """
 
-    __slots__ = ("_heard", "_looked_us", "lease_us", "now_us")
+    __slots__ = ("_heard", "also_us", "lease_us", "looked_us", "now_us")
 
     def __init__(self, lease_us: int) -> None:
         assert lease_us > 0
         self.lease_us = lease_us
         self.now_us = 0
-        self._looked_us = 0
+        self.looked_us = 0
+        """The time in which somebody looked."""
+        self.also_us: int | None = None
+        """When something else is due, by ``looked_us``: so the time must be told even if nobody
+        lives."""
         # Times on a clock that stands still while nobody looks.
         self._heard: OrderedDict[Session, int] = OrderedDict()
 
@@ -66,12 +71,12 @@ class Leases:
         assert now_us >= self.now_us, "the time ran backwards"
         deadline_us = self.deadline_us
         late_us = max(0, now_us - deadline_us) if deadline_us is not None else 0
-        self._looked_us += now_us - self.now_us - late_us
+        self.looked_us += now_us - self.now_us - late_us
         self.now_us = now_us
 
     def hear(self, session: Session) -> None:
         """Something has come from an instance: its lease begins anew."""
-        self._heard[session] = self._looked_us
+        self._heard[session] = self.looked_us
         self._heard.move_to_end(session)
 
     def end(self, session: Session) -> None:
@@ -80,18 +85,21 @@ class Leases:
 
     def left_us(self, session: Session) -> int:
         """Microseconds until the lease of a session that lives ends."""
-        return max(0, self._heard[session] + self.lease_us - self._looked_us)
+        return max(0, self._heard[session] + self.lease_us - self.looked_us)
 
     @property
     def deadline_us(self) -> int | None:
         """When to look next: when the first lease ends, or a beat from now; None for never."""
-        if not self._heard:
+        ends_us = [heard_us + self.lease_us for heard_us in islice(self._heard.values(), 1)]
+        if self.also_us is not None:
+            ends_us.append(self.also_us)
+        if not ends_us:
             return None
-        left_us = next(iter(self._heard.values())) + self.lease_us - self._looked_us
+        left_us = max(0, min(ends_us) - self.looked_us)
         return self.now_us + min(left_us, -(-self.lease_us // BEATS_PER_LEASE))
 
     def first_expired(self) -> Session | None:
         """The session that has been silent for longest, if its lease is over."""
         for session, heard_us in self._heard.items():
-            return session if self._looked_us >= heard_us + self.lease_us else None
+            return session if self.looked_us >= heard_us + self.lease_us else None
         return None

@@ -50,11 +50,12 @@ class Party:
     """Who writes or is written to.
 
     ``identity`` is an incarnation or a client's id, 16 bytes; empty for parties folded into one.
+    The name is for people: an interconnect that takes over may not know it yet.
     """
 
     kind: SourceKind
     instance_id: int | None
-    name: str
+    name: str = field(compare=False)
     identity: bytes
 
     def folded(self) -> "Party":
@@ -194,10 +195,13 @@ class Ledger:
                     return None
         return self._open(key)
 
+    def open(self, key: RowKey) -> Row:
+        """The row of a key, whatever the limits say."""
+        return self._rows.get(key) or self._open(key)
+
     def overflow_row(self, source: Party) -> Row:
         """The one row for this source's legs that found no room for a row of their own."""
-        key = RowKey(source, OVERFLOW, NOBODY, DeliveryMode.FIXED, 0)
-        return self._rows.get(key) or self._open(key)
+        return self.open(RowKey(source, OVERFLOW, NOBODY, DeliveryMode.FIXED, 0))
 
     @staticmethod
     def vector_of(mode: DeliveryMode, vector: int) -> int:

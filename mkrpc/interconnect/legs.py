@@ -7,15 +7,26 @@ every lane has passed it.
 
 import heapq
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from mkrpc.interconnect.ledger import Party, Row
 from mkrpc.interconnect.tally import Tally
+from mkrpc.link.recovery import Resent
 from mkrpc.link.source import WRITE_WINDOW
 from mkrpc.outcome import Outcome
 
-__all__ = ["A_DESTINATIONS", "QUEUE_PER_SOURCE", "Batch", "LegQueue", "LegRun", "Settled"]
+__all__ = [
+    "A_DESTINATIONS",
+    "A_DESTINATIONS_AGAIN",
+    "QUEUE_PER_SOURCE",
+    "Batch",
+    "Ended",
+    "LegQueue",
+    "LegRun",
+    "Resolved",
+    "Settled",
+]
 
 A_DESTINATIONS = frozenset(
     {
@@ -41,8 +52,17 @@ QUEUE_PER_SOURCE = WRITE_WINDOW
 """Legs of one source that may wait for an instance whose queue is full: whoever floods one that
 hangs takes no room from those who wait for their window."""
 
-Resolved = Callable[[int, int], None]
-"""Called with the first and last sequence number of writes that are resolved now."""
+A_DESTINATIONS_AGAIN = frozenset(
+    {Outcome.LOST_TARGET_DEAD_MAYBE_DELIVERED, Outcome.LOST_INTERCONNECT_RESTART}
+)
+"""What it can say besides to a leg that an earlier interconnect may have handed over."""
+
+Ended = tuple[Row, Outcome, int]
+"""How many legs of a row ended how."""
+
+Resolved = Callable[[int, int, Sequence[Ended]], None]
+"""Called with the first and last sequence number of writes that are resolved now, and with how
+their legs ended."""
 
 
 class Batch:
@@ -52,6 +72,7 @@ class Batch:
     """
 
     __slots__ = (
+        "_ended",
         "_on_resolved",
         "_progress",
         "_slowest",
@@ -89,16 +110,25 @@ class Batch:
         self.routed_us = routed_us
         self.resolved = 0
         self._progress = [0] * lanes
+        # How the legs of unresolved writes ended, of each lane in order; with one lane there is
+        # nothing to keep.
+        self._ended: list[list[Ended]] = [[] for _ in range(lanes)] if lanes > 1 else []
         # A heap of (progress, lane), one entry a lane, that may lag behind: the least progress is
         # found without looking at every lane, of which a broadcast has thousands.
         self._slowest = [(0, lane) for lane in range(lanes)] if lanes > 1 else []
         self._on_resolved = on_resolved
 
-    def advance(self, lane: int, count: int) -> None:
-        """The next ``count`` legs of a lane have ended."""
+    def advance(self, lane: int, count: int, row: Row, outcome: Outcome) -> None:
+        """The next ``count`` legs of a lane, in the books at ``row``, have ended like this."""
         before = self._progress[lane]
         self._progress[lane] = before + count
         assert before + count <= self.count
+        if not self._slowest:
+            self.resolved = before + count
+            first = self.first_seq + before
+            self._on_resolved(first, first + count - 1, ((row, outcome, count),))
+            return
+        self._ended[lane].append((row, outcome, count))
         if before != self.resolved:
             return
         passed = before + count
@@ -108,14 +138,29 @@ class Batch:
         if passed > before:
             first = self.first_seq + before
             self.resolved = passed
-            self._on_resolved(first, self.first_seq + passed - 1)
+            ended = [each for lane in self._ended for each in _take(lane, passed - before)]
+            self._on_resolved(first, self.first_seq + passed - 1, ended)
+
+
+def _take(lane: list[Ended], count: int) -> Iterator[Ended]:
+    """The first ``count`` legs of a lane that have ended."""
+    while count:
+        row, outcome, number = lane[0]
+        taken = min(number, count)
+        count -= taken
+        if taken == number:
+            del lane[0]
+        else:
+            lane[0] = row, outcome, number - taken
+        yield row, outcome, taken
 
 
 @dataclass(slots=True, eq=False)
 class LegRun:
     """``count`` consecutive legs of one lane, from sequence number ``first_seq``.
 
-    ``cpu`` is the number within the instance; a leg to nobody has ``instance_id`` None.
+    ``cpu`` is the number within the instance; a leg to nobody has ``instance_id`` None. ``resent``
+    and ``arbitrated`` as in :class:`mkrpc.link.frames.Legs`.
     """
 
     batch: Batch
@@ -126,6 +171,8 @@ class LegRun:
     apic_id: int
     first_seq: int
     count: int
+    resent: Resent = Resent.NO
+    arbitrated: bool = False
 
     def split(self, count: int) -> "LegRun":
         """Take the first ``count`` legs off; this run keeps the rest."""
@@ -226,6 +273,16 @@ class LegQueue:
                 self._handed.popleft()
             count -= run.count
             settled(run, outcome)
+
+    def all_resent(self, count: int) -> bool:
+        """Whether the next ``count`` legs that were handed over may have come before."""
+        for run in self._handed:
+            if count <= 0:
+                break
+            if not run.resent:
+                return False
+            count -= run.count
+        return True
 
     def abandon(self, settled: Settled) -> None:
         """The destination is dead: every leg ends, in order, as lost."""

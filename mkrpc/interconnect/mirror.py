@@ -1,6 +1,7 @@
 """The interconnect's copy of the instances' accounting (design 3.4)."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from mkrpc.errors import ProtocolError
@@ -181,12 +182,24 @@ class Mirror:
         self._live: dict[bytes, MirrorRow] = {}
         self._dead: OrderedDict[bytes, MirrorRow] = OrderedDict()
 
-    def open(self, incarnation: bytes, *, instance_id: int, cpus: int) -> MirrorRow:
+    def new_row(self, instance_id: int, cpus: int) -> MirrorRow:
+        """An empty row, which is nobody's yet."""
+        return MirrorRow(instance_id, cpus, self._clock)
+
+    def open(self, incarnation: bytes, row: MirrorRow) -> None:
         """The row of a new incarnation."""
         assert incarnation not in self._live
         assert incarnation not in self._dead
-        row = self._live[incarnation] = MirrorRow(instance_id, cpus, self._clock)
-        return row
+        self._live[incarnation] = row
+
+    def restore(
+        self, incarnation: bytes, *, instance_id: int, accounts: Sequence[CpuAccount]
+    ) -> None:
+        """The last accounting of an incarnation that ended before this interconnect began."""
+        self.open(incarnation, self.new_row(instance_id, len(accounts)))
+        for account in accounts:
+            self._live[incarnation].apply(account)
+        self.close(incarnation)
 
     def close(self, incarnation: bytes) -> None:
         """The incarnation has ended."""

@@ -11,6 +11,7 @@ from mkrpc.interconnect.mirror import Mirror
 from mkrpc.interconnect.registry import InstanceRecord, Registry
 from mkrpc.interconnect.session import Session
 from mkrpc.interconnect.stalls import Stalls
+from mkrpc.interconnect.unbooked import Unbooked
 from mkrpc.link.frames import CpuAccount, CpuAddress
 
 __all__ = ["Overview"]
@@ -136,7 +137,10 @@ class Overview:
 
     def balance(self) -> list[str]:
         """What does not balance, a line each: empty at every moment, or there is a bug."""
-        lines = discrepancies(self.ledger, self._registry.sessions())
+        return self._balance(None)
+
+    def _balance(self, unbooked: Unbooked | None) -> list[str]:
+        lines = discrepancies(self.ledger, self._registry.sessions(), unbooked=unbooked)
         if not self.totals().balanced:
             lines.append(f"the totals do not balance: {self.totals()}")
         return lines

@@ -10,6 +10,7 @@ from mkrpc.errors import (
     ProtocolError,
 )
 from mkrpc.interconnect.session import Session
+from mkrpc.interconnect.takeover import Incarnation
 from mkrpc.limits import MAX_CPUS, MAX_INSTANCE_ID
 from mkrpc.link.endpoint import check_wire_version
 from mkrpc.link.frames import NOBODY, CpuAddress, Hello
@@ -99,6 +100,29 @@ class Registry:
                 )
         raise NotFoundError(f"no CPU has APIC id {apic_id}", advice="'mkrpc show' lists them")
 
+    def note_expected(self, each: Incarnation, reason: str) -> None:
+        """An incarnation of an earlier interconnect, which may come back."""
+        before = self.records.get(each.instance_id)
+        self.records[each.instance_id] = InstanceRecord(
+            instance_id=each.instance_id,
+            name=each.name,
+            incarnation=each.incarnation,
+            pid=each.pid,
+            cpus=[],
+            session=None,
+            reason=reason,
+            incarnations=before.incarnations + 1 if before else 1,
+        )
+
+    def note_ended(self, each: Incarnation, reason: str) -> None:
+        """An incarnation of an earlier interconnect has ended: it is never welcome again."""
+        record = self.records.get(each.instance_id)
+        if record is None or record.incarnation != each.incarnation:
+            self.note_expected(each, reason)
+        else:
+            record.reason = reason
+        self._remember(each.incarnation)
+
     def alive(self, incarnation: bytes) -> Session | None:
         """The session of an incarnation, while it lives."""
         return self._alive.get(incarnation)
@@ -107,8 +131,10 @@ class Registry:
         """Whether an instance bears or bore this identity."""
         return identity in self._incarnations
 
-    def claimant(self, hello: Hello, epoch: int) -> Session | None:
+    def claimant(self, hello: Hello, epoch: int, *, takes_over: bool) -> Session | None:
         """The session that somebody comes back to; None for a new incarnation, which may attach.
+
+        ``takes_over``: whether instances of the hello's epoch, another one, may still come back.
 
         :raises ProtocolError: another wire version, an incarnation that was used before, or one
             that comes back as somebody else or over a link older than its current one.
@@ -120,7 +146,7 @@ class Registry:
         check_wire_version(hello.wire_version)
         _check_shape(hello)
         if hello.epoch or hello.generation:
-            session = self._comes_back(hello, epoch)
+            session = self._comes_back(hello, epoch, takes_over=takes_over)
             if session is not None:
                 return session
         elif hello.incarnation in self._incarnations:
@@ -131,16 +157,20 @@ class Registry:
         self._check_free(hello)
         return None
 
-    def _comes_back(self, hello: Hello, epoch: int) -> Session | None:
+    def _comes_back(self, hello: Hello, epoch: int, *, takes_over: bool) -> Session | None:
         """Its proof is the incarnation, 128 bits that it drew by itself (3.3, rule 1)."""
+        first = hello.epoch == 0
         if hello.epoch not in (0, epoch):
-            raise FencedError(
-                f"instance {hello.instance_id} was attached to another interconnect",
-                advice="start it again: what it held ended with that one",
-            )
+            # One that has been taken over, and has not heard so, still names the earlier epoch.
+            first = takes_over
+            if not takes_over and not self._is_taken_over(hello):
+                raise FencedError(
+                    f"instance {hello.instance_id} was attached to another interconnect",
+                    advice="start it again: what it held ended with that one",
+                )
         if hello.incarnation not in self._incarnations:
-            if hello.epoch == 0:
-                return None  # nobody has heard its first hello
+            if first:
+                return None  # nobody here has heard its first hello
             raise FencedError(f"incarnation {hello.incarnation.hex()} ended too long ago")
         record = self.records.get(hello.instance_id)
         if record is None or record.incarnation != hello.incarnation or record.session is None:
@@ -161,6 +191,10 @@ class Registry:
                 f"{session.generation}"
             )
         return session
+
+    def _is_taken_over(self, hello: Hello) -> bool:
+        session = self._alive.get(hello.incarnation)
+        return session is not None and session.from_epoch == hello.epoch
 
     def _check_free(self, hello: Hello) -> None:
         """Whether nobody who lives has the instance id or an APIC id."""
@@ -197,13 +231,16 @@ class Registry:
             pid=hello.pid,
             cpus=session.addresses,
             session=session,
-            incarnations=before.incarnations + 1 if before else 1,
+            incarnations=_count(before, hello.incarnation),
         )
         for address in session.addresses:
             self._owners[address.apic_id] = (session, address.cpu)
             self.map.put(_apic_address(address))
         self._alive[hello.incarnation] = session
-        self._incarnations[hello.incarnation] = None
+        self._remember(hello.incarnation)
+
+    def _remember(self, incarnation: bytes) -> None:
+        self._incarnations[incarnation] = None
         if len(self._incarnations) > MAX_INCARNATIONS:
             del self._incarnations[next(iter(self._incarnations))]
 
@@ -237,6 +274,13 @@ class Registry:
         if known != address:
             session.addresses[address.cpu] = address
             self.map.put(_apic_address(address))
+
+
+def _count(before: InstanceRecord | None, incarnation: bytes) -> int:
+    """How many incarnations an instance id has had, with this one."""
+    if before is None:
+        return 1
+    return before.incarnations + (before.incarnation != incarnation)
 
 
 def _apic_address(address: CpuAddress) -> ApicAddress:

@@ -11,6 +11,7 @@ from mkrpc.errors import MkrpcError, ProtocolError
 from mkrpc.interconnect.changes import ChangeLog, incarnation_of
 from mkrpc.interconnect.lease import Leases, granted_us
 from mkrpc.interconnect.mirror import Mirror
+from mkrpc.interconnect.recovery import Recovery
 from mkrpc.interconnect.registry import Registry
 from mkrpc.interconnect.roster_count import RosterCount
 from mkrpc.interconnect.session import Session
@@ -20,6 +21,7 @@ from mkrpc.trace import (
     InstanceDisconnected,
     InstanceRefused,
     InstanceResumed,
+    InstanceTakenOver,
     LeaseExpired,
     Sink,
 )
@@ -45,6 +47,7 @@ class Roster:
         on_ready: Callable[[Session], None],
         count: RosterCount,
         changes: ChangeLog,
+        recovery: Recovery,
     ) -> None:
         self._epoch = epoch
         self._registry = registry
@@ -54,6 +57,7 @@ class Roster:
         self._on_ready = on_ready
         self._count = count
         self._changes = changes
+        self._recovery = recovery
         self.sink: Sink | None = None
 
     def attach(self, hello: Hello) -> Session:
@@ -61,20 +65,28 @@ class Roster:
 
         :raises MkrpcError: as :meth:`mkrpc.interconnect.apic_bus.ApicBus.attach` says.
         """
+        begun = False
         try:
-            session = self._registry.claimant(hello, self._epoch)
+            session = self._registry.claimant(
+                hello, self._epoch, takes_over=self._recovery.takes_over_from(hello.epoch)
+            )
             if session is not None:
-                session.resume(hello)
+                # Of another epoch, it cannot have received anything from this one.
+                mine = hello.epoch in (0, self._epoch)
+                session.resume(hello, hello.received if mine else 0)
             elif self._is_client(hello.incarnation):
                 raise ProtocolError("the incarnation is the id of a client")
+            else:
+                self._recovery.refuse_newcomers(hello)
+                session, begun = self._new(hello), True
         except MkrpcError as error:
             if self.sink is not None:
                 self.sink(
                     InstanceRefused(hello.instance_id, hello.name, hello.incarnation, str(error))
                 )
             raise
-        if session is None:
-            session = self._begin(hello)
+        if begun:
+            self._begin(session)
         elif self.sink is not None:
             again = len(session.link.unacknowledged)
             self.sink(
@@ -87,16 +99,34 @@ class Roster:
                 )
             )
         self._leases.hear(session)
+        session.told_roster = self._count.number  # by the welcome
         return session
 
-    def _begin(self, hello: Hello) -> Session:
-        row = self._mirror.open(
-            hello.incarnation, instance_id=hello.instance_id, cpus=len(hello.cpus)
+    def _new(self, hello: Hello) -> Session:
+        """A session, which begins only after this: the hello may have been bad."""
+        known = self._recovery.expects(hello.incarnation)
+        born = hello.born if hello.epoch else known.born if known is not None else 0
+        session = Session(
+            hello,
+            mirror=self._mirror.new_row(hello.instance_id, len(hello.cpus)),
+            on_ready=self._on_ready,
+            count=self._count,
+            born=born or self._count.number + 1,
+            taken_over=hello.epoch != 0,
         )
-        session = Session(hello, mirror=row, on_ready=self._on_ready, born=self._count.born())
+        if not born:
+            self._count.born()
+        return session
+
+    def _begin(self, session: Session) -> None:
+        hello = session.hello
+        self._mirror.open(hello.incarnation, session.mirror)
         self._registry.add(session)
+        self._recovery.came_back(session)
         self._changes.attached(session)
-        if self.sink is not None:
+        if self.sink is not None and session.recovering:
+            self.sink(InstanceTakenOver(hello.instance_id, hello.name, hello.incarnation))
+        elif self.sink is not None:
             self.sink(
                 InstanceAttached(
                     instance_id=hello.instance_id,
@@ -106,7 +136,6 @@ class Roster:
                     cpus=len(hello.cpus),
                 )
             )
-        return session
 
     def welcome(self, session: Session) -> Welcome:
         """The answer to the session's last hello."""
@@ -117,6 +146,7 @@ class Roster:
             received=session.link.received,
             resumed=session.resumed,
             lease_us=granted_us(self._leases.lease_us),
+            taken_over=session.from_epoch not in (0, self._epoch),
             born=session.born,
             roster=self._count.number,
         )
@@ -166,5 +196,5 @@ class Roster:
         """The incarnation is over: its CPUs leave the map."""
         self._registry.remove(session, reason)
         self._leases.end(session)
-        ended = self._count.ended()
-        self._changes.ended(incarnation_of(session, reason=reason, ended=ended))
+        self._changes.ended(incarnation_of(session), reason)
+        self._recovery.ended(session)

@@ -6,31 +6,27 @@ processor priorities that they last reported, or by the vector alone.
 """
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import groupby
-from typing import Literal
 
 from mkrpc.errors import ProtocolError
+from mkrpc.interconnect.arbitration import Arbitration, lowest_priority
 from mkrpc.interconnect.clock import Clock
 from mkrpc.interconnect.faults import Faults
 from mkrpc.interconnect.ledger import Ledger, Party, Row, RowKey
-from mkrpc.interconnect.legs import Batch, LegRun, Resolved
+from mkrpc.interconnect.legs import Batch, LegRun
 from mkrpc.interconnect.policy import Policy
 from mkrpc.interconnect.registry import Registry
+from mkrpc.interconnect.resent import ResentWrites
 from mkrpc.interconnect.session import Session
-from mkrpc.interconnect.tally import Tally
+from mkrpc.interconnect.targets import Target, Write, no_room, software_enabled, to_nobody
 from mkrpc.link.frames import NOBODY, SettledWrite
 from mkrpc.outcome import Outcome, OutcomeKind
 from mkrpc.trace import IcrWritten, LegEnded, Sink
 from mkrpc.x86.icr import DeliveryMode, Icr, Shorthand, decode
 
 __all__ = ["Arbitration", "Router", "Write"]
-
-Arbitration = Literal["ppr", "hash"]
-"""Who gets a lowest-priority IPI (R32). ``ppr``: the lowest PPR, ties in turn, as in Xen. ``hash``:
-the n-th candidate in ascending order of APIC ids, n being the vector modulo their number, as KVM's
-vector hashing does where LDRs follow the ids."""
 
 _AT_ITS_OWN_GATE = frozenset(
     {
@@ -46,74 +42,76 @@ the sending side says is booked to nobody, and so is an illegal vector, though t
 refuses it where ``self_ipi_illegal_vector`` is ``receive`` or ``both``: the outcome is the same."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Write:
-    """``count`` equal ICR writes of one CPU, or of a client (``apic_id`` None).
-
-    ``tally`` is that of the request which they belong to, if any; ``on_resolved`` is told as they
-    get all their outcomes.
-    """
-
-    source: Party
-    apic_id: int | None
-    first_seq: int
-    count: int
-    word: int
-    tally: Tally | None
-    on_resolved: Resolved
-
-
-@dataclass(frozen=True, slots=True)
-class _Target:
-    """One destination CPU, and what becomes of the leg if it may not even be queued."""
-
-    session: Session | None
-    cpu: int
-    apic_id: int
-    refusal: Outcome | None
-
-
 _MODE_AND_VECTOR = 0x7FF
 """The bits of a word that the books tell refused writes apart by."""
 
-_NOBODY = (_Target(None, 0, NOBODY, Outcome.REJECTED_NO_SUCH_APIC),)
+_NOBODY = (to_nobody(Outcome.REJECTED_NO_SUCH_APIC),)
 """Who gets a write that matches no APIC (R41)."""
 
 
 class Router:
     """Turns writes into legs and books them; the one place where a leg begins and ends.
 
+    ``hold``: None, or what takes writes that must not be routed yet, as before a roster barrier.
     ``sink`` takes the trace events; None, as at first, for nobody. ``faults`` drop legs by name.
     """
 
     def __init__(
-        self, *, registry: Registry, policy: Policy, ledger: Ledger, arbitration: Arbitration
+        self,
+        *,
+        registry: Registry,
+        policy: Policy,
+        ledger: Ledger,
+        arbitration: Arbitration,
+        resent: ResentWrites,
     ) -> None:
         self._registry = registry
         self._policy = policy
         self._ledger = ledger
         self._arbitration = arbitration
         self.clock = Clock()
+        self._resent = resent
         self.sink: Sink | None = None
         self.faults: Faults | None = None
+        self.hold: Callable[[Write], None] | None = None
         self._last_winner = -1
 
     def route(self, write: Write) -> None:
         """Send each write to every CPU that its destination names."""
+        if self.hold is not None:
+            self.hold(write)
+            return
         if self.sink is not None:
             self._trace_write(write)
         icr = decode(write.word)
         targets = self._targets(write, icr)
+        if write.stamp:
+            self._route_again(write, icr, [] if targets is _NOBODY else list(targets))
+            return
         if icr.delivery_mode is not DeliveryMode.LOWEST_PRIORITY or targets is _NOBODY:
             self._send(write, icr, targets, write.first_seq, write.count)
             return
-        candidates = self._lowest_priority(targets, icr.vector)
+        candidates = lowest_priority(targets, icr.vector, self._arbitration)
         if len(candidates) == 1:
             self._won(candidates[0])
             self._send(write, icr, candidates, write.first_seq, write.count)
             return
         for seq in range(write.first_seq, write.first_seq + write.count):
             self._send(write, icr, (self._in_turn(candidates),), seq, 1)
+
+    def _route_again(self, write: Write, icr: Icr, found: list[Target]) -> None:
+        """The same of what may have reached an earlier interconnect."""
+        if icr.delivery_mode is not DeliveryMode.LOWEST_PRIORITY:
+            targets = self._resent.targets(write, icr, found)
+            self._send(write, icr, targets, write.first_seq, write.count)
+            return
+
+        def choose(among: list[Target]) -> Target:
+            return self._in_turn(lowest_priority(among, icr.vector, self._arbitration))
+
+        for seq in range(write.first_seq, write.first_seq + write.count):
+            target = self._resent.arbitrate(write, seq, found, choose)
+            self._send(write, icr, (target,), seq, 1)
 
     @staticmethod
     def check_settled(event: SettledWrite) -> None:
@@ -138,7 +136,7 @@ class Router:
         target = _NOBODY[0]
         if icr.shorthand is Shorthand.SELF and outcome in _AT_ITS_OWN_GATE:
             _, cpu = self._registry.cpu_owner(write.apic_id)
-            target = _Target(session, cpu, write.apic_id, None)
+            target = Target(session, cpu, write.apic_id, None)
         run = self._begin(write, icr, (target,), write.first_seq, write.count)[0]
         self.settle(run, outcome)
 
@@ -148,10 +146,12 @@ class Router:
         A thousand of them cost little more than one, since who makes too many makes many.
         """
         assert len(words) == write.count
+        ended = []
         for kind, count in Counter([word & _MODE_AND_VECTOR for word in words]).items():
             row = self._row(write.source, _NOBODY[0], decode(kind))
             self._ledger.book(row, count)
             self._ledger.settle(row, outcome, count)
+            ended.append((row, outcome, count))
         if write.tally is not None:
             write.tally.add((NOBODY, None, outcome), write.count)
         if self.sink is not None:
@@ -161,7 +161,7 @@ class Router:
                 self._trace_write(run)
                 self._trace_end(run, NOBODY, outcome)
                 seq += run.count
-        write.on_resolved(write.first_seq, write.first_seq + write.count - 1)
+        write.on_resolved(write.first_seq, write.first_seq + write.count - 1, ended)
 
     def settle(self, run: LegRun, outcome: Outcome) -> None:
         """Legs have ended: the books, the request and the source learn of it."""
@@ -171,9 +171,9 @@ class Router:
             batch.tally.add((run.apic_id, run.instance_id, outcome), run.count)
         if self.sink is not None:
             self._trace_end(run, run.apic_id, outcome)
-        batch.advance(run.lane, run.count)
+        batch.advance(run.lane, run.count, run.row, outcome)
 
-    def _targets(self, write: Write, icr: Icr) -> Sequence[_Target]:
+    def _targets(self, write: Write, icr: Icr) -> Sequence[Target]:
         found = self._registry.map.resolve(write.word, write.apic_id)
         if not found:
             return _NOBODY
@@ -185,45 +185,33 @@ class Router:
                 destination_id=session.instance_id,
                 icr=icr,
             )
-            targets.append(_Target(session, cpu, apic_id, refusal))
+            targets.append(Target(session, cpu, apic_id, refusal))
         return targets
 
-    def _lowest_priority(self, targets: Sequence[_Target], vector: int) -> Sequence[_Target]:
-        """Those who win the arbitration: permitted, if any is; of these software-enabled, if any
-        is (R37); of these those with the lowest PPR, or the one that the vector points at (R32)."""
-        permitted = [target for target in targets if target.refusal is None] or targets
-        enabled = [target for target in permitted if _software_enabled(target)] or permitted
-        if self._arbitration == "hash":
-            return (enabled[vector % len(enabled)],)
-        priorities = [_priority(target) for target in enabled]
-        lowest = min(priorities)
-        return [
-            target
-            for target, priority in zip(enabled, priorities, strict=True)
-            if priority == lowest
-        ]
-
-    def _in_turn(self, candidates: Sequence[_Target]) -> _Target:
+    def _in_turn(self, candidates: Sequence[Target]) -> Target:
         """The next after the one that won last, by APIC id, round and round."""
         later = (target for target in candidates if target.apic_id > self._last_winner)
         chosen = next(later, candidates[0])
         self._won(chosen)
         return chosen
 
-    def _won(self, target: _Target) -> None:
+    def _won(self, target: Target) -> None:
         """Its turn is over, whether or not it had equals; a disabled APIC has won nothing."""
-        if _software_enabled(target):
+        if software_enabled(target):
             self._last_winner = target.apic_id
 
     def _send(
-        self, write: Write, icr: Icr, targets: Sequence[_Target], first_seq: int, count: int
+        self, write: Write, icr: Icr, targets: Sequence[Target], first_seq: int, count: int
     ) -> None:
         """Queue the legs, as many writes at a time as find room for all their legs.
 
         An instance whose queue has no room for a write's legs takes none of them, so that legs of
-        one lane never end out of order; the write's legs to others are not affected.
+        one lane never end out of order; the write's legs to others are not affected. What may have
+        been accepted before always finds room: its source still counts it as outstanding.
         """
-        lanes = Counter(t.session for t in targets if t.session is not None and t.refusal is None)
+        lanes: Counter[Session] = Counter()
+        if not write.stamp:
+            lanes.update(t.session for t in targets if t.session and t.refusal is None)
         while count:
             part = count
             full = set()
@@ -234,14 +222,14 @@ class Router:
                 else:
                     full.add(session)
             sent = targets
-            if self.faults is not None and self.faults.drops:
+            if self.faults is not None and self.faults.drops and not write.stamp:
                 part, sent = self._with_drops(self.faults, write, icr, targets, part)
             runs = self._begin(write, icr, targets, first_seq, part)
             for target, run in zip(sent, runs, strict=True):
                 if target.refusal is not None:
                     self.settle(run, target.refusal)
                 elif target.session is None or target.session in full or run.row.is_overflow:
-                    self.settle(run, Outcome.REJECTED_BACKPRESSURE)
+                    self.settle(run, no_room(write))
                 else:
                     target.session.legs.enqueue(run)
                     target.session.wake()
@@ -249,8 +237,8 @@ class Router:
             count -= part
 
     def _with_drops(
-        self, faults: Faults, write: Write, icr: Icr, targets: Sequence[_Target], count: int
-    ) -> tuple[int, Sequence[_Target]]:
+        self, faults: Faults, write: Write, icr: Icr, targets: Sequence[Target], count: int
+    ) -> tuple[int, Sequence[Target]]:
         """Of how many of the writes the same holds, and the targets: those refused that an injected
         fault keeps their legs from. What was refused or would reach nobody is not struck."""
         part, dropped = faults.judge(
@@ -269,7 +257,7 @@ class Router:
         ]
 
     def _begin(
-        self, write: Write, icr: Icr, targets: Sequence[_Target], first_seq: int, count: int
+        self, write: Write, icr: Icr, targets: Sequence[Target], first_seq: int, count: int
     ) -> list[LegRun]:
         """Book ``count`` writes: a leg of each to every target."""
         batch = Batch(
@@ -297,11 +285,13 @@ class Router:
                     apic_id=target.apic_id,
                     first_seq=first_seq,
                     count=count,
+                    resent=target.resent,
+                    arbitrated=target.arbitrated,
                 )
             )
         return runs
 
-    def _row(self, source: Party, target: _Target, icr: Icr) -> Row:
+    def _row(self, source: Party, target: Target, icr: Icr) -> Row:
         key = RowKey(
             source,
             target.session.party if target.session else None,
@@ -338,13 +328,3 @@ class Router:
                 outcome=outcome,
             )
         )
-
-
-def _software_enabled(target: _Target) -> bool:
-    assert target.session is not None
-    return target.session.addresses[target.cpu].software_enabled
-
-
-def _priority(target: _Target) -> int:
-    assert target.session is not None
-    return target.session.mirror.ppr(target.cpu)

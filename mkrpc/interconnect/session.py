@@ -1,14 +1,23 @@
 """The interconnect's end of one link: what it owes an instance, and what the instance has said."""
 
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from mkrpc.errors import LimitReachedError, ProtocolError
 from mkrpc.interconnect.asked import Asked
 from mkrpc.interconnect.ledger import Party
-from mkrpc.interconnect.legs import A_DESTINATIONS, LegQueue, Settled
+from mkrpc.interconnect.legs import (
+    A_DESTINATIONS,
+    A_DESTINATIONS_AGAIN,
+    Ended,
+    LegQueue,
+    Settled,
+)
 from mkrpc.interconnect.mirror import MirrorRow
 from mkrpc.interconnect.policy import SourceKind
+from mkrpc.interconnect.roster_count import RosterCount
+from mkrpc.interconnect.source_side import SourceSide
+from mkrpc.interconnect.telling import MAX_FRAME_RUNS, Telling
 from mkrpc.link.endpoint import LinkEnd
 from mkrpc.link.frames import (
     MAX_FRAME_WORDS,
@@ -23,14 +32,12 @@ from mkrpc.link.frames import (
     UpFrame,
 )
 from mkrpc.link.memory import MAX_SOURCES
-from mkrpc.link.runs import RunSet
-from mkrpc.link.source import HARD_WRITE_WINDOW, PUBLISH_EVERY, WRITE_WINDOW
+from mkrpc.link.source import PUBLISH_EVERY, WRITE_WINDOW
 from mkrpc.outcome import Outcome
 
 __all__ = [
     "LEG_WINDOW",
     "MAX_FRAME_COMMANDS",
-    "MAX_FRAME_RUNS",
     "MAX_PENDING_COMMANDS",
     "QUEUE_LIMIT",
     "QUEUE_PER_CPU",
@@ -53,10 +60,6 @@ MAX_PENDING_COMMANDS = 1024
 MAX_FRAME_COMMANDS = 64
 """Commands in one frame at most; the rest waits for the next."""
 
-MAX_FRAME_RUNS = 4096
-"""Runs of resolved numbers in one frame, the sources' publications included. At most about 100
-KiB, so that a frame stays below the transport's limit of its size."""
-
 _TELL_AT_ONCE = PUBLISH_EVERY
 """Newly resolved writes that are worth a frame of their own; one is, where programs wait for it
 (:attr:`mkrpc.link.frames.Hello.tell_resolved`)."""
@@ -66,7 +69,7 @@ _NEARLY_STALLED = WRITE_WINDOW - _TELL_AT_ONCE
 hung destination must not keep what others have answered from reopening the source's window."""
 
 
-class Session:
+class Session(SourceSide):
     """One attached incarnation.
 
     As a source it has sequence numbers and what of them is resolved; as a destination a queue of
@@ -79,10 +82,15 @@ class Session:
         *,
         mirror: MirrorRow,
         on_ready: Callable[["Session"], None],
+        count: RosterCount,
         born: int,
+        taken_over: bool = False,
     ) -> None:
+        super().__init__(hello, taken_over=taken_over)
         self.hello = hello
         self.born = born
+        self.from_epoch = hello.epoch
+        """The epoch of its last hello."""
         self.party = Party(
             SourceKind.INSTANCE, hello.instance_id, hello.name or "instance", hello.incarnation
         )
@@ -108,11 +116,11 @@ class Session:
         """Frames follow at once: the accounts do not match the outcomes yet."""
         self.link: LinkEnd[DownFrame, UpFrame] = LinkEnd()
         self.legs = LegQueue()
-        self.last_seq = 0
-        """The highest sequence number received: what this source has written."""
-        self.resolved = RunSet()
         self.asked: dict[int, Asked] = {}
-        self._untold = RunSet()
+        self._telling = Telling()
+        self._count = count
+        self.told_roster = 0
+        """The highest roster number that it has been told, by a welcome or a frame."""
         self._tell_from = 1 if hello.tell_resolved else _TELL_AT_ONCE
         self._commands: deque[Command] = deque()
         # The sources whose legs this instance has had, latest last: exactly those that it can
@@ -128,11 +136,6 @@ class Session:
     def instance_id(self) -> int:
         """0 to :data:`~mkrpc.limits.MAX_INSTANCE_ID`."""
         return self.hello.instance_id
-
-    @property
-    def unsettled(self) -> int:
-        """Own writes that have legs without an outcome."""
-        return self.last_seq - len(self.resolved)
 
     def wake(self) -> None:
         """There may be something to send."""
@@ -150,14 +153,17 @@ class Session:
         self.connected = False
         self.disconnected_us = now_us
 
-    def resume(self, hello: Hello) -> None:
+    def resume(self, hello: Hello, received: int) -> None:
         """The instance is back over a newer link: all goes on where each side had got to.
+
+        ``received``: frames of this interconnect that it has applied.
 
         :raises ProtocolError: it says that it has received what it cannot have; nothing changes.
         """
         assert self.alive
         assert hello.generation >= self.generation, "the registry refuses older links"
-        self.link.resume(hello.received)
+        self.link.resume(received)
+        self.from_epoch = hello.epoch
         self.generation = hello.generation + 1
         self.connected = self.resumed = True
         self._beat_answered = 0
@@ -165,39 +171,22 @@ class Session:
 
     # --- the instance as a source ---------------------------------------------------------------
 
-    def take_seqs(self, first: int, count: int) -> None:
-        """The next ``count`` sequence numbers have come in.
-
-        :raises ProtocolError: they do not follow the last one.
-        """
-        if first != self.last_seq + 1:
-            raise ProtocolError(f"write {first} came after write {self.last_seq}")
-        self.last_seq += count
-
-    def check_window(self) -> None:
-        """The source's own window, asserted here too.
-
-        :raises ProtocolError: it has more writes outstanding than it may.
-        """
-        if self.unsettled > HARD_WRITE_WINDOW:
-            raise ProtocolError(
-                f"{self.unsettled} writes are outstanding, the window is {HARD_WRITE_WINDOW}"
-            )
-
-    def writes_resolved(self, first: int, last: int) -> None:
+    def writes_resolved(self, first: int, last: int, ended: Sequence[Ended]) -> None:
         """Own writes have all their outcomes; the instance is told when it is worth it."""
         self.resolved.add_run(first, last)
         if not self.alive:
             return
-        self._untold.add_run(first, last)
+        self._telling.add(first, last, ended)
         if self._must_tell:
             self.wake()
 
     @property
     def _must_tell(self) -> bool:
-        untold = len(self._untold)
-        return untold >= self._tell_from or (
-            untold > 0 and self.unsettled + untold > _NEARLY_STALLED
+        untold = self._telling.gathered
+        return (
+            self._telling.begun
+            or untold >= self._tell_from
+            or (untold > 0 and self.unsettled + untold > _NEARLY_STALLED)
         )
 
     # --- the instance as a destination ----------------------------------------------------------
@@ -231,6 +220,7 @@ class Session:
             self._check_run(run, frame.applied)
             if run.first - 1 > legs.answered:
                 legs.answer(run.first - 1 - legs.answered, Outcome.DELIVERED, settled)
+            self._check_outcome(run)
             legs.answer(run.count, run.outcome, settled)
         if frame.applied > legs.answered:
             legs.answer(frame.applied - legs.answered, Outcome.DELIVERED, settled)
@@ -241,7 +231,10 @@ class Session:
                 f"outcomes of {run.count} legs from {run.first} on, "
                 f"where {self.legs.answered + 1} to {applied} are answered"
             )
-        if run.outcome not in A_DESTINATIONS:
+
+    def _check_outcome(self, run: OutcomeRun) -> None:
+        again = run.outcome in A_DESTINATIONS_AGAIN and self.legs.all_resent(run.count)
+        if run.outcome not in A_DESTINATIONS and not again:
             raise ProtocolError(f"an instance that lives calls a leg {run.outcome.text}")
 
     # --- commands -------------------------------------------------------------------------------
@@ -302,10 +295,12 @@ class Session:
         ]
         if not frame.legs and not frame.commands and not self._must_tell:
             return self._bare_ack()
-        frame.resolved.extend(self._untold.take(MAX_FRAME_RUNS))
+        self._telling.take(frame)
         self._add_floors(frame, MAX_FRAME_RUNS - len(frame.resolved))
         self.wake()
-        return self._answer_beat(self.link.stamp(frame))
+        frame = self._answer_beat(self.link.stamp(frame))
+        self.told_roster = frame.roster or self.told_roster
+        return frame
 
     def _bare_ack(self) -> DownFrame | None:
         if not self.link.ack_due and self._beat_answered == self.beat:
@@ -314,17 +309,20 @@ class Session:
 
     def _answer_beat(self, frame: DownFrame) -> DownFrame:
         frame.beat, self._beat_answered = self.beat, self.beat
+        if self.told_roster != self._count.number:
+            frame.roster = self._count.number
         return frame
 
     def _next_legs(self) -> list[Legs]:
         columns: list[Legs] = []
         limit = min(MAX_FRAME_WORDS, LEG_WINDOW - self.legs.unanswered)
         for run in self.legs.hand_over(limit):
-            source = run.batch.source.identity
-            if not columns or columns[-1].source != source:
-                columns.append(Legs(source))
+            source, marks = run.batch.source.identity, (run.resent, run.arbitrated)
+            legs = columns[-1] if columns else None
+            if legs is None or legs.source != source or (legs.resent, legs.arbitrated) != marks:
+                legs = Legs(source, resent=run.resent, arbitrated=run.arbitrated)
+                columns.append(legs)
                 self._hear(source)
-            legs = columns[-1]
             legs.seqs.extend(range(run.first_seq, run.first_seq + run.count))
             legs.words.extend([run.batch.word] * run.count)
             legs.cpus.extend([run.cpu] * run.count)

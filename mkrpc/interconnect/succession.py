@@ -3,8 +3,11 @@
 from mkrpc.interconnect.bucket import Rates
 from mkrpc.interconnect.changes import ChangeLog
 from mkrpc.interconnect.overview import Overview
+from mkrpc.interconnect.recovery import Recovery
+from mkrpc.interconnect.restored_books import RestoredBooks
 from mkrpc.interconnect.roster_count import RosterCount
 from mkrpc.interconnect.takeover import Changes, Takeover
+from mkrpc.interconnect.unbooked import Unbooked
 
 __all__ = ["Succession"]
 
@@ -15,6 +18,7 @@ class Succession(Overview):
     def __init__(self, takeover: Takeover | None, rates: Rates) -> None:
         super().__init__(rates)
         self.takeover = takeover
+        self._unbooked = Unbooked(self.ledger, self._settled)
         roster, last_end = 0, 0
         if takeover is not None:
             assert takeover.epochs, "there was an earlier interconnect"
@@ -24,6 +28,25 @@ class Succession(Overview):
         self._changes = ChangeLog(
             registry=self._registry, ledger=self.ledger, mirror=self.mirror, count=self._count
         )
+        if takeover is not None:
+            self._remember(takeover)
+        self._recovery = Recovery(
+            takeover=takeover,
+            registry=self._registry,
+            count=self._count,
+            changes=self._changes,
+            books=RestoredBooks(ledger=self.ledger, registry=self._registry, takeover=takeover),
+        )
+
+    def _remember(self, takeover: Takeover) -> None:
+        for ended in sorted(takeover.ended, key=lambda each: each.born):
+            self._registry.note_ended(ended, ended.reason)
+        for expected in takeover.expected:
+            self._registry.note_expected(expected, "has not come back yet")
+        for kept in takeover.mirrors:
+            self.mirror.restore(
+                kept.incarnation, instance_id=kept.instance_id, accounts=kept.accounts
+            )
 
     @property
     def roster_number(self) -> int:
@@ -34,7 +57,24 @@ class Succession(Overview):
     def recovering(self) -> tuple[int, int, int] | None:
         """While the roster barrier is closed: how many instances are back, how many are expected,
         and in how many microseconds it opens at the latest; None once it is open."""
-        return None
+        if not self._recovery.closed:
+            return None
+        also_us = self._leases.also_us
+        left_us = self.lease_us if also_us is None else also_us - self._leases.looked_us
+        return self._recovery.back, self._recovery.expected, max(0, left_us)
+
+    def quiet(self) -> bool:
+        """Also nothing waits for the roster barrier."""
+        return not self._recovery.closed and super().quiet()
+
+    def balance(self) -> list[str]:
+        """As of any bus. What instances count that is in nobody's books is booked by name, once all
+        is quiet after a takeover."""
+        return self._balance(self._unbooked if self.takeover is not None else None)
+
+    def _settled(self) -> bool:
+        reported = not any(session.mid_report for session in self.sessions())
+        return reported and not self._recovery.closed and not self.in_flight()
 
     def take_changes(self, *, rows: bool = True) -> Changes:
         """What is to be kept for a successor: what has changed since the last call.

@@ -50,8 +50,8 @@ class _Remembered:
         self.others: dict[int, list[int]] = {}
         self.arbitrated: dict[int, int] = {}
         """The CPUs that were chosen for lowest-priority writes."""
-        self.highest = 0
-        """The highest number recorded, whether forgotten or not."""
+        self.highest: dict[int, int] = {}
+        """By CPU the highest number recorded, whether forgotten or not."""
         self.forgotten = RunSet()
         self.highest_forgotten = 0
 
@@ -152,13 +152,14 @@ class OutcomeMemory:
     def record(self, source: bytes, seq: int, cpu: int, outcome: Outcome) -> None:
         """Remember the outcome of a leg that has just been applied."""
         known = self._latest if source == self._latest_id else self._turn_to(source)
+        if seq > known.highest.get(cpu, 0):
+            known.highest[cpu] = seq
         if seq in known.outcomes:
             known.record_further(seq, cpu, outcome)
             return
         assert len(known.outcomes) < MAX_REMEMBERED_PER_SOURCE, "ask may_record first"
         assert seq > known.highest_forgotten or seq not in known.forgotten, "ask recall first"
         known.outcomes[seq] = _CPU_BIT[cpu] | outcome
-        known.highest = max(known.highest, seq)
         self._size += 1
         if self._size > MAX_REMEMBERED:
             self._forget_a_silent_source()
@@ -174,10 +175,10 @@ class OutcomeMemory:
             for seq, cpu in known.arbitrated.items():
                 yield Arbitrated(source, seq, cpu)
 
-    def highest(self, source: bytes) -> int:
-        """The highest number of this source that was recorded, remembered or not; 0 for none."""
+    def highest(self, source: bytes, cpu: int) -> int:
+        """The highest number of this source that was recorded of a CPU, remembered or not; or 0."""
         known = self._sources.get(source)
-        return known.highest if known else 0
+        return known.highest.get(cpu, 0) if known else 0
 
     def forget(self, source: bytes, runs: Iterable[ResolvedRun]) -> None:
         """Forget the writes of ``runs``, which their source has published as resolved.

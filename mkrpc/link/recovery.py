@@ -8,6 +8,7 @@ from mkrpc.outcome import Outcome
 
 __all__ = [
     "TO_OVERFLOW",
+    "MAX_FRAME_BOOKS",
     "TO_NOBODY",
     "Arbitrated",
     "BookKey",
@@ -15,6 +16,10 @@ __all__ = [
     "Resent",
     "SourceBook",
 ]
+
+MAX_FRAME_BOOKS = 1024
+"""Rows of a source's books in one frame, either way, about 100 KiB at most; the rest in the next
+ones."""
 
 TO_NOBODY = 0xFFFF_FFFF
 """The instance id, in a source's books, of legs to nobody."""

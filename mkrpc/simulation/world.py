@@ -25,6 +25,8 @@ from mkrpc.simulation.plan import Plan
 from mkrpc.simulation.requests import Requests
 from mkrpc.simulation.workload import Words
 from mkrpc.trace import (
+    BarrierClosed,
+    BarrierOpened,
     BooksNotKept,
     ClientInjected,
     FaultBegan,
@@ -35,6 +37,7 @@ from mkrpc.trace import (
     InstanceDisconnected,
     InstanceRefused,
     InstanceResumed,
+    InstanceTakenOver,
     InterruptStalled,
     LeaseExpired,
     LegEnded,
@@ -252,7 +255,11 @@ class World:
                 return f"{kind(event)} {event.number} {event.reason}"
             case InterruptStalled() | StallEnded():
                 return f"{kind(event)} {event.stall} {event.apic_id:#x} {event.vector:#x}"
-            case InstanceAttached() | LeaseExpired():
+            case BarrierClosed():
+                return f"{kind(event)} expected {event.expected}"
+            case BarrierOpened():
+                return f"{kind(event)} back {event.back} missing {event.missing}"
+            case InstanceAttached() | InstanceTakenOver() | LeaseExpired():
                 return f"{kind(event)} {self._name(event.incarnation)}"
             case BooksNotKept():
                 return f"{kind(event)}: {event.reason}"

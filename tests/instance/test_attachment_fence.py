@@ -229,7 +229,7 @@ def test_a_late_welcome_to_an_older_hello_is_ignored(attachment):
     ("changes", "words"),
     [
         ({"resumed": False}, "takes an attached instance for a new one"),
-        ({"epoch": EPOCH + 1}, "takes an attached instance for a new one"),
+        ({"epoch": EPOCH + 1}, "does not know that it takes over"),
         ({"received": 9}, "has received 9 frames"),
         ({"wire_version": 1}, "wire version 1"),
     ],

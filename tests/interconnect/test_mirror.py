@@ -124,7 +124,8 @@ def test_dead_incarnations_are_kept_up_to_a_limit_and_a_new_one_opens_a_new_row(
     mirror = Mirror()
     ids = [n.to_bytes(16, "big") for n in range(KEPT_INCARNATIONS + 2)]
     for incarnation in ids:
-        row = mirror.open(incarnation, instance_id=1, cpus=1)
+        row = MirrorRow(1, 1)
+        mirror.open(incarnation, row)
         assert row.accounts()[0].multikernel == 0
         row.apply(account(multikernel=1))
         mirror.close(incarnation)

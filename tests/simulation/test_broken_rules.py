@@ -240,5 +240,5 @@ def test_time_in_which_the_interconnect_did_not_look_is_nobody_s_silence(
 
 def advance_blindly(leases: Leases, now_us: int) -> None:
     """Instead of asking how late it was told."""
-    leases._looked_us += now_us - leases.now_us
+    leases.looked_us += now_us - leases.now_us
     leases.now_us = now_us

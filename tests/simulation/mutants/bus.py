@@ -93,12 +93,14 @@ def a_run_of_legs_is_settled_as_one(self: Any, row: Any, outcome: Outcome, count
     _settle(self, row, outcome, 1)
 
 
-def a_broadcast_is_resolved_with_its_first_leg(self: Any, lane: int, count: int) -> None:
+def a_broadcast_is_resolved_with_its_first_leg(
+    self: Any, lane: int, count: int, row: Any, outcome: Any
+) -> None:
     self._progress[lane] += count
     passed = max(self._progress)
     if passed > self.resolved:
         first, self.resolved = self.first_seq + self.resolved, passed
-        self._on_resolved(first, self.first_seq + passed - 1)
+        self._on_resolved(first, self.first_seq + passed - 1, ((row, outcome, count),))
 
 
 def a_repeated_call_is_made_again(

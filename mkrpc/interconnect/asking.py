@@ -1,0 +1,118 @@
+"""The part of the bus that does what clients ask for."""
+
+from collections.abc import Callable
+
+from mkrpc.interconnect.commands import Asked, Commands
+from mkrpc.interconnect.faults import FaultInjection
+from mkrpc.interconnect.injection import Injections
+from mkrpc.interconnect.tally import Tally
+from mkrpc.link.frames import CommandKind, Reply
+
+__all__ = ["Asking"]
+
+
+class Asking(FaultInjection):
+    """Injections, and commands to instances."""
+
+    _injections: Injections
+    _commands: Commands
+
+    def _run_later(self) -> None:
+        raise NotImplementedError
+
+    def inject(
+        self,
+        *,
+        client_id: bytes,
+        first_seq: int,
+        word: int,
+        count: int,
+        resolved_below: int,
+        on_done: Callable[[Tally], None],
+        again: bool = False,
+        roster: int = 0,
+    ) -> Tally:
+        """An external agent, which has no APIC, makes ``count`` ICR writes of ``word``.
+
+        They have the client's numbers from ``first_seq`` (from 1). The key (client, ``first_seq``)
+        happens once: a repeated call gets the first one's outcomes, ``repeated`` set. All writes
+        below ``resolved_below`` have been answered and may be forgotten. ``on_done`` is called once
+        with the returned tally when every leg has ended, perhaps before this returns. Of one call
+        at most INJECTION_WINDOW writes are unsettled at a time. ``again``: the call may have
+        reached an earlier interconnect; ``roster`` is the roster number that the client knew when
+        it first made it, 0 for none.
+
+        :raises InvalidArgumentError: a client id that is not 16 bytes, a malformed word, self or
+            all-but-self, a count outside 1..MAX_COUNT, or numbers used for something else.
+        :raises LimitReachedError: too many clients, calls of this one, or repetitions of this call
+            without an answer.
+        """
+        tally = self._injections.inject(
+            client_id=client_id,
+            first_seq=first_seq,
+            word=word,
+            count=count,
+            resolved_below=resolved_below,
+            stamp=max(1, roster) if again and self.takeover is not None else 0,
+            on_done=on_done,
+        )
+        self._run_later()
+        return tally
+
+    def forget_client(self, client_id: bytes) -> None:
+        """Nobody will repeat the calls of this client, as after one that named no client.
+
+        Without this it is forgotten when MAX_CLIENTS others have come. Nothing happens while it has
+        calls without an answer, or if it is unknown.
+        """
+        self._injections.forget_client(client_id)
+
+    def write_icr(
+        self, *, apic_id: int, word: int, count: int, on_done: Callable[[Tally], None]
+    ) -> Tally:
+        """Ask the CPU with this APIC id to write its ICR ``count`` times.
+
+        ``on_done`` is called once, when the instance has answered and all that it wrote has its
+        outcomes. ``error`` in the tally says why it wrote less than asked for.
+
+        :raises NotFoundError: nobody that lives has the CPU.
+        :raises InvalidArgumentError: a count outside 1..MAX_COUNT, a word beyond 64 bits.
+        :raises LimitReachedError: the instance owes too many answers.
+        """
+        session, cpu = self._registry.cpu_owner(apic_id)
+        return self._commands.write_icr(session, cpu=cpu, word=word, count=count, on_done=on_done)
+
+    def command(
+        self,
+        instance_id: int,
+        *,
+        kind: CommandKind,
+        cpu: int = 0,
+        word: int = 0,
+        count: int = 0,
+        action: str = "",
+        on_reply: Callable[[Reply], None],
+    ) -> Asked:
+        """Ask an instance; ``on_reply`` gets one reply, an UNAVAILABLE error if it goes away.
+
+        The reply has what was asked for; what is returned is for :meth:`abandon` alone.
+
+        :raises NotFoundError: the instance is not attached.
+        :raises InvalidArgumentError: it has no such CPU, or a number does not fit.
+        :raises LimitReachedError: the instance owes too many answers.
+        """
+        session = self._registry.session(instance_id)
+        return self._commands.ask(
+            session, kind=kind, cpu=cpu, word=word, count=count, action=action, on_reply=on_reply
+        )
+
+    def abandon(self, request: Tally | Asked) -> None:
+        """Nobody waits for this any more: what inject, write_icr or command returned.
+
+        Its callback is not called from here on. A command that waits to be sent is taken back; of
+        one that was sent the answer is ignored when it comes. An injection goes on, and a
+        repetition of its call gets the answer. What has been answered is left alone.
+        """
+        if isinstance(request, Tally):
+            self._injections.abandon(request)
+        self._commands.abandon(request)

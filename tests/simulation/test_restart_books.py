@@ -1,0 +1,120 @@
+"""The books outlive the interconnect: by the sources, by what was kept, or by name (design 3.4)."""
+
+from typing import Any
+
+from simulation.restart_machine import TO_BOB, RestartMachine, play
+
+from mkrpc.interconnect.unbooked import UNKNOWN
+from mkrpc.outcome import Outcome
+from mkrpc.x86.icr import fixed
+
+
+def machine(**options: Any) -> RestartMachine:
+    return RestartMachine(**options)
+
+
+def test_writes_in_books_that_were_published_by_several_frames(monkeypatch: Any) -> None:
+    monkeypatch.setattr("mkrpc.instance.resending.MAX_FRAME_BOOKS", 2)
+    monkeypatch.setattr("mkrpc.interconnect.telling.MAX_FRAME_BOOKS", 2)
+    monkeypatch.setattr("mkrpc.interconnect.telling.MAX_FRAME_RUNS", 2)
+    m = machine()
+    for vector in range(0x41, 0x4A):
+        m.nodes[0].ring(fixed(2, vector))
+        m.nodes[0].ring(fixed(5, vector))
+    m.settle()
+    m.tell_all()
+    m.check()
+    assert len(list(m.nodes[0].attachment.books)) == 18
+    m.restart()
+    m.settle()
+    m.check()
+
+
+def test_a_series_that_is_cut_in_the_middle_counts_for_nothing(monkeypatch: Any) -> None:
+    """Else what is in the books would be sent again, and be booked twice."""
+    monkeypatch.setattr("mkrpc.interconnect.telling.MAX_FRAME_BOOKS", 2)
+    m = machine()
+    alice = m.nodes[0]
+    for vector in range(0x41, 0x46):
+        alice.ring(fixed(2, vector))
+    play(m, "uda")
+    alice.session._tell_from = 1
+    assert alice.fetch()
+    assert alice.kernel.source.resolved_below == 1
+    assert not list(alice.attachment.books)
+    m.restart()
+    m.settle()
+    m.tell_all()
+    m.check()
+    assert len(m.nodes[1].applied) == 5
+
+
+def test_rows_of_the_dead_and_their_last_accounting_are_kept() -> None:
+    m = machine()
+    m.nodes[2].ring(TO_BOB, 3)
+    m.settle()
+    dead = m.kill(2).kernel.incarnation
+    m.settle()
+    mirrored = m.bus.mirrored(2)
+    rows = [
+        (row.key, row.written, row.outcomes)
+        for row in m.bus.ledger
+        if row.key.source.identity == dead
+    ]
+    m.restart()
+    m.settle()
+    m.check()
+    again = [
+        (row.key, row.written, row.outcomes)
+        for row in m.bus.ledger
+        if row.key.source.identity == dead
+    ]
+    assert again == rows != []
+    assert m.bus.mirrored(2) == mirrored
+
+
+def test_a_source_that_dies_with_the_interconnect_has_what_was_kept_and_the_rest_is_lost() -> None:
+    m = machine()
+    carol = m.nodes[2]
+    carol.ring(TO_BOB, 3)
+    m.settle()
+    carol.ring(TO_BOB, 2)
+    carol.send()
+    m.keeper.keep(m.bus, rows=True)
+    m.restart(back=False)
+    del m.nodes[2]
+    for node in m.nodes.values():
+        node.come()
+    m.bus.process_ended(2, 1, "killed")
+    m.settle()
+    m.check()
+    lost = Outcome.LOST_INTERCONNECT_RESTART_MAYBE_DELIVERED
+    rows = [row for row in m.bus.ledger if row.key.source.identity == carol.kernel.incarnation]
+    assert [(row.written, row.outcomes[lost]) for row in rows] == [(5, 2)]
+
+
+def test_legs_that_are_in_nobody_s_books_are_booked_by_name() -> None:
+    m = machine(lazy=True)
+    carol = m.nodes[2]
+    carol.ring(TO_BOB, 3)
+    m.settle()
+    m.restart(back=False)
+    del m.nodes[2]
+    for node in m.nodes.values():
+        node.come()
+    m.bus.process_ended(2, 1, "killed")
+    m.settle()
+    assert m.bus.balance() == []
+    rows = [row for row in m.bus.ledger if row.key.source == UNKNOWN]
+    delivered = m.nodes[1].delivered()
+    assert [(row.key.apic_id, row.key.vector, row.written) for row in rows] == [
+        (2, 0x41, delivered)
+    ]
+    assert delivered == 3
+    # Whatever goes missing from here on is found.
+    m.nodes[0].ring(TO_BOB, 1)
+    m.settle()
+    assert m.bus.balance() == []
+    row = next(row for row in m.bus.ledger if row.key.source.instance_id == 0)
+    row.written, row.outcomes = 0, {}
+    assert m.bus.balance()
