@@ -28,7 +28,7 @@ from mkrpc.cluster import Cluster
 from mkrpc.errors import InvalidArgumentError, MkrpcError
 from mkrpc.host.children import MEMORY_FILE
 from mkrpc.interconnect.lease import lease_us_for
-from mkrpc.state_dir import cluster_dir, members
+from mkrpc.state_dir import MARK, cluster_dir, members
 from mkrpc.topology import Topology
 from mkrpc.transport.address import parse
 
@@ -273,8 +273,9 @@ def keep(cluster: Cluster, seed: int) -> Path:
     """Copy a cluster's directory to where it stays when the cluster is stopped; where that is."""
     place = Path(tempfile.mkdtemp(prefix=f"mkrpc-chaos-{seed}-"))
 
-    def sockets(directory: str, names: list[str]) -> set[str]:
-        return {name for name in names if (Path(directory) / name).is_socket()}
+    def left_out(directory: str, names: list[str]) -> set[str]:
+        # Without its mark the copy is no cluster's directory.
+        return {name for name in names if name == MARK or (Path(directory) / name).is_socket()}
 
-    shutil.copytree(cluster.state_dir, place, ignore=sockets, dirs_exist_ok=True)
+    shutil.copytree(cluster.state_dir, place, ignore=left_out, dirs_exist_ok=True)
     return place

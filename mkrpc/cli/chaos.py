@@ -1,5 +1,6 @@
 """``mkrpc chaos``: kill, stop and cut real processes under load, and look at what is left."""
 
+import json
 import logging
 import secrets
 import signal
@@ -110,7 +111,9 @@ def chaos(  # noqa: PLR0917 - click gives them by name
 
         report = _report(options, result)
         if not report["passed"]:
-            report["kept"] = str(keep(cluster, options.seed))
+            place = keep(cluster, options.seed)
+            report["kept"] = str(place)
+            (place / "report.json").write_text(json.dumps(report, indent=2))
         found.append(report)
 
     with screen:

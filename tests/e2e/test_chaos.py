@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from mkrpc.client import Client
 from mkrpc.state_dir import cluster_names
 
 pytestmark = pytest.mark.e2e
@@ -46,6 +47,14 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     shutil.rmtree(directory)
 
 
+def client_of(process: "subprocess.Popen[str]") -> Client:
+    """A client of the cluster, once that is up."""
+    record = Path(os.environ["MKRPC_STATE_DIR"]) / "chaos" / "cluster.json"
+    while not record.exists():
+        assert process.poll() is None
+    return Client(json.loads(record.read_text())["address"])
+
+
 def report_of(process: "subprocess.Popen[str]") -> dict:
     """What it says in the end; a run that does not add up fails with all that it found."""
     output, errors = process.communicate(timeout=110)
@@ -73,11 +82,28 @@ def test_a_short_run_of_every_kind_adds_up_and_leaves_nothing_behind(run):
     assert [path.name for path in Path(os.environ["TMPDIR"]).glob("mkrpc-chaos-*")] == []
 
 
+def test_a_death_that_is_no_fault_of_the_plan_is_found_and_the_logs_are_kept(run):
+    """So that a run can fail: the test kills an instance behind its back."""
+    process = run("--minutes", "0.15", "--every", "2", "--instances", "3", "--kinds", "stop")
+    client = client_of(process)
+    victim = client.find_instance(1)
+    while client.ledger(totals_only=True).totals.delivered < 200:
+        assert process.poll() is None
+    os.kill(victim.pid, signal.SIGKILL)
+    client.close()
+    output, errors = process.communicate(timeout=110)
+    report = json.loads(output)
+    assert (process.returncode, report["passed"]) == (1, False), errors
+    assert victim.incarnation.hex()[:8] in report["findings"]["endings"][0]
+    kept = Path(report["kept"])
+    assert json.loads((kept / "report.json").read_text()) == report
+    assert (kept / "logs" / "mk1.log").exists()
+    assert cluster_names() == []
+
+
 def test_ctrl_c_ends_the_faults_and_all_is_checked(run):
     process = run("--minutes", "30", "--every", "1", "--instances", "2", "--cpus", "1")
-    address = Path(os.environ["MKRPC_STATE_DIR"]) / "chaos" / "cluster.json"
-    while not address.exists():
-        assert process.poll() is None
+    client_of(process).close()
     process.send_signal(signal.SIGINT)
     report = report_of(process)
     assert report["cut_short"]
