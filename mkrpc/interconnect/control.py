@@ -76,7 +76,6 @@ class ControlService(FaultControl):
         self._rota = pump.rota
         self._drain = pump.drain
         self._tell_time = pump.tell_time
-        self._recovered = pump.recovered
         self._books = books
         self._events = events
         self._address = address
@@ -259,22 +258,6 @@ class ControlService(FaultControl):
             advice="a program or handler keeps ringing: end it, or read the ledger as it is",
         )
 
-    async def ExecInstance(  # noqa: N802
-        self, request: pb.ExecInstanceRequest, context: Context
-    ) -> pb.ExecInstanceResponse:
-        """Start an instance's process."""
-        await self._recovered.wait()
-        report = await self._hosts.start(request.instance_id)
-        return pb.ExecInstanceResponse(pid=report.pid)
-
-    async def KillInstance(  # noqa: N802
-        self, request: pb.KillInstanceRequest, context: Context
-    ) -> pb.KillInstanceResponse:
-        """End an instance's process."""
-        await self._recovered.wait()
-        report = await self._hosts.kill(request.instance_id, force=request.force)
-        return pb.KillInstanceResponse(exit_code=report.exit_code)
-
     async def SetRate(self, request: pb.SetRateRequest, context: Context) -> pb.SetRateResponse:  # noqa: N802
         """Limit a source, or lift its limit."""
         source = request.instance_id if request.HasField("instance_id") else CLIENTS
@@ -284,11 +267,6 @@ class ControlService(FaultControl):
         plain = {"writes_per_s": request.writes_per_s, "burst": request.burst}
         self._bus.buckets.change(source, Rate.of(plain))
         return pb.SetRateResponse(rate=rate_to_pb(self._bus, source))
-
-    async def Shutdown(self, request: pb.ShutdownRequest, context: Context) -> pb.ShutdownResponse:  # noqa: N802
-        """Have the host agents stop everything."""
-        self._hosts.stop_all()
-        return pb.ShutdownResponse()
 
     def _first_cpu(self, instance: int | str) -> int:
         known = {name: number for number, name in self._bus.attached_names().items()}

@@ -13,8 +13,8 @@ from mkrpc.fault_codec import fault_from_pb, fault_to_pb
 from mkrpc.interconnect.faults import ActiveFault
 from mkrpc.interconnect.hosts import HostRegistry
 from mkrpc.interconnect.link_faults import LinkFaults
+from mkrpc.interconnect.process_control import ProcessControl
 from mkrpc.v1 import control_pb2 as pb
-from mkrpc.v1 import control_pb2_grpc
 
 __all__ = ["FaultControl", "faults_to_pb"]
 
@@ -38,11 +38,11 @@ def faults_to_pb(faults: Iterable[ActiveFault], now_us: int) -> list[pb.Injected
     ]
 
 
-class FaultControl(control_pb2_grpc.ControlServicer):
+class FaultControl(ProcessControl):
     """Serves who wants something to go wrong."""
 
     def __init__(self, hosts: HostRegistry, faults: LinkFaults) -> None:
-        self._hosts = hosts
+        super().__init__(hosts, faults.pump.recovered)
         self._faults = faults
 
     async def SetFault(self, request: pb.SetFaultRequest, context: Context) -> pb.SetFaultResponse:  # noqa: N802 - gRPC's spelling
@@ -80,20 +80,6 @@ class FaultControl(control_pb2_grpc.ControlServicer):
                 self._faults.clear(active.number)
             cleared.append(active)
         return pb.ClearFaultsResponse(faults=self._to_pb(cleared))
-
-    async def PauseInstance(  # noqa: N802
-        self, request: pb.PauseInstanceRequest, context: Context
-    ) -> pb.PauseInstanceResponse:
-        """Stop an instance's process for a while."""
-        report = await self._hosts.pause(request.instance_id, for_us=request.for_us)
-        return pb.PauseInstanceResponse(pid=report.pid)
-
-    async def ResumeInstance(  # noqa: N802
-        self, request: pb.ResumeInstanceRequest, context: Context
-    ) -> pb.ResumeInstanceResponse:
-        """Let an instance's process go on."""
-        report = await self._hosts.resume(request.instance_id)
-        return pb.ResumeInstanceResponse(pid=report.pid)
 
     def _to_pb(self, faults: Iterable[ActiveFault]) -> list[pb.InjectedFault]:
         return faults_to_pb(faults, self._faults.bus.now_us)

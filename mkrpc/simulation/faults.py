@@ -1,5 +1,6 @@
 """Faults of a simulated run as they happen: what each kind does to the machine."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mkrpc.simulation.plan import Fault
@@ -18,7 +19,7 @@ More would end leases that their holders still count on."""
 _SLOW_READS = 20
 """A slow reader takes one part of a lease in so many for each message."""
 
-_ANYBODY = ("hub-pause", "hub-leap")
+_ANYBODY = ("hub-pause", "hub-leap", "drop")
 """Kinds that need no instance that runs."""
 
 
@@ -45,6 +46,8 @@ class Faults:
                 world.at(until_us, world.hub.wake)
             case "hub-leap":
                 self._leap_of_the_hub(fault)
+            case "drop":
+                world.hub.turn(self._drop, fault)
             case "stall":
                 node.stall(until_us, upward=fault.upward)
             case "slow":
@@ -66,6 +69,14 @@ class Faults:
                 life.turn(life.reconnect)
             case "leap" if life is not None:
                 life.leap(fault.for_us)
+
+    def _drop(self, fault: Fault) -> None:
+        """An interconnect that was stopped when it was asked may be asked after the busy time."""
+        left_us = self._world.options.busy_us - self._world.now_us
+        assert fault.injected is not None
+        if left_us > 0:
+            injected = replace(fault.injected, for_us=min(fault.for_us, left_us))
+            self._world.hub.bus.set_fault(injected)
 
     def _leap_of_the_hub(self, fault: Fault) -> None:
         world = self._world

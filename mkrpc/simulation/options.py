@@ -55,6 +55,7 @@ FaultKind = Literal[
     "hub-leap",
     "slow",
     "reorder",
+    "drop",
 ]
 
 FAULT_KINDS: tuple[FaultKind, ...] = (
@@ -79,13 +80,17 @@ goodbye. ``pause``: SIGSTOP and SIGCONT of an instance; ``hub-pause``: of the in
 ``reconnect``: an instance gives up a stream that stands. ``leap``: the monotonic clock of an
 instance leaps forward, as after a suspend; ``hub-leap``: that of the interconnect, as far as it
 may. ``slow``: whoever reads in one direction is slow for long. ``reorder``: a cut all of whose
-catch comes late, in any order, among what is sent over the next streams."""
+catch comes late, in any order, among what is sent over the next streams. One
+more kind is drawn apart, by :attr:`Options.drops`: ``drop``, IPIs that are swallowed by name, as by
+``mkrpc fault drop``."""
 
 _LEASES_US = (30_000, 60_000, 150_000)
 """Times within which a link can be given up and another one be welcomed."""
 _MOST_INSTANCES = 5
 _DRIFT_PPM = 20_000
 """Below what the lease allows for (:data:`mkrpc.interconnect.lease.CLOCK_DRIFT_SHARE`)."""
+_DROP_SHARE = 0.25
+"""Of the runs, this much has faults that swallow IPIs: what they swallow can show nothing else."""
 _BURSTS = ((1, 1, 2, 5), (1, 3, 20), (1, 1, 1, 40, 1_200))
 _LONG_BURSTS = (1, 1, 1, 1, 1, 5_000)
 """Beyond a source's window of outstanding writes."""
@@ -187,6 +192,7 @@ class Options:
     deaths, this much a host agent reports. ``own_beats``: instances beat by a way of their own too,
     while their streams are silent. ``hub_lag_us``: the interconnect reads frames at once, and
     applies one of each stream in such a time. ``ring_backs``: ICR writes of handlers, in all.
+    ``drops``: faults that swallow IPIs.
     """
 
     instances: tuple[InstanceOptions, ...]
@@ -208,6 +214,7 @@ class Options:
     hub_lag_us: int
     restart_us: int
     ring_backs: int
+    drops: int
 
     @classmethod
     def draw(cls, rng: Rng) -> "Options":
@@ -245,4 +252,5 @@ class Options:
             hub_lag_us=rng.choice((0, 0, 20, 500, 2_000)),
             restart_us=rng.randrange(100, lease_us),
             ring_backs=rng.choice((0, 50, 500)),
+            drops=rng.randrange(1, 4) if rng.random() < _DROP_SHARE else 0,
         )

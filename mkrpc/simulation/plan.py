@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from mkrpc.fault import Fault as InjectedFault
+from mkrpc.fault import FaultKind as InjectedKind
 from mkrpc.instance.instructions import Instruction
 from mkrpc.simulation.options import FAULT_KINDS, FaultKind, InstanceOptions, Options, RngSource
 from mkrpc.simulation.workload import Words, draw_program, is_broadcast
@@ -36,7 +38,7 @@ class Fault:
     """One fault at ``at_us``; the kinds are those of :data:`FAULT_KINDS`.
 
     ``for_us``: how long it lasts; ``upward``: the direction of a stall; ``whole``: a cut or a crash
-    that takes with it what is on its way.
+    that takes with it what is on its way; ``injected``: what a drop swallows.
     """
 
     number: int
@@ -46,8 +48,11 @@ class Fault:
     for_us: int
     upward: bool
     whole: bool
+    injected: InjectedFault | None = None
 
     def __str__(self) -> str:
+        if self.injected is not None:
+            return f"f{self.number} {self.injected} for {self.for_us} us"
         way = f" {'up' if self.upward else 'down'}" if self.kind == "stall" else ""
         whole = "" if self.whole else ", what is on its way arrives"
         return f"f{self.number} {self.kind}{way} i{self.instance_id} for {self.for_us} us{whole}"
@@ -101,8 +106,10 @@ class Plan:
 
     @classmethod
     def draw(cls, options: Options, rng_of: RngSource) -> "Plan":
-        """The plan of a run, from its streams ``faults`` and ``steps``."""
-        return cls(tuple(_steps(options, rng_of)), tuple(_faults(options, rng_of)))
+        """The plan of a run, from its streams ``faults``, ``drops`` and ``steps``."""
+        faults = tuple(_faults(options, rng_of))
+        drops = tuple(_drops(options, rng_of, len(faults)))
+        return cls(tuple(_steps(options, rng_of)), faults + drops)
 
 
 def _faults(options: Options, rng_of: RngSource) -> Iterator[Fault]:
@@ -124,6 +131,38 @@ def _faults(options: Options, rng_of: RngSource) -> Iterator[Fault]:
                 upward=rng.random() < 0.5,
                 whole=rng.random() < 0.5,
             )
+
+
+def _drops(options: Options, rng_of: RngSource, number: int) -> Iterator[Fault]:
+    """Faults that swallow IPIs, numbered after the others, from a stream of their own."""
+    rng = rng_of("drops")
+    ids = [each.instance_id for each in options.instances]
+    for _ in range(options.drops):
+        number += 1
+        at_us = rng.randrange(0, options.busy_us)
+        for_us = min(rng.randrange(1, 3 * options.lease_us), options.busy_us - at_us)
+        every = rng.choice((0, 0, 1, 2, 7))
+        injected = InjectedFault(
+            kind=InjectedKind.DROP,
+            for_us=for_us,
+            source=rng.choice((None, None, rng.choice(ids))),
+            destination=rng.choice((None, rng.choice(ids))),
+            vector=rng.choice((None, None, MULTIKERNEL_VECTOR)),
+            every=every,
+            share=1.0 if every else rng.choice((0.1, 0.5)),
+            limit=rng.choice((0, 0, 1, 10)),
+            seed=rng.randrange(0, 1 << 32),
+        )
+        yield Fault(
+            number=number,
+            at_us=at_us,
+            kind="drop",
+            instance_id=options.instances[0].instance_id,
+            for_us=for_us,
+            upward=False,
+            whole=False,
+            injected=injected,
+        )
 
 
 def _steps(options: Options, rng_of: RngSource) -> Iterator[Step]:

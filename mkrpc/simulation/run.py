@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from mkrpc.simulation.checkers.apic_invariants import ApicInvariants
 from mkrpc.simulation.checkers.conservation import Conservation
 from mkrpc.simulation.checkers.exactly_once import ExactlyOnce
+from mkrpc.simulation.checkers.injected import Injected
 from mkrpc.simulation.checkers.isolation import Isolation
 from mkrpc.simulation.checkers.lease import Lease
 from mkrpc.simulation.checkers.liveness import Liveness
@@ -82,6 +83,7 @@ def run(
         journal,
         Order(journal),
         Conservation(),
+        Injected(),
         Mirror(world.hub.bus),
         ApicInvariants(),
         Routing(world.hub.bus, journal),

@@ -43,11 +43,12 @@ def test_all_that_can_happen_happens_within_a_few_seeds() -> None:
     for result in check(range(1, 41)):
         faults.update(result.faults)
         outcomes.update(result.outcomes)
-    assert {*FAULT_KINDS, "late", "lost", "duplicate", "fenced", "gave up"} <= faults.keys()
+    assert {*FAULT_KINDS, "drop", "late", "lost", "duplicate", "fenced", "gave up"} <= faults.keys()
     assert {
         *("delivered", "coalesced", "lost(target_dead)", "lost(target_dead, maybe_delivered)"),
         *("rejected(no_such_apic)", "rejected(not_permitted)", "rejected(software_disabled)"),
         *("rejected(not_waiting_for_sipi)", "rejected(illegal_vector)", "rejected(blocked)"),
+        "rejected(injected_fault)",
         *("rejected(reserved_mode)", "rejected(redirectable_ipi)", "rejected(init_deassert)"),
     } <= outcomes.keys()
 
