@@ -117,7 +117,7 @@ class Row:
     @property
     def is_overflow(self) -> bool:
         """Whether this is the row for legs that found no room for one of their own."""
-        return self.key.destination is OVERFLOW
+        return self.key.destination == OVERFLOW
 
 
 @dataclass(frozen=True, slots=True)

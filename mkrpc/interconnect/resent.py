@@ -72,13 +72,13 @@ class ResentWrites:
         for session, cpu in had:
             if session.alive:
                 apic_id = session.addresses[cpu].apic_id
-                return self._mark(write, Target(session, cpu, apic_id, None, arbitrated=True))
+                return self._mark(write, Target(session, cpu, apic_id, None))
         if had or self._count.last_end > write.stamp or self._unheard():
             return _NOBODY_KNOWS
         if not found:
             return _MATCHES_NOBODY
         older = [t for t in found if t.session is not None and t.session.born <= write.stamp]
-        return self._mark(write, replace(choose(older or found), arbitrated=True))
+        return self._mark(write, choose(older or found))
 
     @staticmethod
     def _mark(write: Write, target: Target) -> Target:

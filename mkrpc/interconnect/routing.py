@@ -286,7 +286,7 @@ class Router:
                     first_seq=first_seq,
                     count=count,
                     resent=target.resent,
-                    arbitrated=target.arbitrated,
+                    arbitrated=icr.delivery_mode is DeliveryMode.LOWEST_PRIORITY,
                 )
             )
         return runs

@@ -36,7 +36,7 @@ class Write:
 class Target:
     """One destination CPU, and what becomes of the leg if it may not even be queued.
 
-    ``resent`` and ``arbitrated`` as in :class:`mkrpc.link.frames.Legs`.
+    ``resent`` as in :class:`mkrpc.link.frames.Legs`.
     """
 
     session: Session | None
@@ -44,7 +44,6 @@ class Target:
     apic_id: int
     refusal: Outcome | None
     resent: Resent = Resent.NO
-    arbitrated: bool = False
 
 
 def to_nobody(outcome: Outcome) -> Target:
