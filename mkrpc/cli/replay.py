@@ -59,7 +59,8 @@ def _print(done: "Replay") -> None:
         if life.difference is not None:
             click.echo(f"  then: {life.difference.then}")
             click.echo(f"  now:  {life.difference.now}")
-            for line in life.fields:
+            detail = [life.difference.detail] if life.difference.detail else []
+            for line in life.fields or detail:
                 click.echo(f"    {line}")
         for then, now in life.books_differ[:_BOOKS_SHOWN]:
             click.echo(f"  then: {then}")
@@ -96,6 +97,7 @@ def _as_dict(done: "Replay") -> dict[str, object]:
                     "method": found.method,
                     "then": found.then,
                     "now": found.now,
+                    "detail": found.detail,
                     "fields": life.fields,
                 },
                 "books_differ": [{"then": a, "now": b} for a, b in life.books_differ],

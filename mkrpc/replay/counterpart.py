@@ -28,12 +28,12 @@ def explain(life: Life, lives: Iterable[Life]) -> list[str]:
         return []
     then: Frame | None = None
     if isinstance(life, InstanceLife):
-        journals = [other.journal for other in lives if isinstance(other, BusLife)]
+        journals = [Journal(other.journal.path) for other in lives if isinstance(other, BusLife)]
         then = _received_up(journals, life.incarnation, sent.frame)
     elif isinstance(life, BusLife):
         incarnation = life.incarnation_of(session)
         journals = [
-            other.journal
+            Journal(other.journal.path)
             for other in lives
             if isinstance(other, InstanceLife) and other.incarnation == incarnation
         ]

@@ -1,5 +1,7 @@
 """Frames in words, short enough for a line."""
 
+from dataclasses import fields, is_dataclass
+from enum import Enum
 from typing import Any
 
 from mkrpc.link.frames import DownFrame, SettledWrite, UpFrame, Writes
@@ -11,9 +13,28 @@ MAX_TEXT = 400
 
 
 def frame_text(frame: Any) -> str:
-    """Everything in it, as far as it fits."""
-    text = repr(frame)
+    """Everything in it but what is as it is by default, as far as it fits."""
+    text = _compact(frame)
     return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}… ({len(text)} characters)"
+
+
+def _compact(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.hex() or "nobody"
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, list):
+        return f"[{', '.join(map(_compact, value))}]"
+    if is_dataclass(value) and not isinstance(value, type):
+        shown = [
+            f"{field.name}={_compact(each)}"
+            for field in fields(value)
+            if (each := getattr(value, field.name)) != field.default and each not in ([], {}, ())
+        ]
+        return f"{type(value).__name__}({', '.join(shown)})"
+    if isinstance(value, tuple) and not hasattr(value, "_fields"):
+        return f"({', '.join(map(_compact, value))})"
+    return repr(value)
 
 
 def frame_line(frame: UpFrame | DownFrame) -> str:

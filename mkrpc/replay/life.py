@@ -30,7 +30,8 @@ class LifeEndedError(BaseException):
 class Difference:
     """The first step at which a life is not what it was.
 
-    ``method``: the call. ``then``, ``now``: what it gave, in a line each.
+    ``method``: the call. ``then``, ``now``: what it gave, in a line each. ``detail``: the frame of
+    now, if it is one.
     """
 
     step: int
@@ -38,6 +39,7 @@ class Difference:
     method: str
     then: str
     now: str
+    detail: str = ""
 
 
 class Cause(NamedTuple):
@@ -162,13 +164,13 @@ class Life(ABC):
         text = frame_text(frame) if frame is not None else ""
         if then != now:
             nothing = "nothing to send"
-            self.differ(step, str(then or nothing), f"{now}: {text}" if now else nothing)
+            self.differ(step, str(then or nothing), str(now or nothing), text)
         return text
 
-    def differ(self, step: Step, then: str, now: str) -> None:
+    def differ(self, step: Step, then: str, now: str, detail: str = "") -> None:
         """Note the first difference."""
         if self.difference is None:
-            self.difference = Difference(step.number, step.offset, step.method, then, now)
+            self.difference = Difference(step.number, step.offset, step.method, then, now, detail)
             self.difference_step = step
 
     def _compare(self, step: Step) -> None:

@@ -92,7 +92,7 @@ def test_a_cluster_under_load_replays_over_a_kill_and_reconnects(
     monkeypatch.setattr(Cpu, "arrive", changed)
     different = [life for life in replay(folder).lives if life.difference is not None]
     assert len(different) == 1
-    assert "REJECTED_BLOCKED" in different[0].difference.now
+    assert "REJECTED_BLOCKED" in different[0].difference.detail
 
 
 def test_the_commands_record_and_replay(tmp_path, monkeypatch):
