@@ -41,6 +41,7 @@ MAX_RECORD_BYTES = 1 << 26
 
 _HEAD = struct.Struct("<IIB")
 _CRC = struct.Struct("<I")
+_JSON = json.JSONEncoder(separators=(",", ":"))
 
 
 class Kind(IntEnum):
@@ -71,7 +72,7 @@ def record(kind: int, payload: bytes) -> bytes:
 
 def json_payload(value: object) -> bytes:
     """As UTF-8, without spaces."""
-    return json.dumps(value, separators=(",", ":")).encode()
+    return _JSON.encode(value).encode()
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,8 +122,10 @@ class Recorder:
         signature = inspect.signature(method)
 
         def encode(positional: tuple[Any, ...], named: dict[str, Any]) -> bytes:
-            bound = signature.bind(None, *positional, **named).arguments
-            del bound[next(iter(signature.parameters))]  # self
+            bound = named
+            if positional:
+                bound = signature.bind(None, *positional, **named).arguments
+                del bound[next(iter(signature.parameters))]  # self
             return json_payload({key: to_plain(each, reference) for key, each in bound.items()})
 
         return encode

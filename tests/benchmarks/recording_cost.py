@@ -1,8 +1,9 @@
 """What recording costs: ``python tests/benchmarks/recording_cost.py [ROUNDS]``.
 
 Two clusters of two instances stand side by side, one of them recorded; the same work is given to
-them in turns, and the medians of the rounds are compared. Then the same without processes, in one
-thread, where nothing else is in the way.
+them in turns, and the medians of the rounds are compared, of the time that it took and of the CPU
+time of all their processes. Before that the same without processes, in one thread, where nothing
+else is in the way.
 """
 
 import os
@@ -11,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,8 @@ BURST = 20_000
 SINGLE = 200
 IN_A_THREAD = 20_000
 ROUNDS = 15
+
+Measured = tuple[Callable[[], None], Callable[[], float]]
 
 
 def rings(cluster: Cluster) -> None:
@@ -78,20 +82,33 @@ def in_a_thread(recording: Recording | None) -> Callable[[], None]:
     return burst
 
 
-def compare(what: str, unit: int, plain: Callable[[], None], recorded: Callable[[], None]) -> None:
-    """Alternate; print medians per unit and their ratio."""
-    times: dict[Callable[[], None], list[float]] = {plain: [], recorded: []}
+def cpu_of(cluster: Cluster) -> float:
+    """Seconds of CPU that its interconnect and instances have taken, all their threads."""
+    view = cluster.client.cluster()
+    taken_ns = 0
+    for pid in (view.interconnect_pid, *(each.pid for each in view.instances)):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            taken_ns += int((task / "schedstat").read_text().split()[0])
+    return taken_ns / 1e9
+
+
+def compare(what: str, unit: int, plain: Measured, recorded: Measured) -> None:
+    """Alternate; print medians per unit and their ratios."""
+    times: dict[Measured, list[tuple[float, float]]] = {plain: [], recorded: []}
     for number in range(ROUNDS + 1):
-        for work in (plain, recorded) if number % 2 else (recorded, plain):
-            began = time.perf_counter()
+        for measured in (plain, recorded) if number % 2 else (recorded, plain):
+            work, cpu_s = measured
+            began, began_cpu = time.perf_counter(), cpu_s()
             work()
+            took = time.perf_counter() - began, cpu_s() - began_cpu
             if number:  # the first one warms up
-                times[work].append((time.perf_counter() - began) / unit * 1e6)
-    middle = {work: statistics.median(found) for work, found in times.items()}
-    print(
-        f"{what}: plain {middle[plain]:.2f} us, recorded {middle[recorded]:.2f} us, "
-        f"ratio {middle[recorded] / middle[plain]:.2f}"
-    )
+                times[measured].append(took)
+    for kind, label in enumerate(("elapsed", "CPU")):
+        off, on = (
+            statistics.median(took[kind] for took in times[each]) / unit * 1e6
+            for each in (plain, recorded)
+        )
+        print(f"{what}, {label}: plain {off:.2f} us, recorded {on:.2f} us, ratio {on / off:.2f}")
 
 
 def main() -> None:
@@ -99,9 +116,14 @@ def main() -> None:
     os.environ["MKRPC_STATE_DIR"] = str(folder / "s")
     limit = 4 << 30
     (folder / "thread").mkdir()
-    plain, recorded = in_a_thread(None), in_a_thread(Recording(folder / "thread", limit))
-    compare("a leg in one thread, bus and kernel", IN_A_THREAD, plain, recorded)
-    recorded.close()  # type: ignore[attr-defined]
+    bare, journalled = in_a_thread(None), in_a_thread(Recording(folder / "thread", limit))
+    compare(
+        "a leg in one thread, bus and kernel",
+        IN_A_THREAD,
+        (bare, time.process_time),
+        (journalled, time.process_time),
+    )
+    journalled.close()  # type: ignore[attr-defined]
     sizes = [path.stat().st_size for path in (folder / "thread").iterdir()]
     print(f"  journals: {sum(sizes) / ((ROUNDS + 1) * IN_A_THREAD):.1f} bytes a leg")
     topology = Topology.of(instances=2, cpus=2)
@@ -110,8 +132,14 @@ def main() -> None:
         Cluster.start(topology, name="plain") as off,
         Cluster.start(topology, name="recorded", recording=recording) as on,
     ):
-        compare("an ICR write of a burst", BURST, lambda: rings(off), lambda: rings(on))
-        compare("an injection by itself", SINGLE, lambda: calls(off), lambda: calls(on))
+        for what, unit, work in (
+            ("an ICR write of a burst", BURST, rings),
+            ("an injection by itself", SINGLE, calls),
+        ):
+            plain, recorded = (
+                (partial(work, cluster), partial(cpu_of, cluster)) for cluster in (off, on)
+            )
+            compare(what, unit, plain, recorded)
     sizes = [path.stat().st_size for path in (folder / "cluster").iterdir()]
     written = (ROUNDS + 1) * (BURST + SINGLE)
     print(f"  journals: {sum(sizes) / written:.1f} bytes an ICR write, {sum(sizes)} in all")
