@@ -18,6 +18,7 @@ from mkrpc.instance.memory import SharedMemory
 from mkrpc.instance.programs import load_entry
 from mkrpc.journal.calls import pack_number, pack_sent, pack_session, sent_up
 from mkrpc.journal.digest import books_digest
+from mkrpc.journal.format import record
 from mkrpc.journal.recorder import Recorder, Recording, error_text
 from mkrpc.journal.values import to_plain
 from mkrpc.link.frames import DownFrame, Hello, UpFrame, Welcome
@@ -56,12 +57,16 @@ READERS = frozenset({"deadline_us", "lease_left_us", "lease_since_us", "stalled"
 class RecordedAttachment(Attachment):
     """As :class:`Attachment`, with a journal."""
 
-    __slots__ = ("_kinds", "_recorder")
+    __slots__ = ("_beat", "_beat_us", "_kinds", "_nothing", "_recorder")
 
     def __init__(self, kernel: Kernel, recorder: Recorder) -> None:
         super().__init__(kernel)
         self._recorder = recorder
         self._kinds = {name: recorder.kind(name) for name in INPUTS}
+        self._nothing = record(self._kinds["next_frame"], pack_sent(0, None))
+        # Told again and again: the record of the last time.
+        self._beat_us = -1
+        self._beat = b""
 
     def close(self) -> None:
         """The instance has come to its end."""
@@ -73,7 +78,12 @@ class RecordedAttachment(Attachment):
 
     def beat_answered(self, sent_us: int) -> None:
         """As :meth:`Attachment.beat_answered`."""
-        self._run("beat_answered", pack_number(sent_us), super().beat_answered, sent_us)
+        super().beat_answered(sent_us)
+        if not self._recorder.busy:
+            if sent_us != self._beat_us:
+                self._beat_us = sent_us
+                self._beat = record(self._kinds["beat_answered"], pack_number(sent_us))
+            self._recorder.note(self._beat)
 
     def disconnected(self, generation: int | None = None) -> None:
         """As :meth:`Attachment.disconnected`."""
@@ -113,9 +123,10 @@ class RecordedAttachment(Attachment):
     def _note_sent(self, frame: UpFrame | None) -> None:
         recorder = self._recorder
         if not recorder.busy:
-            sent = sent_up(frame) if frame is not None else None
-            recorder.begin(self._kinds["next_frame"], pack_sent(0, sent))
-            recorder.end()
+            line = self._nothing
+            if frame is not None:
+                line = record(self._kinds["next_frame"], pack_sent(0, sent_up(frame)))
+            recorder.note(line)
 
     def _run(self, name: str, payload: bytes, method: Callable[..., Any], *arguments: Any) -> Any:
         recorder = self._recorder

@@ -19,6 +19,7 @@ from mkrpc.interconnect.session import Session
 from mkrpc.interconnect.tally import Tally
 from mkrpc.journal.calls import pack_advance, pack_sent, pack_session, reply_text, sent_down
 from mkrpc.journal.digest import MAX_DIGEST_LINES, books_digest
+from mkrpc.journal.format import record
 from mkrpc.journal.recorder import Recorder, Recording, error_text
 from mkrpc.journal.values import to_plain
 from mkrpc.link.frames import DownFrame, Hello, Reply, UpFrame
@@ -107,6 +108,8 @@ class RecordedBus(ApicBus):
         methods = sorted(INPUTS)
         self._numbers: dict[bytes, int] = {}
         self._open: dict[Tally | Asked, int] = {}
+        self._nothing: dict[int, bytes] = {}
+        """The records that say that there is nothing to send, by session."""
         self._requests = 0
         self._digest_at = BOOKS_EVERY
         plain = {
@@ -160,10 +163,18 @@ class RecordedBus(ApicBus):
         """As :meth:`ApicBus.next_frame`."""
         frame = super().next_frame(session)
         if not self._recorder.busy:
-            sent = sent_down(frame) if frame is not None else None
-            self._recorder.begin(self._kinds["next_frame"], pack_sent(self._number(session), sent))
-            self._recorder.end()
+            number = self._number(session)
+            if frame is not None:
+                line = record(self._kinds["next_frame"], pack_sent(number, sent_down(frame)))
+            else:
+                line = self._nothing.get(number) or self._note_nothing(number)
+            self._recorder.note(line)
         return frame
+
+    def _note_nothing(self, session: int) -> bytes:
+        line = record(self._kinds["next_frame"], pack_sent(session, None))
+        self._nothing[session] = line
+        return line
 
     def welcome(self, session: Session) -> Any:
         """As :meth:`ApicBus.welcome`."""

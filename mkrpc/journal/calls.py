@@ -35,6 +35,7 @@ CURRENT = 0xFFFF_FFFF
 _NUMBER = Struct("<Q")
 _SESSION = Struct("<III")
 _SENT = Struct("<IIIQQQ")
+_NOTHING = Struct("<I")
 _IDENTITY_BYTES = 16
 
 
@@ -80,14 +81,15 @@ def sent_down(frame: DownFrame) -> Sent:
 
 def pack_sent(session: int, sent: Sent | None) -> bytes:
     """``next_frame``: for which session, and what it gave, if anything."""
-    return _SENT.pack(session, *(sent or (0, 0, 0, 0, 0)))
+    return _SENT.pack(session, *sent) if sent is not None else _NOTHING.pack(session)
 
 
 def unpack_sent(payload: bytes) -> tuple[int, Sent | None]:
     """The same, read."""
+    if len(payload) == _NOTHING.size:
+        return _NOTHING.unpack(payload)[0], None
     session, *rest = _SENT.unpack(payload)
-    sent = Sent(*rest)
-    return session, sent if sent.size else None
+    return session, Sent(*rest)
 
 
 def pack_number(number: int) -> bytes:

@@ -95,6 +95,14 @@ class Recorder:
         self.busy = True
         self._writer.append(record(kind, payload))
 
+    def note(self, line: bytes) -> None:
+        """A call that has returned already, as a whole record."""
+        if self._clock or self._loads:
+            self._write_readings()
+        self.calls += 1
+        self._writer.append(line)
+        self.busy = bool(self._writer.stopped)
+
     def end(self) -> None:
         """It has returned or raised."""
         self.busy = bool(self._writer.stopped)

@@ -65,6 +65,7 @@ class JournalWriter:
         self._limit = limit
         self._appended = 0
         self._written = 0
+        self._room = min(limit, MAX_WAITING_BYTES)
         self._waiting: deque[bytes] = deque()
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -86,12 +87,12 @@ class JournalWriter:
     def append(self, line: bytes) -> None:
         """Add a whole record."""
         self._appended += len(line)
-        if self._appended > self._limit:
-            self.stop(f"the limit of {self._limit} bytes is reached")
-        elif self._appended - self._written > MAX_WAITING_BYTES:
-            self.stop(f"the disk cannot follow: {MAX_WAITING_BYTES} bytes wait for it")
-        else:
+        if self._appended <= self._room:
             self._waiting.append(line)
+        elif self._appended > self._limit:
+            self.stop(f"the limit of {self._limit} bytes is reached")
+        else:
+            self.stop(f"the disk cannot follow: {MAX_WAITING_BYTES} bytes wait for it")
 
     def stop(self, reason: str) -> None:
         """Record no more; the reason is the last that is recorded."""
@@ -108,6 +109,7 @@ class JournalWriter:
             if batch and self._file >= 0:
                 self._write(batch)
                 self._written += len(batch)
+                self._room = min(self._limit, self._written + MAX_WAITING_BYTES)
 
     def close(self, last: bytes = b"") -> None:
         """The end: ``last`` is the last record, though it be beyond the limit."""
