@@ -247,6 +247,8 @@ class Life(ABC):
             parts.append(f"recorded until {self.journal.stopped}")
         elif self.over:
             parts.append("killed")
+        if self.journal.torn:
+            parts.append(f"{self.journal.torn} bytes of a record that is not whole")
         if self.unfinished:
             parts.append(f"its last step, {self.unfinished}, not known to have returned")
         return ", ".join(parts)
