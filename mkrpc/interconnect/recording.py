@@ -37,7 +37,7 @@ __all__ = [
 
 OBJECT = "interconnect"
 
-FREQUENT = ("attach", "advance", "hear", "receive", "next_frame", "welcome")
+FREQUENT = ("attach", "advance", "balance", "hear", "receive", "next_frame", "welcome")
 """Inputs with a payload of their own."""
 
 RARE = (
@@ -66,7 +66,6 @@ READERS = frozenset(
         "apic_ids",
         "attached_ids",
         "attached_names",
-        "balance",
         "cpu_owner",
         "cpu_record",
         "deadline_us",
@@ -132,6 +131,7 @@ class RecordedBus(ApicBus):
 
     def close(self) -> None:
         """The interconnect has come to its end."""
+        self._recorder.busy = True
         self._recorder.close(books_digest(books_of(self)))
 
     # The calls that come often.
@@ -183,6 +183,14 @@ class RecordedBus(ApicBus):
         )
         self._recorder.tell(repr(welcome))
         return welcome
+
+    def balance(self) -> list[str]:
+        """As :meth:`ApicBus.balance`, which books what a takeover has left in nobody's books."""
+        if self._recorder.busy:
+            return super().balance()
+        lines: list[str] = self._run("balance", b"", super().balance)
+        self._recorder.tell(f"balance: {lines}")
+        return lines
 
     # All calls.
 
@@ -274,10 +282,15 @@ class RecordedBus(ApicBus):
         return ("call-back", 0) if callable(value) else None
 
     def _note_books(self) -> None:
+        recorder = self._recorder
+        if recorder.busy:
+            return
+        recorder.busy = True  # what the books do to be whole, they do again when they are compared
         lines = books_of(self)
+        recorder.busy = False
         self._digest_at = self._recorder.calls + max(BOOKS_EVERY, _CALLS_PER_LINE * len(lines))
-        if not self._recorder.busy and len(lines) <= MAX_DIGEST_LINES:
-            self._recorder.books(books_digest(lines, whole=False))
+        if len(lines) <= MAX_DIGEST_LINES:
+            recorder.books(books_digest(lines, whole=False))
 
 
 def _rare(name: str) -> Callable[..., Any]:

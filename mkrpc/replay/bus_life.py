@@ -78,6 +78,8 @@ class BusLife(Life):
             case "welcome":
                 session = unpack_session(step.payload)[0]
                 self.tell(repr(self.bus.welcome(self._session(session))))
+            case "balance":
+                self.tell(f"balance: {self.bus.balance()}")
             case _:
                 self._rare(step)
         return ""
@@ -186,6 +188,8 @@ class BusLife(Life):
                 return f"attach {frame_text(decode_up(step.payload))}"
             case "welcome":
                 return f"welcome {self._name(unpack_session(step.payload)[0])}"
+            case "balance":
+                return "balance"
             case _:
                 return f"{step.method} {frame_text(self._arguments(step))}"
 

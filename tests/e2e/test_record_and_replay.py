@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import asdict
@@ -93,6 +94,31 @@ def test_a_cluster_under_load_replays_over_a_kill_and_reconnects(
     different = [life for life in replay(folder).lives if life.difference is not None]
     assert len(different) == 1
     assert "REJECTED_BLOCKED" in different[0].difference.detail
+
+
+def test_an_interconnect_that_took_over_replays_too(
+    mk_cluster_factory, topology, tmp_path, assert_mirrors
+):
+    folder = tmp_path / "recording"
+    cluster = mk_cluster_factory(topology, recording=Recording(folder))
+    client = cluster.client
+    client.inject(to=apic(1), count=100)
+    first = client.cluster()
+    os.kill(first.interconnect_pid, signal.SIGKILL)
+    client.inject(to=apic(0), count=300)
+    client.write_icr(0, to=apic(11), vector=0x41, count=300)
+    assert_mirrors(cluster)
+    totals = client.ledger().totals
+    assert client.cluster().epoch != first.epoch
+    cluster.stop()
+
+    done = replay(folder)
+    assert done.identical, told(done)
+    lives = {life.name: life for life in done.lives}
+    assert sorted(lives) == ["interconnect.1", "interconnect.2", "mk0.1", "mk1.1"]
+    assert ", killed" in lives["interconnect.1"].verdict
+    assert lives["interconnect.2"].bus.takeover is not None
+    assert asdict(lives["interconnect.2"].bus.totals()) == asdict(totals)
 
 
 def test_the_commands_record_and_replay(tmp_path, monkeypatch):
