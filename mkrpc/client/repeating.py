@@ -16,7 +16,7 @@ RESTART_PATIENCE_S = 3.0
 """Seconds for which a call that only reads is repeated while its connection breaks: another
 interconnect serves within one, unless the machine has too much to do."""
 
-_PAUSE_S = 0.1
+_PAUSE_S = 0.05
 
 T = TypeVar("T")
 

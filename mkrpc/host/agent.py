@@ -7,6 +7,7 @@ before this process has.
 import json
 import os
 import select
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import structlog
 
 from mkrpc.errors import MkrpcError, StartUpError, error_for_reason
 from mkrpc.host.child import STOP_GRACE_S, Child, describe_end, end, last_words
-from mkrpc.host.children import START_TIMEOUT_S, run_instance, run_interconnect
+from mkrpc.host.children import BEGIN, START_TIMEOUT_S, run_instance, run_interconnect
 from mkrpc.state_dir import BOOKS_FILE, CONFIG_FILE, RECORD_FILE
 from mkrpc.topology import Topology
 
@@ -45,6 +46,8 @@ class HostAgent:
         self._context.set_forkserver_preload(PRELOAD)
         self.interconnect: Child | None = None
         self.instances: dict[int, Child] = {}
+        self._spare: tuple[Child, Any] | None = None
+        self._spare_lock = threading.Lock()
         self.is_ready = False
         self.stopping = False
         self._wake, self._wake_write = os.pipe()
@@ -71,27 +74,7 @@ class HostAgent:
         :class:`StartUpError` or the interconnect's own error if it does not come to that: then its
         process is ended.
         """
-        child, ready = self._spawn(
-            "interconnect",
-            run_interconnect,
-            {
-                # Where the first one listened: with the port that was chosen for it.
-                "address": self.address,
-                "insecure": self.insecure,
-                "policy": self.topology.policy,
-                "rates": self.topology.rates(),
-                "faults": self.topology.injected(),
-                "arbitration": self.topology.arbitration,
-                "apic": self.topology.apic.switches(),
-                "switches": {
-                    spec.id: spec.switches(self.topology.apic) for spec in self.topology.instances
-                },
-                "instances": len(self.topology.instances),
-                "name": self.state_dir.name,
-                "books": str(self.state_dir / BOOKS_FILE),
-                "record": self.record,
-            },
-        )
+        child, ready = self._take_spare() or self._spawn_interconnect(spare=False)
         self.interconnect = child
         try:
             self.address = str(self._wait(child, ready)["address"])
@@ -99,6 +82,52 @@ class HostAgent:
             end([child], grace_s=0.0 if self.stopping else STOP_GRACE_S)
             raise
         return child
+
+    def prepare_spare(self) -> None:
+        """Start a process that has nothing left to load when an interconnect is wanted.
+
+        What is loaded costs it a second or more on a machine with much to do, of the three for
+        which instances hold out. Nothing happens if there is one, or if this agent stops.
+        """
+        with self._spare_lock:
+            if self._spare is None and not self.stopping:
+                self._spare = self._spawn_interconnect(spare=True)
+
+    def _take_spare(self) -> tuple[Child, Any] | None:
+        with self._spare_lock:
+            spare, self._spare = self._spare, None
+        if spare is None:
+            return None
+        child, ready = spare
+        try:
+            ready.send_bytes(BEGIN)
+        except OSError:
+            _log.warning("the spare interconnect was gone", pid=child.pid)
+            ready.close()
+            end([child], grace_s=0.0)
+            return None
+        return spare
+
+    def _spawn_interconnect(self, *, spare: bool) -> tuple[Child, Any]:
+        options = {
+            # Where the first one listened: with the port that was chosen for it.
+            "address": self.address,
+            "insecure": self.insecure,
+            "policy": self.topology.policy,
+            "rates": self.topology.rates(),
+            "faults": self.topology.injected(),
+            "arbitration": self.topology.arbitration,
+            "apic": self.topology.apic.switches(),
+            "switches": {
+                spec.id: spec.switches(self.topology.apic) for spec in self.topology.instances
+            },
+            "instances": len(self.topology.instances),
+            "name": self.state_dir.name,
+            "books": str(self.state_dir / BOOKS_FILE),
+            "record": self.record,
+            "spare": spare,
+        }
+        return self._spawn("interconnect", run_interconnect, options)
 
     def check_alive(self) -> None:
         """:class:`StartUpError`, which says why, if a process has ended since it was ready."""
@@ -133,9 +162,12 @@ class HostAgent:
 
         Takes twice :data:`STOP_GRACE_S` at most if processes hang, whatever their number.
         """
+        with self._spare_lock:
+            self.stopping = True
+            spare, self._spare = self._spare, None
         end(list(self.instances.values()), grace_s=STOP_GRACE_S)
-        if self.interconnect is not None:
-            end([self.interconnect], grace_s=STOP_GRACE_S)
+        last = [self.interconnect, spare[0] if spare is not None else None]
+        end([child for child in last if child is not None], grace_s=STOP_GRACE_S)
 
     def ready(self) -> None:
         """The interconnect takes orders for this agent: tell the launcher, let go of its pipe.
@@ -175,7 +207,7 @@ class HostAgent:
         return child, ready
 
     def _spawn(self, name: str, target: Any, options: dict[str, Any]) -> tuple[Child, Any]:
-        receiver, sender = self._context.Pipe(duplex=False)
+        receiver, sender = self._context.Pipe()
         log_path = self.state_dir / "logs" / f"{name}.log"
         process = self._context.Process(
             target=target, args=(json.dumps(options), str(log_path), sender), name=name

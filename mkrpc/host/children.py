@@ -19,10 +19,13 @@ from mkrpc.topology import Topology
 if TYPE_CHECKING:
     from mkrpc.journal.recorder import Recording
 
-__all__ = ["PROGRAMS_FILE", "START_TIMEOUT_S", "run_instance", "run_interconnect"]
+__all__ = ["BEGIN", "PROGRAMS_FILE", "START_TIMEOUT_S", "run_instance", "run_interconnect"]
 
 START_TIMEOUT_S = 30.0
 """Seconds for a process to report that it is ready."""
+
+BEGIN = b"begin"
+"""What a spare interconnect waits for."""
 
 PROGRAMS_FILE = "programs.dill"
 """Callables given to :meth:`mkrpc.cluster.Cluster.start`, in the private state directory."""
@@ -32,7 +35,7 @@ MEMORY_FILE = "memory"
 
 
 def run_interconnect(options_json: str, log_path: str, ready: Any) -> None:
-    """Be the interconnect until told to stop."""
+    """Be the interconnect until told to stop; a spare one first waits for :data:`BEGIN`."""
     _begin("interconnect", log_path)
     options = json.loads(options_json)
     from mkrpc.interconnect.answers import Switches
@@ -40,6 +43,11 @@ def run_interconnect(options_json: str, log_path: str, ready: Any) -> None:
     from mkrpc.interconnect.lease import lease_us_for
     from mkrpc.interconnect.server import serve
 
+    if options["spare"]:
+        try:
+            ready.recv_bytes()
+        except EOFError:
+            return  # The host agent is gone: nobody is to take over from anybody.
     # JSON has no numbers for keys.
     instances = {int(key): switches for key, switches in options["switches"].items()}
     _report(

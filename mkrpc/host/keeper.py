@@ -17,6 +17,9 @@ from mkrpc.transport.stream import stop_loudly
 
 __all__ = ["InterconnectKeeper"]
 
+SPARE_DELAY_S = 2.0
+"""Seconds after a start in which a spare interconnect would only be in the way of all else."""
+
 _log = structlog.get_logger("mkrpc.host")
 
 
@@ -36,6 +39,14 @@ class InterconnectKeeper:
         child = self._agent.interconnect
         assert child is not None
         child.watch(self._loop, lambda: self._ended(child))
+        self._loop.call_later(SPARE_DELAY_S, self._prepare_spare)
+
+    def _prepare_spare(self) -> None:
+        if not self._agent.is_ready:
+            self._loop.call_later(SPARE_DELAY_S, self._prepare_spare)
+            return
+        preparing = self._loop.run_in_executor(None, self._agent.prepare_spare)
+        preparing.add_done_callback(_warn_if_failed)
 
     def _ended(self, child: Child) -> None:
         if self._agent.stopping:
@@ -74,6 +85,15 @@ class InterconnectKeeper:
             )
             self.watch()
             return
+
+
+def _warn_if_failed(preparing: "asyncio.Future[None]") -> None:
+    """Without a spare one another interconnect takes longer to start."""
+    error = None if preparing.cancelled() else preparing.exception()
+    if isinstance(error, MkrpcError):
+        _log.warning("no spare interconnect", error=str(error), advice=error.advice)
+    elif error is not None:
+        stop_loudly(error)
 
 
 def _stop_if_broken(task: "asyncio.Task[None]") -> None:

@@ -86,7 +86,7 @@ def test_a_snapshot_has_the_rows_that_have_changed(kept, path):
 
 
 def test_an_interconnect_that_leaves_as_asked_leaves_nobody_to_wait_for(kept, path):
-    _wire, keeper = kept
+    _, keeper = kept
     keeper.close("the interconnect was stopped")
     books = open_at(path, epoch=2)
     assert books.takeover.expected == ()
