@@ -38,13 +38,14 @@ PAUSE_NOPS = 20
 
 @dataclass(slots=True, kw_only=True)
 class Report:
-    """Seconds from each kill on. ``faults``: what should not be, a line each."""
+    """Seconds from each kill on, and for ``leg_s`` that a leg takes before. ``faults``: what should not be, a line each."""
 
     instances: int
     cpus: int
     load: bool
     cores: int
     load_before: float
+    leg_s: list[float] = field(default_factory=list)
     served_s: list[float] = field(default_factory=list)
     routed_s: list[float] = field(default_factory=list)
     written: int = 0
@@ -92,6 +93,9 @@ def _kill_several(cluster: Cluster, kills: int, report: Report) -> None:
     for _ in range(kills):
         # It is to be in full swing again.
         client.inject(to=apic(0), count=1000)
+        asked_s = time.monotonic()
+        client.inject(to=apic(0))
+        report.leg_s.append(time.monotonic() - asked_s)
         view = client.cluster()
         began_s = time.monotonic()
         os.kill(view.interconnect_pid, signal.SIGKILL)
@@ -115,7 +119,7 @@ def _incarnations(client: Client) -> dict[int, bytes]:
 
 
 def _text(seconds: list[float]) -> str:
-    return f"median {statistics.median(seconds):.2f} s, at most {max(seconds):.2f} s"
+    return f"median {statistics.median(seconds):.3f} s, at most {max(seconds):.3f} s"
 
 
 @click.command()
@@ -143,6 +147,7 @@ def main(*, instances: int, cpus: int, kills: int, idle: bool, as_json: bool) ->
             f"{len(report.routed_s)} interconnects killed, {instances} instances of {cpus} CPUs, "
             f"{report.written} legs written"
         )
+        click.echo(f"a leg of a client takes: {_text(report.leg_s)}")
         click.echo(f"another one answers: {_text(report.served_s)}")
         click.echo(f"it routes again: {_text(report.routed_s)}")
         for fault in report.faults:

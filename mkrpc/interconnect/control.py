@@ -124,6 +124,8 @@ class ControlService(FaultControl):
                 count=count,
                 resolved_below=request.resolved_below if not at_least_once else 1,
                 on_done=waiter.done,
+                again=request.again and not at_least_once,
+                roster=request.roster,
             )
         )
         self._drain()
