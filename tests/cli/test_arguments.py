@@ -135,6 +135,16 @@ def test_handlers_of_an_unpatched_kernel_are_told_before_anything_starts(run, tm
     assert f"{path}: line 5: instances[0].handlers: " in told(result)[0]
 
 
+def test_a_recording_needs_a_folder_of_its_own(run, tmp_path, told):
+    (tmp_path / "kept").touch()
+    result = run("up", "--record", tmp_path)
+    assert result.exit_code == 2
+    assert "it is not empty" in told(result)[0]
+    result = run("up", "--record-limit", "5")
+    assert result.exit_code == 2
+    assert "nothing is recorded" in told(result)[0]
+
+
 def test_the_help_names_every_switch(run):
     shown = run("up", "--help").stdout
     assert [field.name for field in fields(ApicPolicy) if field.name not in shown] == []
