@@ -12,9 +12,10 @@ from mkrpc.frame_codec import BEAT
 from mkrpc.instance.heartbeat import Heartbeat
 from mkrpc.interconnect.beats import BeatServer
 from mkrpc.interconnect.lease import LEASE_US
-from mkrpc.link.lease import PATIENCE_LEASES
+from mkrpc.link.lease import MAX_BEAT_CORES, MAX_WHERE, PATIENCE_LEASES
 from mkrpc.transport.address import MAX_PATH_BYTES, Address, beside, parse
 from mkrpc.v1 import interconnect_pb2 as pb
+from mkrpc.v1 import types_pb2
 
 ALICE = b"a" * 16
 
@@ -53,6 +54,33 @@ def test_a_beat_that_is_answered_is_remembered_until_the_next_look(
     call(request(ALICE))
     with beats.looking() as heard:
         assert heard == {ALICE}
+    with beats.looking() as heard:
+        assert heard == set()
+
+
+def test_what_a_beat_tells_is_kept_for_the_loop_once(
+    beats: BeatServer, call: Callable[[bytes], bytes]
+) -> None:
+    beats.open = {ALICE}
+    told = pb.BeatRequest(incarnation=ALICE, where="handlers.py:7 in hang")
+    told.cores.add(cpu=3, mode=types_pb2.APIC_MODE_X2APIC, isr=b"\x04", handlers=[2])
+    call(told.SerializeToString())
+    (core,), where = beats.take_told()[ALICE]
+    assert (core.cpu, core.isr, core.handlers, where) == (3, 4, (2,), "handlers.py:7 in hang")
+    assert beats.take_told() == {}
+
+
+@pytest.mark.parametrize("told", [{"cores": 1 + MAX_BEAT_CORES}, {"where": 1 + MAX_WHERE}])
+def test_a_beat_that_tells_more_than_it_may_is_refused(
+    beats: BeatServer, call: Callable[[bytes], bytes], told: dict[str, int]
+) -> None:
+    beats.open = {ALICE}
+    message = pb.BeatRequest(incarnation=ALICE, where="x" * told.get("where", 0))
+    for number in range(told.get("cores", 0)):
+        message.cores.add(cpu=number, mode=types_pb2.APIC_MODE_X2APIC)
+    with pytest.raises(grpc.RpcError):
+        call(message.SerializeToString())
+    assert beats.take_told() == {}
     with beats.looking() as heard:
         assert heard == set()
 
@@ -122,6 +150,7 @@ def test_a_heartbeat_beats_while_the_lease_is_late(beats: BeatServer, near: Addr
         timeout_s=10,
         now_us=lambda: now_us[0],
         renewed_us=renewed,
+        describe=lambda: ([], "in a test"),
     )
     heartbeat.start()
     for _ in range(3):
@@ -133,6 +162,7 @@ def test_a_heartbeat_beats_while_the_lease_is_late(beats: BeatServer, near: Addr
         if heartbeat.answered_us:
             break
     assert heartbeat.answered_us == now_us[0]
+    assert beats.take_told() == {ALICE: ((), "in a test")}
     heartbeat.stop()
 
 

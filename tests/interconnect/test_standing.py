@@ -50,6 +50,18 @@ def test_ages_are_those_of_the_reports(machine: Any) -> None:
     assert (known.counts.delivered, known.counts.coalesced, known.counts.handled) == (2, 1, 1)
 
 
+def test_if_has_not_been_clear_while_something_was_handled(machine: Any) -> None:
+    """Every report says IF = 0, and in between it was set: a handler has been entered."""
+    wire = machine((0,), (2,))
+    victim = wire.peers[1]
+    for time_us, handled in ((100_000, 0), (200_000, 0), (300_000, 1), (450_000, 1)):
+        wire.bus.advance(time_us)
+        victim.cpus[0].interrupts_enabled = False
+        victim.cpus[0].delivered[VECTOR] = victim.cpus[0].handled[VECTOR] = handled
+        victim.push()
+    assert standing(wire.bus, 2, VECTOR).ages.enabled == 150_000
+
+
 def test_legs_in_flight_are_told_by_their_source_and_by_where_they_are(machine: Any) -> None:
     wire = machine((0, 1), (2, 3))
     wire.bus.advance(100_000)
