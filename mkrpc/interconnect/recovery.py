@@ -96,6 +96,9 @@ class Recovery:
         books = self._published.get(session)
         if books is None:
             raise ProtocolError("books that nobody has asked for")
+        for write in frame.arbitrated:
+            if not 0 <= write.cpu < len(session.addresses):
+                raise ProtocolError(f"instance {session.instance_id} has no CPU {write.cpu}")
         books += frame.books
         self.resent.note_arbitrated(session, frame.arbitrated)
         if frame.recovered:

@@ -8,6 +8,7 @@ from mkrpc.limits import MAX_CPUS
 from mkrpc.link import memory as memory_module
 from mkrpc.link.frames import ResolvedRun
 from mkrpc.link.memory import OutcomeMemory
+from mkrpc.link.recovery import Arbitrated
 from mkrpc.link.source import SourceWindow
 from mkrpc.outcome import Outcome
 
@@ -205,3 +206,27 @@ def test_all_sources_together_have_a_limit_and_the_silent_go_first(
         memory.record(b"%016d" % number, 1, 0, Outcome.DELIVERED)
     assert memory.recall(A, 1, 0) is None
     assert len(memory) == 5
+
+
+def test_the_highest_number_of_each_cpu_outlives_what_is_forgotten() -> None:
+    """By CPU, since the legs of one write to several come one CPU after another."""
+    memory = OutcomeMemory()
+    memory.record(A, 3, 0, Outcome.DELIVERED)
+    memory.record(A, 1, 1, Outcome.DELIVERED)
+    memory.record(A, 3, 2, Outcome.DELIVERED)
+    memory.record(A, 2, 0, Outcome.DELIVERED)
+    assert [memory.highest(A, cpu) for cpu in range(4)] == [3, 1, 3, 0]
+    memory.forget(A, [ResolvedRun(1, 3)])
+    assert [memory.highest(A, cpu) for cpu in range(4)] == [3, 1, 3, 0]
+    assert memory.highest(B, 0) == 0
+
+
+def test_arbitrated_writes_are_known_as_long_as_their_outcomes() -> None:
+    memory = OutcomeMemory()
+    for seq in (1, 2):
+        memory.record(A, seq, 5, Outcome.DELIVERED)
+        memory.note_arbitrated(A, seq, 5)
+    memory.record(A, 3, 5, Outcome.DELIVERED)
+    assert list(memory.arbitrated()) == [Arbitrated(A, 1, 5), Arbitrated(A, 2, 5)]
+    memory.forget(A, [ResolvedRun(1, 1)])
+    assert list(memory.arbitrated()) == [Arbitrated(A, 2, 5)]

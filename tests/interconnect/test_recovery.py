@@ -1,0 +1,249 @@
+"""What an interconnect that takes over accepts, and what cannot be (design 3.3, rule 4)."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from mkrpc.errors import FencedError, MkrpcError, ProtocolError, UnavailableError
+from mkrpc.interconnect.apic_bus import ApicBus
+from mkrpc.interconnect.lease import LEASE_US
+from mkrpc.interconnect.policy import Policy
+from mkrpc.interconnect.roster_count import RosterCount
+from mkrpc.interconnect.session import Session
+from mkrpc.interconnect.takeover import Incarnation, Takeover
+from mkrpc.link.frames import (
+    WIRE_VERSION,
+    CpuAddress,
+    Hello,
+    OutcomeRun,
+    ResolvedRun,
+    SettledWrite,
+    UpFrame,
+    Writes,
+)
+from mkrpc.link.recovery import Arbitrated, BookKey, EndedLegs, SourceBook
+from mkrpc.outcome import Outcome
+from mkrpc.x86.apic_base import ApicMode
+from mkrpc.x86.icr import fixed
+
+BEFORE, NOW = 11, 12
+BOB = b"b" * 16
+WORD = fixed(0, 0x41)
+
+
+def hello(number: int = 0, **changes: Any) -> Hello:
+    return Hello(
+        **{
+            "wire_version": WIRE_VERSION,
+            "instance_id": number,
+            "name": f"kernel{number}",
+            "incarnation": bytes([number + 1] * 16),
+            "pid": 100 + number,
+            "cpus": (CpuAddress(0, number, int(ApicMode.X2APIC), 0, 0, 0, True),),
+            "epoch": BEFORE,
+            "generation": 1,
+            "born": number + 1,
+            "roster": 5,
+            "resolved_below": 4,
+            "sent": 9,
+        }
+        | changes
+    )
+
+
+def incarnation(number: int, **changes: Any) -> Incarnation:
+    known = Incarnation(
+        incarnation=bytes([number + 1] * 16),
+        instance_id=number,
+        name=f"kernel{number}",
+        pid=100 + number,
+        born=number + 1,
+        apic_ids=(number,),
+    )
+    return replace(known, **changes)
+
+
+def bus(expected: int = 1, **changes: Any) -> ApicBus:
+    takeover = Takeover(
+        epochs=(BEFORE,), expected=tuple(incarnation(n) for n in range(expected)), roster=5
+    )
+    made = ApicBus(
+        epoch=NOW, policy=Policy.named("bare-metal"), takeover=replace(takeover, **changes)
+    )
+    made.advance(0)
+    return made
+
+
+def taken_over(**changes: Any) -> tuple[ApicBus, Session]:
+    made = bus()
+    session = made.attach(hello(**changes))
+    return made, session
+
+
+def book(**changes: Any) -> SourceBook:
+    key = BookKey(BOB, 1, 1, 0, 0x41)._replace(**changes)
+    return SourceBook(key, (EndedLegs(Outcome.DELIVERED, 2),))
+
+
+RECOVERED = UpFrame(recovered=True)
+
+
+def say(made: ApicBus, session: Session, *frames: UpFrame) -> None:
+    for frame in frames:
+        frame.frame = session.link.received + 1
+        made.receive(session, replace(frame))
+
+
+def test_the_welcome_of_a_takeover() -> None:
+    made, session = taken_over()
+    welcome = made.welcome(session)
+    assert (welcome.epoch, welcome.taken_over, welcome.resumed, welcome.received) == (
+        NOW,
+        True,
+        False,
+        0,
+    )
+    assert (welcome.born, welcome.roster) == (1, 5)
+
+
+def test_gaps_in_what_is_sent_again_are_resolved_up_to_the_first_that_is_new() -> None:
+    made, session = taken_over()
+    say(made, session, RECOVERED)
+    say(
+        made,
+        session,
+        UpFrame(events=[Writes(0, 5, [WORD], stamp=2), Writes(0, 8, [WORD], stamp=3)]),
+    )
+    assert session.last_seq == 8
+    say(made, session, UpFrame(events=[Writes(0, 10, [WORD])]))
+    assert session.last_seq == 10
+    assert session.unsettled == 3
+    with pytest.raises(ProtocolError, match="write 12 came after write 10"):
+        say(made, session, UpFrame(events=[Writes(0, 12, [WORD])]))
+
+
+@pytest.mark.parametrize(
+    ("frames", "says"),
+    [
+        ([UpFrame(events=[Writes(0, 10, [WORD])])], "before the books are complete"),
+        ([RECOVERED, UpFrame(books=[book()])], "nobody has asked for"),
+        ([RECOVERED, UpFrame(arbitrated=[Arbitrated(BOB, 1, 0)])], "nobody has asked for"),
+        ([RECOVERED, RECOVERED], "nobody has asked for"),
+        ([UpFrame(books=[book(delivery_mode=9)], recovered=True)], "books that cannot be"),
+        ([UpFrame(books=[book(vector=256)], recovered=True)], "books that cannot be"),
+        ([UpFrame(books=[SourceBook(book().key, ())], recovered=True)], "books that cannot be"),
+        ([UpFrame(arbitrated=[Arbitrated(BOB, 1, 9)])], "no CPU 9"),
+        ([RECOVERED, UpFrame(events=[Writes(0, 3, [WORD], stamp=1)])], "write 3 came again"),
+        ([RECOVERED, UpFrame(events=[Writes(0, 9, [WORD] * 2, stamp=1)])], "write 9 came again"),
+        ([RECOVERED, UpFrame(events=[Writes(0, 9, [WORD])])], "write 9 came after write 3"),
+        (
+            [RECOVERED, UpFrame(events=[Writes(0, 10, [WORD]), Writes(0, 11, [WORD], stamp=1)])],
+            "write 11 came again",
+        ),
+        (
+            [RECOVERED, UpFrame(events=[SettledWrite(0, 11, WORD, Outcome.DELIVERED, stamp=1)])],
+            "called delivered",
+        ),
+    ],
+)
+def test_what_one_that_is_taken_over_cannot_say(frames: list[UpFrame], says: str) -> None:
+    made, session = taken_over()
+    with pytest.raises(ProtocolError, match=says):
+        say(made, session, *frames)
+
+
+@pytest.mark.parametrize(
+    ("made", "comes", "error", "says"),
+    [
+        (bus, hello(resolved_below=11), ProtocolError, "below 11 are resolved, it says, of 9"),
+        (bus, hello(resolved_below=0), ProtocolError, "below 0 are resolved"),
+        (bus, hello(epoch=99), FencedError, "another interconnect"),
+        (bus, hello(1, epoch=0, generation=0), UnavailableError, "0 of 1 instances are back"),
+        (lambda: bus(0), hello(), FencedError, "another interconnect"),
+        (
+            lambda: bus(ended=(incarnation(3, reason="gone", ended=4),)),
+            hello(3),
+            FencedError,
+            "is over: gone",
+        ),
+    ],
+)
+def test_who_is_not_taken_over(
+    made: Callable[[], ApicBus], comes: Hello, error: type[MkrpcError], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        made().attach(comes)
+
+
+def test_only_legs_that_may_have_come_before_are_lost_by_the_living() -> None:
+    made, session = taken_over()
+    say(made, session, RECOVERED)
+    say(made, session, UpFrame(events=[Writes(0, 9, [WORD], stamp=2), Writes(0, 10, [WORD])]))
+    frame = made.next_frame(session)
+    assert [(legs.seqs, bool(legs.resent)) for legs in frame.legs] == [([9], True), ([10], False)]
+    lost = Outcome.LOST_INTERCONNECT_RESTART
+    say(made, session, UpFrame(applied=1, outcomes=[OutcomeRun(1, 1, lost)]))
+    assert made.totals().lost == 1
+    with pytest.raises(ProtocolError, match="calls a leg lost"):
+        say(made, session, UpFrame(applied=2, outcomes=[OutcomeRun(2, 1, lost)]))
+
+
+def test_what_is_sent_again_finds_room_in_a_full_queue() -> None:
+    """It may have been accepted before: to refuse it would be to say that it was not."""
+    made, session = taken_over()
+    session._queue_limit = 0
+    session.room_for = lambda lanes, source: 0
+    say(made, session, RECOVERED)
+    say(made, session, UpFrame(events=[Writes(0, 9, [WORD], stamp=2), Writes(0, 10, [WORD])]))
+    assert session.legs.waiting == 1
+    assert made.totals().rejected == 1
+
+
+def test_a_source_publishes_what_it_knows_though_nobody_here_has_seen_it_resolved() -> None:
+    made, session = taken_over()
+    say(made, session, RECOVERED, UpFrame(resolved=[ResolvedRun(1, 9)]))
+    with pytest.raises(ProtocolError, match="published as resolved and are not"):
+        say(made, session, UpFrame(resolved=[ResolvedRun(1, 10)]))
+
+
+def test_a_source_that_ends_before_it_has_said_all_has_the_rows_that_were_kept() -> None:
+    made, session = taken_over()
+    say(made, session, UpFrame(books=[book()]))
+    made.detach(session, "killed")
+    assert made.totals().written == 0, "half of what it knows counts for nothing"
+    assert made.recovering is None
+
+
+def test_the_longest_lease_that_was_ever_granted_is_waited_for() -> None:
+    made = bus(lease_us=2 * LEASE_US)
+    assert made.recovering == (0, 1, 2 * LEASE_US)
+    while made.recovering is not None:
+        made.advance(made.deadline_us)
+    assert made.now_us == 2 * LEASE_US
+
+
+def test_time_in_which_nobody_looked_opens_no_barrier() -> None:
+    made = bus()
+    made.advance(60_000_000)
+    assert made.recovering is not None
+
+
+def test_one_that_is_back_and_silent_does_not_keep_the_barrier_closed() -> None:
+    """It has a lease of its own, which may be held by beats alone for long."""
+    made, session = taken_over()
+    while made.recovering is not None:
+        made.advance(made.deadline_us, [session.hello.incarnation])
+    assert session.alive
+    assert session.recovering
+    say(made, session, UpFrame(books=[book()], recovered=True))
+    assert made.totals().written == 2
+
+
+def test_roster_numbers_never_run_backwards() -> None:
+    count = RosterCount(7, 5)
+    count.heard_of(3)
+    assert count.born() == 8
+    count.heard_of(20)
+    assert (count.ended(), count.last_end, count.number) == (21, 21, 21)
