@@ -32,7 +32,7 @@ from mkrpc.transport.stream import MAX_CONNECTIONS, Connection
 from mkrpc.x86.apic_base import ApicMode
 from mkrpc.x86.destination import x2apic_ldr
 
-__all__ = ["BOUND_S", "Report", "main", "measure", "work"]
+__all__ = ["BOUND_S", "Report", "connect_all", "main", "measure", "work"]
 
 BOUND_S = 5.0
 """Seconds until the last welcome."""
@@ -183,11 +183,12 @@ def measure(*, streams: int = 1000, processes: int = 2, tcp: bool = False) -> Re
         wanted = "127.0.0.1:0" if tcp else f"unix:{Path(directory) / 's'}"
         with _interconnect(wanted) as address:
             report.address = address
-            _connect_all(report)
+            connect_all(report)
     return report
 
 
-def _connect_all(report: Report) -> None:
+def connect_all(report: Report) -> None:
+    """Connect the streams of a report to its address, and fill in what comes of it."""
     instances = min(report.streams, MAX_INSTANCE_ID + 1)
     shares = {number: 1 + (number < report.streams - instances) for number in range(instances)}
     workers = [

@@ -13,7 +13,7 @@ from mkrpc.errors import MkrpcError
 from mkrpc.host.agent import HostAgent
 from mkrpc.host.child import Child, describe_end
 from mkrpc.host.restarts import LIMIT_WINDOW_S, MAX_RESTARTS, Restarts
-from mkrpc.transport.stream import stop_loudly
+from mkrpc.transport.supervision import core_task, end_loudly
 
 __all__ = ["InterconnectKeeper"]
 
@@ -58,8 +58,7 @@ class InterconnectKeeper:
             self._on_end()
             return
         _log.error("the interconnect died", how=how)
-        self._restarting = asyncio.ensure_future(self._restart())
-        self._restarting.add_done_callback(_stop_if_broken)
+        self._restarting = core_task(self._restart(), "starting another interconnect")
 
     async def _restart(self) -> None:
         while not self._agent.stopping:
@@ -93,9 +92,4 @@ def _warn_if_failed(preparing: "asyncio.Future[None]") -> None:
     if isinstance(error, MkrpcError):
         _log.warning("no spare interconnect", error=str(error), advice=error.advice)
     elif error is not None:
-        stop_loudly(error)
-
-
-def _stop_if_broken(task: "asyncio.Task[None]") -> None:
-    if not task.cancelled() and (bug := task.exception()) is not None:
-        stop_loudly(bug)
+        end_loudly(error, "preparing a spare interconnect")

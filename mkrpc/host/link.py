@@ -21,6 +21,7 @@ from mkrpc.host.keeper import InterconnectKeeper
 from mkrpc.host.pauses import Pauses
 from mkrpc.interconnect.hosts import ATTACH_HOST
 from mkrpc.link.frames import WIRE_VERSION
+from mkrpc.transport import supervision
 from mkrpc.transport.address import parse
 from mkrpc.transport.aio import connect
 from mkrpc.transport.stream import Connection, stop_loudly
@@ -337,7 +338,7 @@ def serve(agent: HostAgent) -> int:
         return await HostLink(agent).run()
 
     try:
-        return asyncio.run(main())
+        return supervision.run(main())
     except MkrpcError as error:
         _log.error("cannot attach to the interconnect", error=str(error))
         if agent.is_ready:

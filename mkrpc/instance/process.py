@@ -30,6 +30,7 @@ from mkrpc.instance.oops import last_words
 from mkrpc.instance.turns import run_for_a_turn
 from mkrpc.instance.uplink import Uplink, is_passing
 from mkrpc.link.frames import Goodbye, Welcome
+from mkrpc.transport import supervision
 from mkrpc.transport.address import parse
 
 __all__ = [
@@ -313,7 +314,7 @@ def run(boot: Boot) -> int:
             take_apart(process._attachment)
 
     try:
-        return asyncio.run(main())
+        return supervision.run(main())
     except UnavailableError as error:
         raise UnavailableError(
             str(error), advice=error.advice or "is the interconnect running? try `mkrpc up`"

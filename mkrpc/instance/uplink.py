@@ -20,6 +20,7 @@ from mkrpc.frame_codec import ATTACH
 from mkrpc.transport.address import Address
 from mkrpc.transport.aio import connect
 from mkrpc.transport.stream import CONNECT_DEADLINE_S, Connection
+from mkrpc.transport.supervision import core_task
 
 __all__ = ["BACK_OFF_FIRST_S", "BACK_OFF_MOST_S", "Uplink", "UplinkOwner", "is_passing"]
 
@@ -92,7 +93,7 @@ class Uplink:
         time for another; each further one twice as long as the one before.
         """
         if self._coming_back is None or self._coming_back.done():
-            self._coming_back = asyncio.ensure_future(self._come_back(patience_s))
+            self._coming_back = core_task(self._come_back(patience_s), "coming back")
 
     def give_up(self, error: MkrpcError) -> None:
         """The current stream stands and is of no use: it is over."""

@@ -22,6 +22,7 @@ from mkrpc.link.lease import MAX_BEAT_CORES, MAX_WHERE
 from mkrpc.transport.address import BEATS_SUFFIX, MAX_PATH_BYTES, Address
 from mkrpc.transport.aio import SERVER_OPTIONS
 from mkrpc.transport.status import abort_arguments
+from mkrpc.transport.supervision import end_loudly
 from mkrpc.v1 import interconnect_pb2 as pb
 from mkrpc.x86.pending import CoreState
 
@@ -120,6 +121,8 @@ class BeatServer(grpc.GenericRpcHandler):
             code, text, metadata = abort_arguments(error)
             context.set_trailing_metadata(metadata)
             context.abort(code, text)
+        except Exception as bug:  # noqa: BLE001 - gRPC would answer it away
+            end_loudly(bug, "the threads that answer beats")
         return pb.BeatResponse().SerializeToString()
 
 

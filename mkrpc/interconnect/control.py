@@ -266,8 +266,8 @@ class ControlService(FaultControl):
         if source is not CLIENTS and source > MAX_INSTANCE_ID:
             raise NotFoundError(f"there is no instance {source}", advice="'mkrpc show' lists them")
         self._tell_time()
-        plain = {"writes_per_s": request.writes_per_s, "burst": request.burst}
-        self._bus.buckets.change(source, Rate.of(plain))
+        rate = Rate.of({"writes_per_s": request.writes_per_s, "burst": request.burst})
+        self._bus.buckets.change(source, rate)
         return pb.SetRateResponse(rate=rate_to_pb(self._bus, source))
 
     def _first_cpu(self, instance: int | str) -> int:

@@ -4,7 +4,7 @@ import asyncio
 import secrets
 import signal
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +31,18 @@ from mkrpc.interconnect.routing import Arbitration
 from mkrpc.interconnect.stalls import STALL_US
 from mkrpc.interconnect.watch import EventHub
 from mkrpc.journal.recorder import Recording
+from mkrpc.transport import supervision
 from mkrpc.transport.address import Address, check_listen, parse
 from mkrpc.transport.aio import AioServer
-from mkrpc.transport.stream import stop_loudly
+from mkrpc.transport.supervision import core_task
 from mkrpc.v1 import control_pb2, control_pb2_grpc, interconnect_pb2
 
 __all__ = ["serve"]
+
+DRAIN_GRACE_S = 1.0
+"""Seconds for what is in flight to get its outcome when the interconnect is told to stop."""
+
+_DRAIN_LOOKS = 100
 
 STOP_GRACE_S = 1.0
 """Seconds for calls under way to end when the interconnect stops."""
@@ -89,7 +95,7 @@ def serve(
         bus.advance(time.monotonic_ns() // 1000)
         for fault in faults:
             bus.set_fault(fault)
-        return asyncio.run(
+        return supervision.run(
             _serve(
                 bus,
                 found,
@@ -148,8 +154,8 @@ async def _serve(
     await server.start(where, insecure=insecure)
     pump.beat_address = beats.start(server.bound_address)
     tasks = [
-        _core_task(keeper.run()),
-        _core_task(_tell_health(healthiness, pump.recovered)),
+        core_task(keeper.run(), "the books"),
+        core_task(_tell_health(healthiness, pump.recovered), "health"),
     ]
     _log.info(
         "listening",
@@ -159,8 +165,10 @@ async def _serve(
     )
     on_listening(str(server.bound_address))
     await stop.wait()
-    _log.info("stopping")
+    _log.info("stopping", in_flight=bus.in_flight())
     await healthiness.enter_graceful_shutdown()
+    if not await _drained(bus):
+        _log.warning("what is in flight is given up", in_flight=bus.in_flight())
     pump.goodbye("the interconnect stops")
     beats.stop()
     await server.stop(STOP_GRACE_S)
@@ -178,16 +186,13 @@ def _add_health(healthiness: health.aio.HealthServicer, server: grpc.aio.Server)
     reflection.enable_server_reflection(names, server)
 
 
-def _core_task(work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-    """A part without which the rest must not go on."""
-
-    def done(task: "asyncio.Task[None]") -> None:
-        if not task.cancelled() and (bug := task.exception()) is not None:
-            stop_loudly(bug)
-
-    task = asyncio.ensure_future(work)
-    task.add_done_callback(done)
-    return task
+async def _drained(bus: ApicBus) -> bool:
+    """Wait until nothing is in flight, :data:`DRAIN_GRACE_S` at most; whether nothing is."""
+    for _ in range(_DRAIN_LOOKS):
+        if not bus.in_flight():
+            return True
+        await asyncio.sleep(DRAIN_GRACE_S / _DRAIN_LOOKS)
+    return not bus.in_flight()
 
 
 async def _tell_health(healthiness: health.aio.HealthServicer, recovered: asyncio.Event) -> None:

@@ -22,6 +22,7 @@ from mkrpc.errors import (
 )
 from mkrpc.transport.address import Address, AddressLock, bind_error, check_listen
 from mkrpc.transport.aio_connection import AioConnection
+from mkrpc.transport.descriptors import room_for_connections
 from mkrpc.transport.guard import Guard
 from mkrpc.transport.status import abort_arguments, error_of
 from mkrpc.transport.stream import (
@@ -127,7 +128,9 @@ class AioServer:
         self._add_services = add_services
         self._options = {**dict(SERVER_OPTIONS), **dict(options)}
         self._on_bug = on_bug
-        self._max_connections = max_connections
+        room = room_for_connections()
+        self._max_connections = min(max_connections, room)
+        self._descriptors_are_few = room < max_connections
         self._connections: set[AioConnection] = set()
         self._server: grpc.aio.Server | None = None
         self._lock: AddressLock | None = None
@@ -223,9 +226,13 @@ class AioServer:
         if self._stopping:
             return UnavailableError(f"the server at {self._bound} is stopping")
         if len(self._connections) >= self._max_connections:
+            why, advice = "its limit", "end instances that are not needed, or try again later"
+            if self._descriptors_are_few:
+                why = "all that its limit of open files leaves room for"
+                advice = "start it again under a higher limit of open files (ulimit -n)"
             return LimitReachedError(
-                f"the server at {self._bound} holds {self._max_connections} connections, its limit",
-                advice="end instances that are not needed, or try again later",
+                f"the server at {self._bound} holds {self._max_connections} connections, {why}",
+                advice=advice,
             )
         return None
 

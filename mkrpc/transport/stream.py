@@ -14,13 +14,12 @@ The life of a connection, as its handler sees it::
 After ``close()`` the handler hears nothing but ``on_closed``.
 """
 
-import logging
-import os
 from collections.abc import Callable
 from typing import Final, NoReturn, Protocol, TypeAlias
 
 from mkrpc.errors import MkrpcError
 from mkrpc.transport.address import Address
+from mkrpc.transport.supervision import end_loudly
 
 __all__ = [
     "CLOSE_TIMEOUT_S",
@@ -57,8 +56,6 @@ CONNECT_DEADLINE_S: Final = 10.0
 
 CLOSE_TIMEOUT_S: Final = 1.0
 """Seconds that a closing connection waits for its pending send, and a client for the farewell."""
-
-_LOGGER = logging.getLogger("mkrpc.transport")
 
 
 class Connection(Protocol):
@@ -126,14 +123,13 @@ HandlerFactory: TypeAlias = Callable[[Connection], ConnectionHandler]
 BugReporter: TypeAlias = Callable[[BaseException], None]
 """Told of every exception that a callback raised, in a loop callback of its own.
 
-What a reporter raises goes to the loop: ``SystemExit`` ends it.
+What a reporter raises goes to the loop.
 """
 
 
 def stop_loudly(bug: BaseException) -> NoReturn:
-    """The default reporter: log the traceback and end the process with ``EX_SOFTWARE`` (70).
+    """The default reporter: as :func:`mkrpc.transport.supervision.end_loudly`.
 
     A server that lost one of its parts must not go on answering as if nothing had happened.
     """
-    _LOGGER.critical("a bug in a callback: this process stops", exc_info=bug)
-    raise SystemExit(os.EX_SOFTWARE)
+    end_loudly(bug, "a callback")
