@@ -24,7 +24,7 @@ from mkrpc.link.frames import WIRE_VERSION
 from mkrpc.transport import supervision
 from mkrpc.transport.address import parse
 from mkrpc.transport.aio import connect
-from mkrpc.transport.stream import Connection, stop_loudly
+from mkrpc.transport.stream import Connection
 from mkrpc.v1 import interconnect_pb2 as pb
 
 __all__ = ["serve"]
@@ -201,9 +201,7 @@ class HostLink:
         if isinstance(error, MkrpcError):
             self._report(instance_id, order, error=error)
             return
-        if error is not None:
-            stop_loudly(error)
-        child = done.result()
+        child = done.result()  # A bug is raised here, and ends this process.
         self._report(instance_id, order, child=child)
         self._watch_instance(instance_id)
 
