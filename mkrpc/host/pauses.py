@@ -37,6 +37,10 @@ class Pauses:
         child.send(signal.SIGCONT)
         self._report(instance_id, order, child)
 
+    def pending(self, instance_id: int) -> bool:
+        """Whether it will go on by itself."""
+        return instance_id in self._timers
+
     def ended(self, instance_id: int) -> None:
         """The process has ended: there is nothing to go on."""
         timer = self._timers.pop(instance_id, None)

@@ -86,8 +86,6 @@ class FaultyLink:
                         self._late.frames[direction].append((number, message))
                         self._cut(active)
                         return
-        if held:
-            due_us = max(due_us, held[-1][0])
         held.extend([(due_us, number, message)] * copies)
         if len(held) > MAX_HELD:
             self.cut = f"an injected fault holds {len(held)} messages of it"

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from mkrpc.errors import InvalidArgumentError, LimitReachedError, NotFoundError
 from mkrpc.fault import Fault, FaultKind
+from mkrpc.interconnect.apic_bus import ApicBus
 from mkrpc.interconnect.faults import ActiveFault, Faults
 from mkrpc.interconnect.policy import Policy
+from mkrpc.interconnect.takeover import Takeover
 from mkrpc.limits import MAX_FAULTS
 from mkrpc.link.frames import NOBODY
 from mkrpc.outcome import Outcome
@@ -80,14 +82,33 @@ def test_a_vector_is_that_of_an_interrupt_alone(machine: Any) -> None:
     assert outcomes(wire) == {(0, 1): {Outcome.DELIVERED: 1}}
 
 
-def test_of_a_broadcast_each_leg_is_judged(machine: Any) -> None:
+@pytest.mark.parametrize("every", [1, 2, 4, 7])
+def test_of_a_broadcast_each_leg_is_judged(machine: Any, every: int) -> None:
     wire = machine((0,), (1,), (2,), (3,))
-    fault = wire.bus.set_fault(replace(DROP, every=2))
-    write(wire, 0, shorthand_word(Shorthand.ALL_EXCLUDING_SELF, 0xEA), count=3)
-    assert fault.seen == 9
-    assert sum(counts.get(DROPPED, 0) for counts in outcomes(wire).values()) == 4
-    assert outcomes(wire)[0, 1] == {Outcome.DELIVERED: 2, DROPPED: 1}
+    fault = wire.bus.set_fault(replace(DROP, every=every))
+    write(wire, 0, shorthand_word(Shorthand.ALL_EXCLUDING_SELF, 0xEA), count=5)
+    assert (fault.seen, fault.struck) == (15, 15 // every)
+    found = outcomes(wire)
+    assert sum(counts.get(DROPPED, 0) for counts in found.values()) == 15 // every
+    for leg in range(15):  # to CPU 1, 2, 3, and again
+        key, dropped = (0, leg % 3 + 1), leg % every == every - 1
+        found[key][DROPPED if dropped else Outcome.DELIVERED] -= 1
+    assert not any(count for counts in found.values() for count in counts.values())
     assert wire.bus.balance() == []
+
+
+def test_what_may_have_been_accepted_before_is_not_struck(machine: Any) -> None:
+    """A call that is repeated to an interconnect that has taken over (3.3, rule 6)."""
+    wire = machine()
+    wire.bus = ApicBus(epoch=7, policy=Policy.bare_metal(), takeover=Takeover(epochs=(1,)))
+    wire.peers = [wire.attach(0, (0,)), wire.attach(1, (1,))]
+    fault = wire.bus.set_fault(DROP)
+    wire.inject(fixed(1, 0xEA), 3, roster=1, again=True)
+    wire.settle()
+    assert fault.struck == 0
+    assert DROPPED not in outcomes(wire)[None, 1]
+    wire.inject(fixed(1, 0xEA), 3, seq=4)
+    assert outcomes(wire)[None, 1][DROPPED] == 3, "what is new is"
 
 
 def test_a_limit_ends_it_in_the_midst_of_a_burst(machine: Any) -> None:
