@@ -16,6 +16,7 @@ from mkrpc.interconnect.attachments import Pump
 from mkrpc.interconnect.beats import BeatServer
 from mkrpc.interconnect.faults import ActiveFault
 from mkrpc.interconnect.faulty_link import FaultyLink, Late
+from mkrpc.limits import MAX_INSTANCE_ID
 from mkrpc.link.frames import DownFrame, Hello, UpFrame
 from mkrpc.transport.stream import Connection
 
@@ -163,7 +164,9 @@ class FaultyConnection:
         asyncio.get_running_loop().call_soon(self._sent)
 
     def close(self, error: MkrpcError | None = None) -> None:
-        """The link has done with it."""
+        """The link has done with it; its last word goes out, if nothing holds that back."""
+        if error is None:
+            self._flush()
         self._closed = True
         self._connection.close(error)
 
@@ -249,7 +252,7 @@ class FaultyConnection:
             # The link refuses it by name.
             _log.debug("no hello", error=str(error))
             return
-        if isinstance(hello, Hello):
+        if isinstance(hello, Hello) and hello.instance_id <= MAX_INSTANCE_ID:
             self._instance_id = hello.instance_id
             self._faults.said_hello(self, hello)
             self._filter = self._faults.filter_for(hello.instance_id)

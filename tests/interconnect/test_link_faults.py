@@ -14,6 +14,7 @@ from mkrpc.interconnect import rota
 from mkrpc.interconnect.attachments import Pump
 from mkrpc.interconnect.beats import BeatServer
 from mkrpc.interconnect.link_faults import LinkFaults
+from mkrpc.limits import MAX_INSTANCE_ID
 from mkrpc.link.endpoint import FRAME_WINDOW, LinkEnd
 from mkrpc.link.frames import DownFrame, Goodbye, Hello, UpFrame, Welcome, Writes
 from mkrpc.x86.icr import fixed
@@ -253,6 +254,22 @@ async def test_a_partition_keeps_back_beats_past_the_stream(
     rig.faults.clear(number)
     rig.faults.clear(again)
     assert rig.beats.unheard == rig.beats.unanswered == set()
+
+
+async def test_the_last_word_of_the_interconnect_goes_out_unless_it_is_held(rig: Rig) -> None:
+    streams = [rig.open(0), rig.open(1)]
+    rig.set("duplicate")
+    rig.set("partition", instance=1, direction=Direction.DOWN)
+    rig.faults.pump.goodbye("it stops")
+    assert [stream.closed for stream in streams] == [True, True]
+    assert streams[0].said[-1] == Goodbye("it stops")
+    assert isinstance(streams[1].said[-1], Welcome)
+
+
+async def test_who_cannot_be_an_instance_leaves_nothing_behind(rig: Rig) -> None:
+    stream = rig.open(MAX_INSTANCE_ID + 1)
+    assert stream.closed
+    assert not rig.faults._incarnations
 
 
 async def test_a_pause_is_listed_until_the_process_goes_on(rig: Rig) -> None:
