@@ -12,9 +12,9 @@ from mkrpc.transport.status import carries_error_info, error_of
 
 __all__ = ["RESTART_PATIENCE_S", "connection_broke", "repeat_while_broken"]
 
-RESTART_PATIENCE_S = 3.0
+RESTART_PATIENCE_S = 5.0
 """Seconds for which a call that only reads is repeated while its connection breaks: another
-interconnect serves within one, unless the machine has too much to do."""
+interconnect serves within one, unless the machine has far too much to do."""
 
 _PAUSE_S = 0.05
 

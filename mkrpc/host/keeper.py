@@ -18,7 +18,8 @@ from mkrpc.transport.supervision import core_task, end_loudly
 __all__ = ["InterconnectKeeper"]
 
 SPARE_DELAY_S = 2.0
-"""Seconds after a start in which a spare interconnect would only be in the way of all else."""
+"""Seconds after the cluster's start in which a spare interconnect would only be in the way. After
+that one is prepared at once: the next end may be near."""
 
 _log = structlog.get_logger("mkrpc.host")
 
@@ -39,7 +40,7 @@ class InterconnectKeeper:
         child = self._agent.interconnect
         assert child is not None
         child.watch(self._loop, lambda: self._ended(child))
-        self._loop.call_later(SPARE_DELAY_S, self._prepare_spare)
+        self._loop.call_later(0 if self._restarts.total else SPARE_DELAY_S, self._prepare_spare)
 
     def _prepare_spare(self) -> None:
         if not self._agent.is_ready:
