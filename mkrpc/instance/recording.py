@@ -117,6 +117,10 @@ class RecordedAttachment(Attachment):
             self._note_sent(None)
             self._recorder.tell(error_text(error))
             raise
+        except Exception as error:
+            self._note_sent(None)
+            self._recorder.failed(error)
+            raise
         self._note_sent(frame)
         return frame
 
@@ -137,6 +141,9 @@ class RecordedAttachment(Attachment):
             return method(*arguments)
         except MkrpcError as error:
             recorder.tell(error_text(error))
+            raise
+        except Exception as error:
+            recorder.failed(error)
             raise
         finally:
             recorder.end()

@@ -161,7 +161,13 @@ class RecordedBus(ApicBus):
 
     def next_frame(self, session: Session) -> DownFrame | None:
         """As :meth:`ApicBus.next_frame`."""
-        frame = super().next_frame(session)
+        try:
+            frame = super().next_frame(session)
+        except Exception as error:
+            if not self._recorder.busy:
+                self._recorder.note(self._note_nothing(self._number(session)))
+                self._recorder.failed(error)
+            raise
         if not self._recorder.busy:
             number = self._number(session)
             if frame is not None:
@@ -206,6 +212,9 @@ class RecordedBus(ApicBus):
             return method(*arguments, **named)
         except MkrpcError as error:
             recorder.tell(error_text(error))
+            raise
+        except Exception as error:
+            recorder.failed(error)
             raise
         finally:
             recorder.end()

@@ -60,6 +60,8 @@ class Kind(IntEnum):
     """The process came to its end by itself: the books as they were then; JSON."""
     STOPPED = 6
     """The recording ended before the process did; JSON with the reason."""
+    FAILED = 7
+    """The call before it ended by a bug, which its last output names; the process ends of it."""
 
 
 FIRST_CALL = 32
@@ -155,7 +157,7 @@ class Journal:
                 elif kind != Kind.HEADER:
                     # What it read and told may be written only in part, so that only what comes
                     # after all that vouches for it.
-                    step.complete |= kind in (Kind.BOOKS, Kind.END)
+                    step.complete |= kind in (Kind.BOOKS, Kind.END, Kind.FAILED)
                     self._add(step, kind, payload)
         yield step
 

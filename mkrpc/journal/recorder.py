@@ -11,7 +11,6 @@ from pathlib import Path
 from struct import Struct
 from typing import Any
 
-from mkrpc.errors import MkrpcError
 from mkrpc.journal.format import (
     FIRST_CALL,
     FORMAT_VERSION,
@@ -45,7 +44,7 @@ def text_crc(text: str) -> int:
     return zlib.crc32(text.encode("utf-8", "backslashreplace"))
 
 
-def error_text(error: MkrpcError) -> str:
+def error_text(error: Exception) -> str:
     """What a call raised, as an output."""
     return f"raised {type(error).__name__}: {error}"
 
@@ -116,6 +115,14 @@ class Recorder:
                 "utf-8", "backslashreplace"
             )
             self._writer.append(record(Kind.OUTPUT, payload))
+
+    def failed(self, error: Exception) -> None:
+        """The call ends by a bug: what led to it is on the disk before anybody ends the process."""
+        self._write_readings()
+        self.tell(error_text(error))
+        if not self._writer.stopped:
+            self._writer.append(record(Kind.FAILED, b""))
+            self._writer.flush()
 
     def nested(self) -> None:
         """An input inside of another call. Harmless if the object itself makes it; whoever is told

@@ -18,6 +18,7 @@ from mkrpc.instance.cpu import Cpu
 from mkrpc.interconnect import recording
 from mkrpc.interconnect.apic_bus import ApicBus
 from mkrpc.interconnect.bucket import Rate
+from mkrpc.interconnect.injection import Injections
 from mkrpc.interconnect.mirror import MirrorRow
 from mkrpc.interconnect.policy import Policy
 from mkrpc.interconnect.recording import open_bus
@@ -313,6 +314,24 @@ def test_a_journal_that_is_damaged_is_replayed_up_to_there(ringing, tmp_path):
     assert bus.steps > 10
     assert done.lives[1].identical
     assert not done.identical
+
+
+def test_a_bug_that_ends_a_process_replays(ringing, tmp_path, monkeypatch):
+    """What led to it is on the disk at once: the process may end without another word."""
+
+    def broken(injections, client_id):
+        raise AssertionError("no such client")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Injections, "forget_client", broken)
+        with pytest.raises(AssertionError, match="no such client"):
+            ringing.bus.forget_client(b"c" * 16)
+        bus = lives(tmp_path)["interconnect.1"]
+        assert bus.identical, bus.difference
+        assert not bus.unfinished
+    difference = lives(tmp_path)["interconnect.1"].difference
+    assert (difference.method, difference.now) == ("forget_client", "nothing")
+    assert difference.then == "raised AssertionError: no such client"
 
 
 def test_without_recording_nothing_is_in_the_way():
