@@ -183,6 +183,8 @@ class LegRun:
         return taken
 
 
+_LOST_AGAIN = Outcome.LOST_TARGET_DEAD_MAYBE_DELIVERED
+
 Settled = Callable[[LegRun, Outcome], None]
 """Called with legs that have ended; the run is nobody else's any more."""
 
@@ -290,7 +292,8 @@ class LegQueue:
         while self._waiting:
             run = self._waiting.popleft()
             self._left(run)
-            settled(run, Outcome.LOST_TARGET_DEAD)
+            # What an earlier interconnect had, it may have handed over.
+            settled(run, _LOST_AGAIN if run.resent else Outcome.LOST_TARGET_DEAD)
 
     def count_by_row(self, counts: Counter[Row]) -> None:
         """Add what is really here, counted afresh: the independent side of the first law."""

@@ -91,7 +91,9 @@ class Router:
         if icr.delivery_mode is not DeliveryMode.LOWEST_PRIORITY or targets is _NOBODY:
             self._send(write, icr, targets, write.first_seq, write.count)
             return
-        candidates = lowest_priority(targets, icr.vector, self._arbitration)
+        winners = lowest_priority(targets, icr.vector, self._arbitration)
+        # Even one that has won alone may have rivals when another interconnect is told of it.
+        candidates = [replace(target, arbitrated=True) for target in winners]
         if len(candidates) == 1:
             self._won(candidates[0])
             self._send(write, icr, candidates, write.first_seq, write.count)

@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from mkrpc.instance.attachment import Attachment
 from mkrpc.instance.kernel import Kernel
 from mkrpc.interconnect.apic_bus import ApicBus
+from mkrpc.interconnect.takeover import Takeover
 from mkrpc.interconnect.tally import Tally
 from mkrpc.link.frames import UpFrame
 from mkrpc.outcome import Outcome
@@ -14,6 +16,8 @@ __all__ = [
     "Applied",
     "Arrived",
     "BusTurn",
+    "Fenced",
+    "HubBegan",
     "KernelEnded",
     "KernelTurn",
     "Reported",
@@ -52,6 +56,13 @@ class KernelEnded:
 
 
 @dataclass(slots=True)
+class Fenced:
+    """An instance has been told by name that it is over."""
+
+    kernel: Kernel
+
+
+@dataclass(slots=True)
 class Arrived:
     """A frame of an incarnation has come to the interconnect over the stream last opened there."""
 
@@ -75,9 +86,20 @@ class BusTurn:
 
 
 @dataclass(slots=True)
-class Answered:
-    """A client has an answer to its call, made once or repeated, of ``count`` writes."""
+class HubBegan:
+    """Another interconnect has begun after one that died; ``takeover`` is what it was told of those
+    before it."""
 
+    bus: ApicBus
+    takeover: Takeover
+
+
+@dataclass(slots=True)
+class Answered:
+    """A client has an answer to its call, made once or repeated, of ``count`` writes, from this
+    interconnect."""
+
+    bus: ApicBus
     client: bytes
     first_seq: int
     count: int
@@ -86,9 +108,10 @@ class Answered:
 
 @dataclass(slots=True)
 class Standing:
-    """How a run stands at its end: the bus, the kernels that live, by instance, and what has not
-    come to rest, a line each."""
+    """How a run stands at its end: the bus, the kernels that live and their attachments, by
+    instance, and what has not come to rest, a line each."""
 
     bus: ApicBus
     kernels: Mapping[int, Kernel]
+    attachments: Mapping[int, Attachment]
     unsettled: list[str]

@@ -19,7 +19,7 @@ More would end leases that their holders still count on."""
 _SLOW_READS = 20
 """A slow reader takes one part of a lease in so many for each message."""
 
-_ANYBODY = ("hub-pause", "hub-leap", "drop")
+_ANYBODY = ("hub-pause", "hub-leap", "hub-crash", "drop")
 """Kinds that need no instance that runs."""
 
 
@@ -44,6 +44,8 @@ class Faults:
             case "hub-pause":
                 world.hub.paused = True
                 world.at(until_us, world.hub.wake)
+            case "hub-crash":
+                world.outages.begin(fault)
             case "hub-leap":
                 self._leap_of_the_hub(fault)
             case "drop":

@@ -10,6 +10,7 @@ from mkrpc.errors import FencedError, MkrpcError, ProtocolError
 from mkrpc.interconnect.apic_bus import ApicBus
 from mkrpc.interconnect.policy import Policy
 from mkrpc.interconnect.session import Session
+from mkrpc.interconnect.takeover import Takeover
 from mkrpc.link.frames import Goodbye, Hello, UpFrame
 from mkrpc.simulation.events import Arrived, BusTurn, Reported
 from mkrpc.simulation.network import Message, Stream
@@ -18,25 +19,29 @@ if TYPE_CHECKING:
     from mkrpc.simulation.node import Life
     from mkrpc.simulation.world import World
 
-__all__ = ["EPOCH", "Hub"]
-
-EPOCH = 1
+__all__ = ["Hub"]
 
 
 class Hub:
-    """``paused``: SIGSTOP; what comes meanwhile waits in ``backlog``."""
+    """One process. ``paused``: SIGSTOP; what comes meanwhile waits in ``backlog``. ``over``: it has
+    been killed."""
 
-    def __init__(self, world: "World") -> None:
+    def __init__(
+        self, world: "World", *, epoch: int, takeover: Takeover | None, clock_us: int
+    ) -> None:
         self._world = world
         self.bus = ApicBus(
-            epoch=EPOCH,
+            epoch=epoch,
             policy=Policy.named(world.options.policy),
             lease_us=world.options.lease_us,
+            takeover=takeover,
         )
+        self.takeover = takeover
+        self.over = False
         self.bus.watch(world.trace)
         self.streams: dict[Session, Stream] = {}
         self.paused = False
-        self._leapt_us = 0
+        self._ahead_us = clock_us
         self.backlog: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
         self._timer_us: int | None = None
         self._lag_us = world.options.hub_lag_us
@@ -48,22 +53,25 @@ class Hub:
     @property
     def now_us(self) -> int:
         """The time on its clock."""
-        return self._world.now_us + self._leapt_us
+        return self._world.now_us + self._ahead_us
 
     def leap(self, by_us: int) -> None:
         """Its clock leaps forward, and timers go by the clock."""
-        self._leapt_us += by_us
+        self._ahead_us += by_us
         self._timer_us = None
         self.turn(_nothing)
 
     def turn(self, action: Callable[..., None], *arguments: Any) -> None:
         """Do something as the interconnect's process: tell the time, act, send what follows."""
+        if self.over:
+            return
         if self.paused:
             self.backlog.append((self.turn, (action, *arguments)))
             return
         heard, self._beats_heard = self._beats_heard, {}
         self.bus.advance(self.now_us, heard)
         action(*arguments)
+        self._world.outages.commit(self.bus)
         while (session := self.bus.take_ready()) is not None:
             stream = self.streams.get(session)
             if stream is not None:
@@ -98,6 +106,8 @@ class Hub:
 
     def beat(self, life: "Life", sent_us: int) -> None:
         """A beat has come by a way of its own, past all that waits for a turn."""
+        if self.over:
+            return
         if self.paused:
             self.backlog.append((self.beat, (life, sent_us)))
         elif life.kernel.incarnation in self._may_beat:
@@ -146,6 +156,14 @@ class Hub:
         """A host agent reports a death."""
         self.bus.process_ended(instance_id, pid, "killed by signal 9")
 
+    def die(self) -> None:
+        """SIGKILL: it does nothing any more, and forgets all that it had not written to its
+        disk."""
+        self.over = True
+        self.paused = False
+        self.backlog.clear()
+        self.streams.clear()
+
     def wake(self) -> None:
         """SIGCONT: what has come meanwhile is there at once."""
         if not self.paused:
@@ -167,6 +185,7 @@ class Hub:
             self._refuse(stream, error)
             return
         stream.session, stream.session_generation = session, session.generation
+        self._world.outages.commit(self.bus)  # before it is welcomed
         self.streams[session] = stream
         self._may_beat.add(session.hello.incarnation)
         self._world.network.send(stream, stream.down, self.bus.welcome(session))
@@ -189,7 +208,7 @@ class Hub:
         due = self.bus.deadline_us
         if due is not None and (self._timer_us is None or due < self._timer_us):
             self._timer_us = due
-            self._world.at(due - self._leapt_us, self._timer, due)
+            self._world.at(due - self._ahead_us, self._timer, due)
 
     def _timer(self, due_us: int) -> None:
         if due_us != self._timer_us:

@@ -50,10 +50,10 @@ class Pipe:
 class Stream:
     """One connection of one life of an instance.
 
-    ``generation``: of the link at the instance's end; ``session`` and ``session_generation`` what
-    the interconnect has made of it. ``broken``: nothing arrives any more, save late; all of it does
-    if ``reordered``. ``ended``: the interconnect knows that. ``inbox``: what it has read and not
-    applied.
+    ``hub``: the interconnect's process. ``generation``: of the link at the instance's end;
+    ``session`` and ``session_generation`` what the interconnect has made of it. ``broken``: nothing
+    arrives any more, save late; all of it does if ``reordered``. ``ended``: the interconnect knows
+    that. ``inbox``: what it has read and not applied.
     """
 
     __slots__ = (
@@ -61,6 +61,7 @@ class Stream:
         "down",
         "ended",
         "generation",
+        "hub",
         "inbox",
         "life",
         "number",
@@ -73,6 +74,7 @@ class Stream:
     def __init__(self, number: int, life: "Life") -> None:
         self.number = number
         self.life = life
+        self.hub = life.node.world.hub
         self.up = Pipe(life.node.options.up, upward=True)
         self.down = Pipe(life.node.options.down, upward=False)
         self.broken = False
@@ -91,13 +93,16 @@ class Network:
         self._world = world
         self._rng = rng
         self._streams = 0
+        self._standing: dict[Stream, None] = {}
         self.frames = 0
         self.caught: Counter[str] = Counter()
 
     def open(self, life: "Life") -> Stream:
-        """A new stream."""
+        """A new stream, to the interconnect that there is now."""
         self._streams += 1
-        return Stream(self._streams, life)
+        stream = Stream(self._streams, life)
+        self._standing[stream] = None
+        return stream
 
     def send(self, stream: Stream, pipe: Pipe, message: Message) -> None:
         """Put a message on its way, behind those that are before it."""
@@ -132,6 +137,7 @@ class Network:
         if stream.broken:
             return
         stream.broken = True
+        del self._standing[stream]
         stream.reordered = reordered
         world, rng, options = self._world, self._rng, self._world.options
         for pipe in (stream.up, stream.down):
@@ -149,9 +155,14 @@ class Network:
         if not (half_open and not only_hub):
             self.tell_hub(stream, world.now_us + rng.randrange(1, options.notice_us))
 
+    def cut_all(self) -> None:
+        """Break every stream, as when the process at the other end of them all has died."""
+        for stream in list(self._standing):
+            self.cut(stream)
+
     def tell_hub(self, stream: Stream, when_us: int) -> None:
         """The interconnect learns at this time that a stream has ended."""
-        hub = self._world.hub
+        hub = stream.hub
         self._world.at(when_us, hub.turn, hub.closed, stream)
 
     def _arrive(self, stream: Stream, pipe: Pipe, message: Message, came: bool = False) -> None:
@@ -171,7 +182,7 @@ class Network:
         if pipe.upward:
             stream.life.turn(stream.life.pump)
         else:
-            self._world.hub.turn(self._world.hub.pump, stream)
+            stream.hub.turn(stream.hub.pump, stream)
 
     def _arrive_again(
         self, stream: Stream, pipe: Pipe, message: Message, came: bool = False
@@ -195,7 +206,7 @@ class Network:
                 world.at(stalled_us, self._go_on, stream, pipe)
             pipe.held.append((arrive, message))
             return True
-        sleeper = world.hub if pipe.upward else node
+        sleeper = stream.hub if pipe.upward else node
         if sleeper.paused:
             sleeper.backlog.append((arrive, (stream, pipe, message, True)))
         return sleeper.paused
@@ -231,7 +242,7 @@ class Network:
         world, life = self._world, stream.life
         world.note(f"{life.label} {stream.number} {_text(message, upward=pipe.upward)}")
         if pipe.upward:
-            world.hub.turn(world.hub.receive, stream, message)
+            stream.hub.turn(stream.hub.receive, stream, message)
         else:
             life.turn(life.receive, stream, message)
 

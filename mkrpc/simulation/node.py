@@ -6,12 +6,13 @@ It does what the gRPC driver does: moves frames, tells the time, reconnects. No 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from mkrpc.errors import AlreadyExistsError, FencedError, MkrpcError
+from mkrpc.errors import AlreadyExistsError, FencedError, MkrpcError, UnavailableError
 from mkrpc.instance.config import KernelConfig
 from mkrpc.instance.kernel import Kernel
+from mkrpc.interconnect.lease import granted_us
 from mkrpc.link.frames import DownFrame, Goodbye, Welcome
 from mkrpc.link.lease import BEATS_PER_LEASE
-from mkrpc.simulation.events import KernelEnded, KernelTurn
+from mkrpc.simulation.events import Fenced, KernelEnded, KernelTurn
 from mkrpc.simulation.network import Message, Stream
 from mkrpc.simulation.options import InstanceOptions
 from mkrpc.simulation.witness import witness
@@ -90,9 +91,7 @@ class Node:
         world.show(KernelEnded(life.kernel))
         rng, options = world.fault_rng, world.options
         if told_by_agent and rng.random() < options.agent_share:
-            hub = world.hub
-            when = world.now_us + rng.randrange(1, options.restart_us)
-            world.at(when, hub.turn, hub.process_ended, self.options.instance_id, life.pid)
+            world.outages.report(life)
         world.at(world.now_us + rng.randrange(1, 2 * options.restart_us), self.boot)
 
     def stop(self, *, beats: bool) -> None:
@@ -130,9 +129,9 @@ class Life:
         self._timer_us: int | None = None
         self._answered_us: int | None = None
         """When the last beat by a way of its own was sent that was answered; None for no such."""
-        incarnation = self.label.encode().ljust(16, b".")
+        self.incarnation = self.label.encode().ljust(16, b".")
         self.kernel = Kernel(
-            node.config, incarnation=incarnation, now_us=self._clock, memory=world.memory
+            node.config, incarnation=self.incarnation, now_us=self._clock, memory=world.memory
         )
         self.attachment = witness(self.kernel, world.show)
         self._event = KernelTurn(self.kernel)
@@ -143,7 +142,7 @@ class Life:
             words=world.handler_words,
             may_ring=world.may_ring,
         )
-        world.label(incarnation, self.label)
+        world.label(self.incarnation, self.label)
 
     def _clock(self) -> int:
         return self._offset_us + self._world.now_us * self._rate // _PPM
@@ -182,6 +181,9 @@ class Life:
         """Open a stream and say hello."""
         world = self._world
         self._end_stream()
+        if world.hub.over:
+            self._come_again()  # nobody listens at the address
+            return
         stream = self.stream = world.network.open(self)
         hello = self.attachment.hello(self.pid)
         stream.generation = self.attachment.generation
@@ -249,8 +251,9 @@ class Life:
 
     def _refused(self, stream: Stream, error: MkrpcError) -> None:
         if isinstance(error, FencedError):
+            self._world.show(Fenced(self.kernel))
             raise error
-        if not isinstance(error, AlreadyExistsError):
+        if not isinstance(error, AlreadyExistsError | UnavailableError):
             return  # of a stream that was given up; whoever is in his right is not refused
         self.attachment.disconnected(stream.generation)
         self._come_again()
@@ -259,6 +262,13 @@ class Life:
         """No welcome has come."""
         if stream is self.stream and not self.attachment.connected:
             self.closed(stream)
+
+    @property
+    def holds_lease(self) -> bool:
+        """Whether its lease runs by its own clock; an answer to a beat may have come, and wait."""
+        since_us = max(self.attachment.lease_since_us, self._answered_us or 0)
+        lease_us = granted_us(self._world.options.lease_us)
+        return self.attachment.epoch != 0 and self._clock() < since_us + lease_us
 
     def leap(self, by_us: int) -> None:
         """Its clock leaps forward, whether it runs or not, and timers go by the clock."""

@@ -56,6 +56,7 @@ FaultKind = Literal[
     "slow",
     "reorder",
     "drop",
+    "hub-crash",
 ]
 
 FAULT_KINDS: tuple[FaultKind, ...] = (
@@ -72,6 +73,7 @@ FAULT_KINDS: tuple[FaultKind, ...] = (
     "hub-leap",
     "slow",
     "reorder",
+    "hub-crash",
 )
 """``cut``: a stream breaks with what is on its way. ``stall``: a one-way partition. ``turn``: one
 downward, then one upward, then one downward again. ``crash``: kill -9. ``leave``: an instance says
@@ -80,9 +82,9 @@ goodbye. ``pause``: SIGSTOP and SIGCONT of an instance; ``hub-pause``: of the in
 ``reconnect``: an instance gives up a stream that stands. ``leap``: the monotonic clock of an
 instance leaps forward, as after a suspend; ``hub-leap``: that of the interconnect, as far as it
 may. ``slow``: whoever reads in one direction is slow for long. ``reorder``: a cut all of whose
-catch comes late, in any order, among what is sent over the next streams. One
-more kind is drawn apart, by :attr:`Options.drops`: ``drop``, IPIs that are swallowed by name, as by
-``mkrpc fault drop``."""
+catch comes late, in any order, among what is sent over the next streams. ``hub-crash``: kill -9 of
+the interconnect; another one begins after a while. One more kind is drawn apart, by
+:attr:`Options.drops`: ``drop``, IPIs that are swallowed by name, as by ``mkrpc fault drop``."""
 
 _LEASES_US = (30_000, 60_000, 150_000)
 """Times within which a link can be given up and another one be welcomed."""
@@ -192,7 +194,8 @@ class Options:
     deaths, this much a host agent reports. ``own_beats``: instances beat by a way of their own too,
     while their streams are silent. ``hub_lag_us``: the interconnect reads frames at once, and
     applies one of each stream in such a time. ``ring_backs``: ICR writes of handlers, in all.
-    ``drops``: faults that swallow IPIs.
+    ``drops``: faults that swallow IPIs. ``snapshot_us``: the books of those who live are on the
+    interconnect's disk as they were so long ago at most.
     """
 
     instances: tuple[InstanceOptions, ...]
@@ -215,6 +218,7 @@ class Options:
     restart_us: int
     ring_backs: int
     drops: int
+    snapshot_us: int
 
     @classmethod
     def draw(cls, rng: Rng) -> "Options":
@@ -253,4 +257,5 @@ class Options:
             restart_us=rng.randrange(100, lease_us),
             ring_backs=rng.choice((0, 50, 500)),
             drops=rng.randrange(1, 4) if rng.random() < _DROP_SHARE else 0,
+            snapshot_us=rng.randrange(100, lease_us),
         )

@@ -38,7 +38,9 @@ class Fault:
     """One fault at ``at_us``; the kinds are those of :data:`FAULT_KINDS`.
 
     ``for_us``: how long it lasts; ``upward``: the direction of a stall; ``whole``: a cut or a crash
-    that takes with it what is on its way; ``injected``: what a drop swallows.
+    that takes with it what is on its way, a crash of the interconnect that takes the instance with
+    it; ``upward``, of the latter: the next one crashes too, soon after it has begun.
+    ``injected``: what a drop swallows.
     """
 
     number: int

@@ -8,6 +8,7 @@ from mkrpc.interconnect.asked import Asked
 from mkrpc.interconnect.tally import Tally
 from mkrpc.link.frames import CommandKind, Reply
 from mkrpc.simulation.events import Answered
+from mkrpc.simulation.hub import Hub
 from mkrpc.simulation.plan import Step
 from mkrpc.simulation.workload import program_of
 
@@ -17,12 +18,22 @@ if TYPE_CHECKING:
 __all__ = ["Requests"]
 
 
+_PATIENT = 0.7
+"""Of the calls that an interconnect has left without an answer, this share is made again."""
+
+
 class Requests:
     """Carries out steps. ``open``: the numbers of those that wait for an answer."""
 
     def __init__(self, world: "World", steps: tuple[Step, ...]) -> None:
         self._world = world
+        self._steps = {step.number: step for step in steps}
+        self._rng = world.rng_of("clients")
         self.open: dict[int, Tally | Asked | None] = {}
+        # Of each call, to which interconnect it was made first, and what its client knew of the
+        # roster then: the latest that an answer had told it.
+        self._made: dict[tuple[int, int], tuple[Hub, int]] = {}
+        self._told: Counter[int] = Counter()
         # What is left to be made or answered of each call, over all its repetitions: a client says
         # that a call is resolved only when it will not repeat it.
         self._left: Counter[tuple[int, int]] = Counter(
@@ -38,10 +49,38 @@ class Requests:
             if life is not None:
                 life.turn(self._start, step)
             return
-        world.hub.turn(self._ask, step)
+        self.open[step.number] = None
+        self._ask_the_hub(step)
+
+    def hub_died(self) -> None:
+        """Whoever waits is told that the interconnect is not there any more."""
+        for number in list(self.open):
+            self.open[number] = None
+            self._unavailable(self._steps[number])
+
+    def _unavailable(self, step: Step) -> None:
+        """A client may make a call again, since it happens once; nobody repeats anything else."""
+        world, rng = self._world, self._rng
+        if step.first_seq and rng.random() < _PATIENT:
+            later_us = world.now_us + rng.randrange(1, world.options.notice_us + 1)
+            world.at(later_us, self._ask_the_hub, step)
+        else:
+            world.note(f"s{step.number} is given up")
+            self._close(step)
+
+    def _ask_the_hub(self, step: Step) -> None:
+        hub = self._world.hub
+        if step.number not in self.open:
+            return  # given up meanwhile
+        if hub.over:
+            self._unavailable(step)
+            return
+        if step.first_seq:
+            told = self._told[step.client]
+            self._made.setdefault((step.client, step.first_seq), (hub, told))
+        hub.turn(self._ask, step)
 
     def _ask(self, step: Step) -> None:
-        self.open[step.number] = None
         try:
             request = self._request(step)
         except MkrpcError as error:
@@ -64,7 +103,10 @@ class Requests:
                     on_done=lambda _tally: self._close(step),
                 )
             case "inject" | "repeat":
+                made_to, told = self._made[step.client, step.first_seq]
                 return bus.inject(
+                    roster=told,
+                    again=made_to is not self._world.hub,
                     client_id=self._world.clients[step.client],
                     first_seq=step.first_seq,
                     word=step.word,
@@ -101,8 +143,10 @@ class Requests:
         self._close(step)
 
     def _answered(self, step: Step, tally: Tally) -> None:
-        client = self._world.clients[step.client]
-        self._world.show(Answered(client, step.first_seq, step.count, tally))
+        world = self._world
+        client = world.clients[step.client]
+        self._told[step.client] = world.hub.bus.roster_number
+        world.show(Answered(world.hub.bus, client, step.first_seq, step.count, tally))
         self._close(step)
 
     def _close(self, step: Step) -> None:

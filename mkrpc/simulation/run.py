@@ -13,6 +13,7 @@ from mkrpc.simulation.checkers.liveness import Liveness
 from mkrpc.simulation.checkers.mirror import Mirror
 from mkrpc.simulation.checkers.order import Order
 from mkrpc.simulation.checkers.routing import Routing
+from mkrpc.simulation.checkers.source_books import SourceBooks
 from mkrpc.simulation.checkers.startup import Startup
 from mkrpc.simulation.checkers.violation import Checker, Violation
 from mkrpc.simulation.options import Options, Rng, RngSource
@@ -78,17 +79,24 @@ def run(
     """
     options, plan, rng_of = draw(seed, chance)
     world = World(options, plan, rng_of, without=without, tell=tell)
-    journal = ExactlyOnce()
+    journal = ExactlyOnce(world.written_by)
+    conservation = Conservation(journal)
     checkers: list[Checker] = [
         journal,
         Order(journal),
-        Conservation(),
+        conservation,
+        SourceBooks(conservation, world.owners),
         Injected(),
         Mirror(world.hub.bus),
         ApicInvariants(),
-        Routing(world.hub.bus, journal),
+        Routing(
+            world.hub.bus,
+            journal,
+            now_us=lambda: world.hub.now_us,
+            lease_us=options.lease_us,
+        ),
         Isolation(journal, filtered=options.policy == "filtered", owners=world.owners),
-        Lease(lambda: world.hub.now_us, options.lease_us),
+        Lease(lambda: world.hub.now_us, options.lease_us, world.holds_lease),
         Startup(journal),
         Liveness(),
     ]

@@ -17,10 +17,10 @@ from mkrpc.outcome import Outcome
 from mkrpc.simulation.checkers.violation import Checker
 from mkrpc.simulation.events import Standing
 from mkrpc.simulation.faults import Faults
-from mkrpc.simulation.hub import Hub
 from mkrpc.simulation.network import Network
-from mkrpc.simulation.node import Node
+from mkrpc.simulation.node import Life, Node
 from mkrpc.simulation.options import Options, RngSource
+from mkrpc.simulation.outages import Outages
 from mkrpc.simulation.plan import Plan
 from mkrpc.simulation.requests import Requests
 from mkrpc.simulation.workload import Words
@@ -68,6 +68,7 @@ class World:
         tell: Callable[[str], None] | None,
     ) -> None:
         self.options = options
+        self.rng_of = rng_of
         self.now_us = 0
         self.events = 0
         self.faults: Counter[str] = Counter()
@@ -87,7 +88,8 @@ class World:
         for number, client in enumerate(self.clients):
             self.label(client, f"c{number}")
         self.network = Network(self, rng_of("network"))
-        self.hub = Hub(self)
+        self.outages = Outages(self)
+        self.hub = self.outages.hub()
         self.nodes = {each.instance_id: Node(self, each) for each in options.instances}
         faults = Faults(self)
         for fault in plan.faults:
@@ -109,6 +111,21 @@ class World:
             for each in self.options.instances
             for apic_id in each.apic_ids
         }
+
+    def life_of(self, incarnation: bytes) -> Life | None:
+        """Its process, if it lives."""
+        lives = (node.life for node in self.nodes.values())
+        return next((life for life in lives if life and life.incarnation == incarnation), None)
+
+    def holds_lease(self, incarnation: bytes) -> bool:
+        """Whether this incarnation lives, and may go on by its own clock."""
+        life = self.life_of(incarnation)
+        return life is not None and life.holds_lease
+
+    def written_by(self, incarnation: bytes) -> int:
+        """How many writes it has made, while it lives."""
+        life = self.life_of(incarnation)
+        return life.kernel.source.written if life is not None else 0
 
     # What others use of it.
 
@@ -169,8 +186,13 @@ class World:
             self.now_us = until_us
             if not self._unsettled():
                 break
-        kernels = {n: node.life.kernel for n, node in self.nodes.items() if node.life is not None}
-        return Standing(self.hub.bus, kernels, self._unsettled())
+        lives = {n: node.life for n, node in self.nodes.items() if node.life is not None}
+        return Standing(
+            bus=self.hub.bus,
+            kernels={n: life.kernel for n, life in lives.items()},
+            attachments={n: life.attachment for n, life in lives.items()},
+            unsettled=self._unsettled(),
+        )
 
     @property
     def digest(self) -> str:
@@ -188,6 +210,7 @@ class World:
         """Faults stop; what they have done already takes its course."""
         self.note("calm")
         self._ring_backs = 0
+        assert not self.hub.over
         self.hub.wake()
         for node in self.nodes.values():
             assert max(node.stalled_until_us) <= self.now_us

@@ -1,66 +1,150 @@
 """Conservation (design 3.1): each leg is delivered, coalesced, rejected, lost or on its way.
 
-The books are compared with a second set of them, kept from the trace events alone.
+The books are compared with a second set of them, kept from the trace events alone. After an
+interconnect that took over from one that died, a source that came back has of each write the legs
+of the last interconnect that had it; of another one the books are those that the disk had kept,
+what was in flight then lost, and what has happened since.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Set
 from typing import ClassVar
 
 from mkrpc.interconnect.apic_bus import ApicBus
 from mkrpc.interconnect.ledger import Ledger
+from mkrpc.interconnect.takeover import BookRow
+from mkrpc.interconnect.unbooked import UNKNOWN
 from mkrpc.outcome import Outcome
+from mkrpc.simulation.checkers.exactly_once import ExactlyOnce
 from mkrpc.simulation.checkers.violation import Checker
-from mkrpc.simulation.events import BusTurn, Standing
-from mkrpc.trace import LegEnded
+from mkrpc.simulation.events import BusTurn, HubBegan, Reported, Standing
+from mkrpc.trace import InstanceAttached, LegEnded
 from mkrpc.x86.icr import DeliveryMode
 
-__all__ = ["SAMPLE_EVERY", "Conservation"]
+__all__ = ["SAMPLE_EVERY", "Conservation", "Line"]
 
 SAMPLE_EVERY = 50
 """Turns of the bus after which its books are added up again."""
 
-_Line = tuple[bytes, int, DeliveryMode, int, Outcome]
+Line = tuple[int, DeliveryMode, int, Outcome]
+"""APIC id of the destination, mode, vector as the books have it, outcome."""
+
+_IN_FLIGHT = Outcome.LOST_INTERCONNECT_RESTART_MAYBE_DELIVERED
 
 
 class Conservation(Checker):
     """Keeps its own books by source, destination CPU, mode, vector and outcome."""
 
     name: ClassVar[str] = "conservation"
-    listens: ClassVar[tuple[type, ...]] = (LegEnded, BusTurn)
+    listens: ClassVar[tuple[type, ...]] = (
+        *(LegEnded, BusTurn, HubBegan),
+        *(InstanceAttached, Reported),
+    )
 
-    def __init__(self) -> None:
-        self._ended: Counter[_Line] = Counter()
+    def __init__(self, journal: ExactlyOnce) -> None:
+        self._journal = journal
+        self._ended: defaultdict[bytes, Counter[Line]] = defaultdict(Counter)
+        """In the life of this interconnect."""
+        self._kept: defaultdict[bytes, Counter[Line]] = defaultdict(Counter)
+        """By the disk, when it began."""
+        self._expected: set[bytes] = set()
+        self._recovered: set[bytes] = set()
+        self._log: list[tuple[int, LegEnded]] = []
         self._turns = 0
 
     def on_event(self, event: object) -> None:
         """As :class:`Checker`."""
         if type(event) is LegEnded:
-            mode = DeliveryMode(event.delivery_mode)
-            vector = Ledger.vector_of(mode, event.vector)
-            line = event.source, event.apic_id, mode, vector, event.outcome
-            self._ended[line] += event.count
+            self._ended[event.source][_line(event)] += event.count
+            self._log.append((self._journal.epoch, event))
         elif type(event) is BusTurn:
             self._turns += 1
             if self._turns % SAMPLE_EVERY == 0:
                 self._balance(event.bus)
+        elif type(event) is InstanceAttached:
+            # It may have been before; it had not been welcomed, and so has written nothing.
+            self._recovered.add(event.incarnation)
+        elif type(event) is Reported:
+            if event.frame.recovered:
+                self._recovered.add(event.kernel.incarnation)
+        elif type(event) is HubBegan:
+            self._began(event)
 
     def at_end(self, standing: Standing) -> None:
         """As :class:`Checker`."""
         self._balance(standing.bus)
         if standing.bus.in_flight():
             self.fail(f"{standing.bus.in_flight()} legs are in flight at rest")
-        booked: Counter[_Line] = Counter()
+        booked: defaultdict[bytes, Counter[Line]] = defaultdict(Counter)
         for row in standing.bus.ledger:
             key = row.key
             if row.written != row.ended:
                 self.fail(f"{row.written} legs of a row were written, {row.ended} ended: {key}")
             for outcome, count in row.outcomes.items():
-                booked[key.source.identity, key.apic_id, key.mode, key.vector, outcome] += count
-        if booked != self._ended:
-            line = next(iter((booked - self._ended) or (self._ended - booked)))
-            self.fail(f"the books have {booked[line]} legs, {self._ended[line]} ended: {line}")
+                booked[key.source.identity][key.apic_id, key.mode, key.vector, outcome] += count
+        unknown = booked.pop(UNKNOWN.identity, None)
+        if unknown is not None and self._journal.epoch == 1:
+            self.fail("there are legs of a time before the only interconnect")
+        books = self._books()
+        books.pop(UNKNOWN.identity, None)
+        for source, ended in books.items():
+            known = booked.pop(source, Counter())
+            if known != ended:
+                line = next(iter((known - ended) or (ended - known)))
+                self.fail(
+                    f"the books of {source.hex()} have {known[line]} legs, "
+                    f"{ended[line]} ended: {line}"
+                )
+        if booked:
+            self.fail(f"there are books of {next(iter(booked)).hex()}, who has written nothing")
+
+    def _books(self) -> dict[bytes, Counter[Line]]:
+        """What the books of each source must be."""
+        back = self._recovered & self._expected
+        books = {}
+        for source in self._ended.keys() | self._kept.keys():
+            books[source] = self._kept[source] + self._ended[source]
+        books.update((source, Counter()) for source in back)
+        for source, _, line in self.legs_of(back):
+            books[source][line] += 1
+        return books
+
+    def legs_of(self, sources: Set[bytes]) -> Iterator[tuple[bytes, int, Line]]:
+        """Every leg of these sources: what has come again counts as it did the last time."""
+        routed = self._journal.routed
+        for epoch, event in self._log:
+            source = event.source
+            if source in sources:
+                line = _line(event)
+                for seq in range(event.seq, event.seq + event.count):
+                    if routed[source, seq] == epoch:
+                        yield source, seq, line
+
+    def _began(self, event: HubBegan) -> None:
+        self._ended.clear()
+        self._kept.clear()
+        self._recovered.clear()
+        self._expected = {each.incarnation for each in event.takeover.expected}
+        for row in event.takeover.rows:
+            _add(self._kept[row.key.source.identity], row)
 
     def _balance(self, bus: ApicBus) -> None:
         lines = bus.balance()
         if lines:
             self.fail(lines[0])
+
+
+def _line(event: LegEnded) -> Line:
+    mode = DeliveryMode(event.delivery_mode)
+    return event.apic_id, mode, Ledger.vector_of(mode, event.vector), event.outcome
+
+
+def _add(books: Counter[Line], row: BookRow) -> None:
+    """A row as it was kept; what was in flight then is lost."""
+    key = row.key
+    ended = 0
+    for outcome, count in row.outcomes:
+        books[key.apic_id, key.mode, key.vector, outcome] += count
+        ended += count
+    if row.written > ended:
+        books[key.apic_id, key.mode, key.vector, _IN_FLIGHT] += row.written - ended

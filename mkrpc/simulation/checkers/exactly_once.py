@@ -3,35 +3,59 @@
 Every write is booked once, every leg is applied once at most in the life of the machine, and has
 one outcome: that of its application, if there was one. An incarnation that has been detached
 applies nothing more (rule 5): what it held is booked as lost by then.
+
+An interconnect that takes over from one that died has what is unresolved sent again. A write may so
+be booked once in each of their lives, and a leg have an outcome in each: that of its application,
+or that nobody knows any more. No incarnation applies a write that was on its way before it was born
+(rule 3), and no two CPUs apply one of lowest priority (rule 4).
 """
 
 from collections import Counter
+from collections.abc import Callable, Set
 from typing import ClassVar
 
+from mkrpc.link.frames import NOBODY
 from mkrpc.outcome import Outcome
 from mkrpc.simulation.checkers.violation import Checker
-from mkrpc.simulation.events import Answered, Applied, Standing
-from mkrpc.trace import ClientInjected, IcrWritten, InstanceDetached, LegEnded
-from mkrpc.x86.icr import Shorthand, decode
+from mkrpc.simulation.events import Answered, Applied, HubBegan, Standing
+from mkrpc.trace import (
+    ClientInjected,
+    IcrWritten,
+    InstanceAttached,
+    InstanceDetached,
+    InstanceTakenOver,
+    LegEnded,
+)
+from mkrpc.x86.icr import DeliveryMode, Shorthand, decode
 
 __all__ = ["ExactlyOnce"]
 
-_UNKNOWN = Outcome.LOST_TARGET_DEAD_MAYBE_DELIVERED
+_UNKNOWN = (
+    Outcome.LOST_TARGET_DEAD_MAYBE_DELIVERED,
+    Outcome.LOST_INTERCONNECT_RESTART_MAYBE_DELIVERED,
+)
 _AT_THE_TARGET = (Outcome.DELIVERED, Outcome.COALESCED)
 
 
 class ExactlyOnce(Checker):
-    """The journal. ``writes``: (source, number) -> (writing APIC id, word). ``applied`` and
-    ``ended``: (source, number, APIC id) -> outcome. ``calls``: (client, number) -> the first number
-    of the call that made the write."""
+    """The journal. ``epoch`` counts the interconnects. ``writes``: (source, number) -> (writing
+    APIC id, word). ``routed``: the same -> the last interconnect that had it. ``applied`` and
+    ``ended``: (source, number, APIC id) -> outcome, the last one if there are several. ``calls``:
+    (client, number) -> the first number of the call that made the write. ``written_by``: how many
+    writes an incarnation that lives has made."""
 
     name: ClassVar[str] = "exactly_once"
     listens: ClassVar[tuple[type, ...]] = (
-        *(IcrWritten, LegEnded, Applied, InstanceDetached),
-        *(ClientInjected, Answered),
+        *(IcrWritten, LegEnded, Applied, InstanceAttached, InstanceDetached),
+        *(InstanceTakenOver, ClientInjected, Answered, HubBegan),
     )
 
-    def __init__(self) -> None:
+    def __init__(self, written_by: Callable[[bytes], int] = lambda _incarnation: 0) -> None:
+        self.epoch = 1
+        self._written_by = written_by
+        self._sent: dict[bytes, int] = {}
+        """What sources may have sent before they were taken over: numbers up to these."""
+        self.routed: dict[tuple[bytes, int], int] = {}
         self.writes: dict[tuple[bytes, int], tuple[int, int]] = {}
         self.applied: dict[tuple[bytes, int, int], Outcome] = {}
         self.ended: dict[tuple[bytes, int, int], Outcome] = {}
@@ -41,6 +65,13 @@ class ExactlyOnce(Checker):
         self._clients: set[bytes] = set()
         self._answers: dict[tuple[bytes, int], Answered] = {}
         self._legs: Counter[tuple[bytes, int]] = Counter()
+        # In the order of what happened: when an incarnation was born, when a write came first.
+        self._happened = 0
+        self._born: dict[bytes, int] = {}
+        self._first: dict[tuple[bytes, int], int] = {}
+        self._ended_in: dict[tuple[bytes, int, int], int] = {}
+        self._applied_by: dict[tuple[bytes, int, int], bytes] = {}
+        self._arbitrated: dict[tuple[bytes, int], int] = {}
 
     def on_event(self, event: object) -> None:
         """As :class:`Checker`."""
@@ -49,9 +80,19 @@ class ExactlyOnce(Checker):
         elif type(event) is Applied:
             self._applied(event)
         elif type(event) is IcrWritten:
-            self._written(event)
+            self._icr_written(event)
+        elif type(event) is InstanceAttached:
+            self._happened += 1
+            self._born.setdefault(event.incarnation, self._happened)
+        elif type(event) is InstanceTakenOver:
+            self._sent[event.incarnation] = self._written_by(event.incarnation)
         elif type(event) is InstanceDetached:
             self._dead.add(event.incarnation)
+        elif type(event) is HubBegan:
+            self.epoch += 1
+            self._sent.clear()
+            self._answers.clear()
+            self._legs.clear()
         elif type(event) is ClientInjected:
             self._clients.add(event.client)
             for seq in range(event.seq, event.seq + event.count):
@@ -62,9 +103,10 @@ class ExactlyOnce(Checker):
 
     def at_end(self, standing: Standing) -> None:
         """As :class:`Checker`."""
+        live = {kernel.incarnation for kernel in standing.kernels.values()}
         heard = {(source, seq) for source, seq, _ in self.ended}
         for source, seq in self.writes:
-            if (source, seq) not in heard:
+            if (source, seq) not in heard and self.is_known(source, seq, live):
                 self.fail(f"write {seq} of {source.hex()} has no outcome")
         for (source, seq, apic_id), outcome in self.ended.items():
             if outcome in _AT_THE_TARGET and (source, seq, apic_id) not in self.applied:
@@ -72,27 +114,57 @@ class ExactlyOnce(Checker):
                 if decode(word).shorthand is not Shorthand.SELF or writer != apic_id:
                     self.fail(f"write {seq} of {source.hex()} is {outcome.text}, never applied")
         for source, seq, apic_id in self.applied:
-            if (source, seq, apic_id) not in self.ended:
-                self.fail(f"write {seq} of {source.hex()} was applied at {apic_id:#x}, no outcome")
+            key = source, seq, apic_id
+            if key not in self.ended:
+                # One leg to nobody may stand for those who have ended since.
+                unasked = self.ended.get((source, seq, NOBODY)) in _UNKNOWN
+                asked = not unasked or self._applied_by[key] in live
+                if asked and self.is_known(source, seq, live):
+                    self.fail(
+                        f"write {seq} of {source.hex()} was applied at {apic_id:#x}, no outcome"
+                    )
+            elif self.ended[key] in _UNKNOWN and self._applied_by[key] in live:
+                self.fail(
+                    f"write {seq} of {source.hex()} to {apic_id:#x} is {self.ended[key].text}, and "
+                    "who applied it lives"
+                )
+        numbers = Counter(source for source, _ in self.writes)
         for kernel in standing.kernels.values():
-            came = self._last.get(kernel.incarnation, 0)
+            came = numbers[kernel.incarnation]
             if came != kernel.source.written:
                 self.fail(
                     f"instance {kernel.config.instance_id} wrote {kernel.source.written}, "
                     f"{came} came"
                 )
 
-    def _written(self, event: IcrWritten) -> None:
+    def may_come_again(self, source: bytes, seq: int) -> bool:
+        """Whether the interconnect may have been told that it is not the first to have this
+        write."""
+        return self.epoch > 1 and (source in self._clients or seq <= self._sent.get(source, 0))
+
+    def is_known(self, source: bytes, seq: int, live: Set[bytes]) -> bool:
+        """Whether the outcome of a write has to be known: its source lives, or the interconnect
+        that had it last does."""
+        return source in live or self.routed[source, seq] == self.epoch
+
+    def _icr_written(self, event: IcrWritten) -> None:
         source, first = event.source, event.seq
-        if source not in self._clients:  # clients number their calls as they like
+        # Clients number their calls as they like; and before what waits behind a barrier comes what
+        # was settled within its APIC.
+        if source not in self._clients and source not in self._sent:
             if first != self._last.get(source, 0) + 1:
                 self.fail(f"write {first} of {source.hex()} after {self._last.get(source, 0)}")
             self._last[source] = first + event.count - 1
         writer = event.apic_id, event.word
+        self._happened += 1
         for seq in range(first, first + event.count):
-            if (source, seq) in self.writes:
+            write = source, seq
+            if self.routed.get(write) == self.epoch:
                 self.fail(f"write {seq} of {source.hex()} was made twice")
-            self.writes[source, seq] = writer
+            if self.writes.setdefault(write, writer) != writer:
+                self.fail(f"write {seq} of {source.hex()} is another one when it comes again")
+            self.routed[write] = self.epoch
+            self._first.setdefault(write, self._happened)
 
     def _applied(self, event: Applied) -> None:
         kernel = event.kernel
@@ -105,12 +177,19 @@ class ExactlyOnce(Checker):
             self.fail(f"{where} was applied twice")
         if kernel.incarnation in self._dead:
             self.fail(f"{where} was applied by an incarnation that had been detached")
-        if key in self.ended:
+        if key in self.ended and (self._ended_in[key] == self.epoch or self.ended[key] in _UNKNOWN):
             self.fail(f"{where} was applied after it had ended as {self.ended[key].text}")
+        write = event.source, event.seq
+        if self._born[kernel.incarnation] > self._first.get(write, self._happened + 1):
+            self.fail(f"{where} was applied by an incarnation that was born after it came")
         made = self.writes.get((event.source, event.seq))
         if made is None or made[1] != event.word:
             self.fail(f"{where} was applied as {event.word:#x}, and never written so")
+        arbitrated = decode(event.word).delivery_mode is DeliveryMode.LOWEST_PRIORITY
+        if arbitrated and self._arbitrated.setdefault(write, apic_id) != apic_id:
+            self.fail(f"{where}, of lowest priority, went to {self._arbitrated[write]:#x} too")
         self.applied[key] = event.outcome
+        self._applied_by[key] = kernel.incarnation
 
     def _leg_ended(self, event: LegEnded) -> None:
         source, apic_id, outcome = event.source, event.apic_id, event.outcome
@@ -118,20 +197,22 @@ class ExactlyOnce(Checker):
             self._legs[source, self.calls[source, event.seq]] += event.count
         for seq in range(event.seq, event.seq + event.count):
             key = source, seq, apic_id
-            if key in self.ended:
+            if self._ended_in.get(key) == self.epoch:
                 self.fail(f"write {seq} of {source.hex()} to {apic_id:#x} has two outcomes")
             if (source, seq) not in self.writes:
                 self.fail(f"write {seq} of {source.hex()} ended and was never made")
             said = self.applied.get(key)
-            if said is not None and outcome is not said and outcome is not _UNKNOWN:
+            if said is not None and outcome is not said and outcome not in _UNKNOWN:
                 self.fail(
                     f"write {seq} of {source.hex()} to {apic_id:#x} was {said.text}, "
                     f"the books say {outcome.text}"
                 )
             self.ended[key] = outcome
+            self._ended_in[key] = self.epoch
 
     def _answered(self, event: Answered) -> None:
-        """Every repetition gets the first one's outcomes, and they are those of the books."""
+        """Every repetition gets the first one's outcomes from one interconnect, and they are those
+        of its books."""
         first = self._answers.setdefault((event.client, event.first_seq), event)
         if event.tally.legs != first.tally.legs or event.tally.written != event.count:
             self.fail(f"call {event.first_seq} of a client is answered in two ways")

@@ -5,10 +5,11 @@ from typing import ClassVar
 from mkrpc.instance.accounting import whole_account
 from mkrpc.instance.cpu import Cpu
 from mkrpc.interconnect.apic_bus import ApicBus
+from mkrpc.interconnect.mirror import KEPT_INCARNATIONS
 from mkrpc.link.frames import CpuAccount
 from mkrpc.simulation.checkers.violation import Checker
-from mkrpc.simulation.events import Reported, Standing
-from mkrpc.trace import InstanceAttached, InstanceDetached
+from mkrpc.simulation.events import HubBegan, Reported, Standing
+from mkrpc.trace import InstanceAttached, InstanceDetached, InstanceTakenOver
 
 __all__ = ["SAMPLE_EVERY", "Mirror"]
 
@@ -17,29 +18,38 @@ SAMPLE_EVERY = 10
 
 
 class Mirror(Checker):
-    """Compares rows with kernels. ``bus`` is the one whose rows they are."""
+    """Compares rows with kernels. ``bus`` is the one whose rows they are, at first."""
 
     name: ClassVar[str] = "mirror"
-    listens: ClassVar[tuple[type, ...]] = (Reported, InstanceAttached, InstanceDetached)
+    listens: ClassVar[tuple[type, ...]] = (
+        *(Reported, InstanceAttached, InstanceDetached),
+        *(HubBegan, InstanceTakenOver),
+    )
 
     def __init__(self, bus: ApicBus) -> None:
         self._bus = bus
         self._reports = 0
+        self._attached: set[bytes] = set()
         self._closed: dict[bytes, list[CpuAccount]] = {}
 
     def on_event(self, event: object) -> None:
         """As :class:`Checker`."""
         if type(event) is Reported:
             self._reported(event)
-        elif type(event) is InstanceAttached:
+        elif type(event) is HubBegan:
+            self._bus = event.bus
+            self._attached.clear()
+        elif isinstance(event, InstanceAttached | InstanceTakenOver):
+            self._attached.add(event.incarnation)
             row = self._bus.mirror.row(event.incarnation)
             if row is None or any(account.vectors or account.stats for account in row.accounts()):
                 self.fail(f"instance {event.instance_id} begins with counts in its row")
         elif type(event) is InstanceDetached:
             row = self._bus.mirror.row(event.incarnation)
-            if row is None:
+            if row is not None:
+                self._closed[event.incarnation] = row.accounts()
+            elif event.incarnation in self._attached:
                 self.fail(f"the row of instance {event.instance_id} is gone with it")
-            self._closed[event.incarnation] = row.accounts()
 
     def at_end(self, standing: Standing) -> None:
         """As :class:`Checker`."""
@@ -55,6 +65,8 @@ class Mirror(Checker):
                     )
         for incarnation, accounts in self._closed.items():
             row = self._bus.mirror.row(incarnation)
+            if row is None and len(self._closed) <= KEPT_INCARNATIONS:
+                self.fail(f"the row of {incarnation.hex()} is gone, and it was closed")
             if row is not None and row.accounts() != accounts:
                 self.fail(f"the row of {incarnation.hex()} has changed after its end")
 

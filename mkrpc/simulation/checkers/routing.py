@@ -4,8 +4,12 @@ By the specification's predicate over the addresses that the instances have publ
 moment at which the bus takes the write; a write of lowest priority to one of those who win the
 arbitration by what the mirror shows at that moment. At rest these
 addresses are those that the APICs have.
+
+An interconnect that takes over routes nothing while somebody may still come back to it. To what it
+has been sent again it may add a leg to nobody, for those whom nobody can ask.
 """
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from mkrpc.interconnect.apic_bus import ApicBus
@@ -13,8 +17,8 @@ from mkrpc.link.frames import NOBODY, CpuAddress
 from mkrpc.outcome import Outcome
 from mkrpc.simulation.checkers.exactly_once import ExactlyOnce
 from mkrpc.simulation.checkers.violation import Checker
-from mkrpc.simulation.events import Standing
-from mkrpc.trace import IcrWritten, LegEnded
+from mkrpc.simulation.events import BusTurn, HubBegan, Reported, Standing
+from mkrpc.trace import BarrierOpened, IcrWritten, InstanceAttached, InstanceDetached, LegEnded
 from mkrpc.x86.apic_base import ApicMode
 from mkrpc.x86.destination import ApicAddress, matches
 from mkrpc.x86.icr import DeliveryMode, decode
@@ -34,29 +38,56 @@ _BY_ITS_SENDER = frozenset(
 )
 """What a sender's own APIC may say; such a write has one leg, to nobody."""
 
+_UNASKED = Outcome.LOST_INTERCONNECT_RESTART_MAYBE_DELIVERED
+"""What becomes of the leg to nobody that stands for those whom nobody can ask."""
+
 
 class Routing(Checker):
-    """Keeps the set of named CPUs of each run of writes, until the end."""
+    """Keeps the set of named CPUs of each run of writes, until the end. ``bus``: the first.
+    ``now_us`` is the clock of the one that lives."""
 
     name: ClassVar[str] = "routing"
-    listens: ClassVar[tuple[type, ...]] = (IcrWritten, LegEnded)
+    listens: ClassVar[tuple[type, ...]] = (
+        *(IcrWritten, LegEnded, HubBegan, BusTurn),
+        *(InstanceAttached, InstanceDetached, Reported, BarrierOpened),
+    )
 
-    def __init__(self, bus: ApicBus, journal: ExactlyOnce) -> None:
+    def __init__(
+        self, bus: ApicBus, journal: ExactlyOnce, *, now_us: Callable[[], int], lease_us: int
+    ) -> None:
+        self._now_us = now_us
+        self._lease_us = lease_us
+        self._began_us = 0
+        self._opened_us: int | None = None
         self._bus = bus
         self._journal = journal
         self._named: dict[tuple[bytes, int], frozenset[int]] = {}
         self._legs: dict[tuple[bytes, int], int] = {}
+        self._unasked: set[tuple[bytes, int]] = set()
+        self._missing: set[bytes] = set()
 
     def on_event(self, event: object) -> None:
         """As :class:`Checker`."""
-        if type(event) is IcrWritten:
-            named = self._targets(event)
-            if len(named) > 1 and _is_arbitrated(event.word):
-                named = self._winners(event, named)
-            for seq in range(event.seq, event.seq + event.count):
-                self._named[event.source, seq] = named
-        elif type(event) is LegEnded:
+        if type(event) is LegEnded:
             self._leg_ended(event)
+        elif type(event) is BusTurn:
+            if self._missing:
+                self._behind_the_barrier(event.bus)
+        elif type(event) is IcrWritten:
+            self._written(event)
+        elif type(event) is Reported:
+            if event.frame.recovered:
+                self._missing.discard(event.kernel.incarnation)
+        elif isinstance(event, InstanceAttached | InstanceDetached):
+            # Who has not been welcomed before has nothing to say.
+            self._missing.discard(event.incarnation)
+        elif type(event) is BarrierOpened:
+            self._opened_us = self._now_us()
+        elif type(event) is HubBegan:
+            self._bus = event.bus
+            self._began_us = self._now_us()
+            self._opened_us = None
+            self._missing = {each.incarnation for each in event.takeover.expected}
 
     def at_end(self, standing: Standing) -> None:
         """As :class:`Checker`."""
@@ -64,12 +95,40 @@ class Routing(Checker):
             published = standing.bus.session(instance_id).addresses
             if published != [kernel.address_of(cpu.number) for cpu in kernel.cpus]:
                 self.fail(f"instance {instance_id} is routed to by addresses that it no longer has")
+        live = {kernel.incarnation for kernel in standing.kernels.values()}
         for write, named in self._named.items():
+            if not self._journal.is_known(*write, live):
+                continue
             legs = self._legs.get(write, 0)
             _, word = self._journal.writes[write]
             wanted = 1 if _is_arbitrated(word) or not named else len(named)
+            if write in self._unasked and (_is_arbitrated(word) or not named):
+                wanted = 0
             if legs not in (wanted, -1):
                 self.fail(f"{word:#x} names {len(named)} CPUs and had {legs} legs")
+
+    def _behind_the_barrier(self, bus: ApicBus) -> None:
+        """Not all are back, as far as is known at the end of a turn."""
+        if self._opened_us is None:
+            if bus.in_flight():
+                self.fail(f"a write was routed, and {len(self._missing)} may still come back")
+            return
+        if self._opened_us - self._began_us < self._lease_us:
+            self.fail(f"the barrier opened, and {len(self._missing)} may still come back")
+        self._missing.clear()
+
+    def _written(self, event: IcrWritten) -> None:
+        named = self._targets(event)
+        winners = named
+        if len(named) > 1 and _is_arbitrated(event.word):
+            winners = self._winners(event, named)
+        for seq in range(event.seq, event.seq + event.count):
+            write = event.source, seq
+            # Where it has been arbitrated before, it stays, whoever would win now.
+            again = self._journal.may_come_again(*write)
+            self._named[write] = named if again else winners
+            self._legs.pop(write, None)
+            self._unasked.discard(write)
 
     def _leg_ended(self, event: LegEnded) -> None:
         for seq in range(event.seq, event.seq + event.count):
@@ -79,7 +138,11 @@ class Routing(Checker):
                 return  # the journal's own complaint
             if event.apic_id != NOBODY and event.apic_id not in named:
                 self.fail(f"a leg to APIC id {event.apic_id:#x}, which the write does not name")
-            if event.apic_id == NOBODY and named:
+            if event.outcome is _UNASKED and event.apic_id == NOBODY:
+                if not self._journal.may_come_again(*write):
+                    self.fail(f"{event.outcome.text} of a write that comes for the first time")
+                self._unasked.add(write)
+            elif event.apic_id == NOBODY and named:
                 if event.outcome not in _BY_ITS_SENDER:
                     self.fail(f"{event.outcome.text}, though the write names {sorted(named)}")
                 self._legs[write] = -1
