@@ -91,9 +91,7 @@ class Router:
         if icr.delivery_mode is not DeliveryMode.LOWEST_PRIORITY or targets is _NOBODY:
             self._send(write, icr, targets, write.first_seq, write.count)
             return
-        winners = lowest_priority(targets, icr.vector, self._arbitration)
-        # Even one that has won alone may have rivals when another interconnect is told of it.
-        candidates = [replace(target, arbitrated=True) for target in winners]
+        candidates = lowest_priority(targets, icr.vector, self._arbitration)
         if len(candidates) == 1:
             self._won(candidates[0])
             self._send(write, icr, candidates, write.first_seq, write.count)

@@ -8,8 +8,8 @@ from collections import Counter
 
 import pytest
 
-from mkrpc.instance import attachment, kernel
-from mkrpc.interconnect import clients, injection, legs, session
+from mkrpc.instance import arrivals, attachment, kernel, resending
+from mkrpc.interconnect import clients, injection, legs, session, telling
 from mkrpc.link import endpoint, source
 from mkrpc.simulation import options
 from mkrpc.simulation.run import run
@@ -27,7 +27,13 @@ SMALL = (
     (session, "_TELL_AT_ONCE", 4),
     (session, "_NEARLY_STALLED", 8),
     (attachment, "FRAME_EVENTS", 5),
-    (attachment, "MAX_FRAME_WORDS", 3),
+    (arrivals, "MAX_FRAME_WORDS", 3),
+    (telling, "MAX_FRAME_RUNS", 4),
+    (telling, "MAX_FRAME_BOOKS", 2),
+    (resending, "MAX_FRAME_BOOKS", 2),
+    (resending, "MAX_FRAME_ARBITRATED", 1),
+    (resending, "FRAME_EVENTS", 5),
+    (source, "MAX_STAMPS", 3),
     (attachment, "MAX_FRAME_VECTORS", 2),
     (kernel, "FRAME_EVENTS", 5),
     (kernel, "MAX_QUEUED_EVENTS", 20),
