@@ -73,6 +73,9 @@ class Arrivals:
             outcome: Outcome | None = Outcome.REJECTED_MALFORMED
             if 0 <= cpu < cpus:
                 outcome = memory.recall(legs.source, seq, cpu) or self._refusal(legs, seq, cpu)
+                if legs.resent and outcome is Outcome.REJECTED_MALFORMED:
+                    # Forgotten: it has been here, and nobody knows any more what became of it.
+                    outcome = Outcome.LOST_INTERCONNECT_RESTART_MAYBE_DELIVERED
             if outcome is None:
                 outcome = self._kernel.accept(cpu, word)
                 memory.record(legs.source, seq, cpu, outcome)

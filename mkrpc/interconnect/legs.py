@@ -53,7 +53,11 @@ QUEUE_PER_SOURCE = WRITE_WINDOW
 hangs takes no room from those who wait for their window."""
 
 A_DESTINATIONS_AGAIN = frozenset(
-    {Outcome.LOST_TARGET_DEAD_MAYBE_DELIVERED, Outcome.LOST_INTERCONNECT_RESTART}
+    {
+        Outcome.LOST_TARGET_DEAD_MAYBE_DELIVERED,
+        Outcome.LOST_INTERCONNECT_RESTART,
+        Outcome.LOST_INTERCONNECT_RESTART_MAYBE_DELIVERED,
+    }
 )
 """What it can say besides to a leg that an earlier interconnect may have handed over."""
 

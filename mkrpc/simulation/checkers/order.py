@@ -1,7 +1,7 @@
 """Order (design 3.2): first in, first out from each source CPU to each destination CPU.
 
 Over all delivery modes and across reconnects, so that a SIPI never overtakes its INIT. A client has
-no CPU; its order is that of each call.
+no CPU; its order is that of each call, until that is made again to another interconnect.
 """
 
 from typing import ClassVar
@@ -30,6 +30,8 @@ class Order(Checker):
         made = self._journal.writes.get(write)
         if made is None:
             return  # the journal's own complaint
+        if write in self._journal.calls and self._journal.may_come_again(*write):
+            return  # of those of one call nobody can tell one from another: it has one word
         lane = self._journal.calls.get(write, made[0])
         key = event.source, lane, event.kernel.incarnation, event.cpu
         last = self._last.get(key, 0)
