@@ -59,6 +59,11 @@ class Nemesis:
         self.skipped: list[Fault] = []
         self.failures: list[str] = []
 
+    @property
+    def cluster_runs(self) -> bool:
+        """Whether its host agent does, which ends it when nothing helps any more."""
+        return self._cluster.host_pid in members(self._cluster.state_dir)
+
     def begin(self, fault: Fault) -> bool:
         """Do it, without waiting; False, and it counts as skipped, if its victim is not well."""
         victims = self._victims(fault)
@@ -83,7 +88,10 @@ class Nemesis:
     def mend(self) -> None:
         """Start whoever has ended and is nobody's victim; that it had to be done is a finding of
         those who look for reasons."""
-        for found in self._view().instances:
+        view = self._view()
+        if view.recovery is not None or "interconnect" in self._busy:
+            return  # Who is not back yet may come back.
+        for found in view.instances:
             if found.id not in self._busy and found.state is not InstanceState.ACTIVE:
                 self._tell(f"instance {found.id} has ended, by no fault: {found.detail}")
                 self._busy.add(found.id)
@@ -114,7 +122,7 @@ class Nemesis:
             return back and self._lookout.incarnation(instance_id) != other_than
 
         end_s = time.monotonic() + RECOVERY_TIMEOUT_S
-        while time.monotonic() < end_s:
+        while time.monotonic() < end_s and self.cluster_runs:
             if self._lookout.wait(is_back, _LOOK_S):
                 return True
             self._start_if_ended(instance_id)
@@ -196,13 +204,16 @@ class Nemesis:
             return False
         return not fault.hits_interconnect or self._routes_again()
 
-    def _await_another(self, epoch: int) -> bool:
-        return self._lookout.wait(lambda view: view.epoch != epoch, RECOVERY_TIMEOUT_S)
+    def _await_another(self, epoch: int) -> None:
+        end_s = time.monotonic() + RECOVERY_TIMEOUT_S
+        while time.monotonic() < end_s and self.cluster_runs:
+            if self._lookout.wait(lambda view: view.epoch != epoch, _LOOK_S):
+                return
 
     def _routes_again(self) -> bool:
         """Whether an interrupt arrives at an instance that nothing was done to."""
         end_s = time.monotonic() + RECOVERY_TIMEOUT_S
-        while time.monotonic() < end_s:
+        while time.monotonic() < end_s and self.cluster_runs:
             free = [found for found in self._view().instances if found.id not in self._busy]
             try:
                 if free and self._client.inject(to=apic(free[0].cpus[0].apic_id)).all_arrived:

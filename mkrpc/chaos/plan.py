@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar, get_args
 
 from mkrpc.errors import InvalidArgumentError
+from mkrpc.host.restarts import LIMIT_WINDOW_S, MAX_RESTARTS
 
 __all__ = [
     "KINDS",
@@ -52,6 +53,8 @@ _NOBODY_SHARE = 0.15
 """Of stops: how many are the interconnect's; of links: how many are the clients'."""
 _WITH_INSTANCE_SHARE = 0.25
 """Of the interconnect's ends: how many take an instance with them at the same moment."""
+_MOST_RESTARTS = MAX_RESTARTS - 1
+_RESTARTS_WINDOW_S = LIMIT_WINDOW_S + 10.0
 _PAUSE_S = (0.0, 1.5)
 """Seconds until an instance that was killed is started again."""
 _MEND_S = (0.3, 4.0)
@@ -167,7 +170,8 @@ def draw(
     """The faults of a run of ``length_s`` seconds, one about every ``every_s``.
 
     Kinds come in turns, in an order of chance, so that a short run has each. A victim is whoever
-    was left alone for longest, or second longest. InvalidArgumentError beyond :data:`MAX_FAULTS`.
+    was left alone for longest, or second longest. The interconnect is killed less often than its
+    host agent would put up with. InvalidArgumentError beyond :data:`MAX_FAULTS`.
     """
     if length_s / every_s > MAX_FAULTS:
         raise InvalidArgumentError(
@@ -175,11 +179,21 @@ def draw(
         )
     waiting = _shuffled(rng, instance_ids)
     turn: list[Kind] = []
+    restarts: list[float] = []
     faults = []
     for number in range(1, int(length_s / every_s) + 1):
         at_s = (number - 1 + rng.uniform(0.25, 0.75)) * every_s
         turn = turn or _shuffled(rng, kinds)
         kind = turn.pop()
+        if kind == "interconnect":
+            recent = [at for at in restarts if at > at_s - _RESTARTS_WINDOW_S]
+            if len(recent) >= _MOST_RESTARTS:
+                others: list[Kind] = [other for other in kinds if other != kind]
+                if not others:
+                    continue
+                kind = rng.choice(others)
+            else:
+                restarts.append(at_s)
         victim: int | None = None
         alone = {
             "interconnect": 1 - _WITH_INSTANCE_SHARE,

@@ -157,6 +157,7 @@ class _Run:
         self._show = show
         self._over = over
         self._gathering: list[str] = []
+        self._patience_end_s = 0.0
 
     def go(self, injectors: Injectors) -> Result:
         """All of it; the load and the faults, then the rest and the looking."""
@@ -202,6 +203,9 @@ class _Run:
                     return number
                 nemesis.collect()
                 nemesis.mend()
+                if not nemesis.cluster_runs:
+                    self._gathering.append("the cluster has ended by itself: see host-agent.log")
+                    return number
                 if time.monotonic() >= shown_s:
                     shown_s = time.monotonic() + _STATUS_EVERY_S
                     self._show(self._status(time.monotonic() - began_s, number))
@@ -223,6 +227,7 @@ class _Run:
 
     def _gather(self, nemesis: Nemesis, injectors: Injectors) -> Evidence:
         client = self._cluster.client
+        self._patience_end_s = time.monotonic() + _REST_TIMEOUT_S * nemesis.cluster_runs
         self._try("come to rest", client.quiesce)
         memory = (self._cluster.state_dir / MEMORY_FILE).read_bytes()
         layout = Layout(self._options.instances * self._options.cpus, len(memory))
@@ -252,12 +257,11 @@ class _Run:
 
     def _try(self, what: str, ask: Callable[[], AnswerT]) -> AnswerT | None:
         """Ask until there is an answer, for a while; it is a finding if there is none."""
-        end_s = time.monotonic() + _REST_TIMEOUT_S
         while True:
             try:
                 return ask()
             except MkrpcError as error:
-                if time.monotonic() >= end_s:
+                if time.monotonic() >= self._patience_end_s:
                     self._gathering.append(f"could not learn: {what}: {error}")
                     return None
                 time.sleep(_LOOK_S)

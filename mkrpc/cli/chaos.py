@@ -53,7 +53,7 @@ _SHOWN_FINDINGS = 20
 @click.option("--cpus", type=Number(1, 30), default=2, show_default=True, help="Of each instance.")
 @click.option("--seed", type=Number(0, MAX_SEED), help="Draws the faults.  [default: any]")
 @click.option(
-    "--kinds", default="kill,stop,link", show_default=True, help="Of faults; also interconnect."
+    "--kinds", default="kill,stop,link,interconnect", show_default=True, help="Of faults."
 )
 @click.option(
     "--rate",

@@ -89,6 +89,7 @@ class Case:
         default_factory=lambda: [Sample(7, 5000, 20, 9), Sample(7, 5100, 22, 9)]
     )
     processes: int = 5
+    trouble: str = ""
     restarts: int = 0
     active: list[int] = field(default_factory=lambda: [0, 1])
     gathering: list[str] = field(default_factory=list)
@@ -101,7 +102,10 @@ class Case:
         }
         totals["written"] += self.in_flight
         return Evidence(
-            cluster=ClusterView("unix:/x", 1, 7, "bare-metal", (self._view(0), self._view(1))),
+            cluster=ClusterView(
+                *("unix:/x", 1, 7, "bare-metal", (self._view(0), self._view(1))),
+                books_trouble=self.trouble,
+            ),
             ledger=Ledger(
                 not self.discrepancies,
                 LedgerTotals(in_flight=self.in_flight, **totals),
@@ -216,6 +220,7 @@ def put(**changes: Any) -> Callable[[Case], None]:
 PLANTED = [
     ("books", "a leg without an outcome", put(in_flight=1)),
     ("books", "the interconnect says so", put(discrepancies=["written 2 is not ended 1"])),
+    ("books", "they are not on disk", put(trouble="the disk is full")),
     ("mirrors", "a count behind", put(mirrored={ONE: {FIRST: 0, SECOND: 1, GROUP: 1, 0x36: 1}})),
     ("endings", "an end without a fault", kill_hit_nobody),
     ("endings", "an end by a stop within the lease", short_stop_only),
@@ -254,7 +259,7 @@ PLANTED = [
         "descriptors",
         put(samples=[Sample(7, 1, 20, 9), Sample(7, 1, 25 + MAX_MORE_DESCRIPTORS, 9)]),
     ),
-    ("growth", "a process too many", put(processes=7)),
+    ("growth", "a process too many", put(processes=8)),
     ("evidence", "something was not found out", put(gathering=["the ledger"])),
 ]
 

@@ -8,6 +8,7 @@ import pytest
 
 from mkrpc.chaos.plan import KINDS, MAX_FAULTS, Fault, LinkMode, draw, parse_kinds
 from mkrpc.errors import InvalidArgumentError
+from mkrpc.host.restarts import LIMIT_WINDOW_S, MAX_RESTARTS
 
 LEASE_S = 3.0
 
@@ -31,7 +32,9 @@ def test_a_seed_is_a_plan():
 def test_half_an_hour_has_a_fault_about_every_five_seconds_of_every_kind():
     faults = plan()
     assert len(faults) == 360
-    assert Counter(fault.kind for fault in faults) == dict.fromkeys(KINDS, 90)
+    kinds = Counter(fault.kind for fault in faults)
+    assert kinds.keys() == set(KINDS)
+    assert all(80 <= count <= 100 for count in kinds.values())
     gaps = [later.at_s - sooner.at_s for sooner, later in pairwise(faults)]
     assert all(2.5 <= gap <= 7.5 for gap in gaps)
     assert {fault.link.how for fault in faults if fault.link} == {
@@ -69,6 +72,15 @@ def test_a_victim_is_left_alone_for_a_while():
 def test_kinds_can_be_left_out(kind):
     assert {fault.kind for fault in plan(kinds=(kind,))} == {kind}
     assert parse_kinds(f" {kind}") == (kind,)
+
+
+@pytest.mark.parametrize("kinds", [("interconnect",), ("kill", "interconnect")])
+def test_the_interconnect_is_not_killed_more_often_than_it_is_started_again(kinds):
+    """Its host agent gives up at the next end after MAX_RESTARTS within the window."""
+    killed = [fault.at_s for fault in plan(kinds=kinds) if fault.kind == "interconnect"]
+    assert len(killed) > 50
+    for index, at_s in enumerate(killed):
+        assert sum(at_s <= other < at_s + LIMIT_WINDOW_S for other in killed[index:]) < MAX_RESTARTS
 
 
 def test_what_is_no_kind_is_refused_by_name():

@@ -69,12 +69,13 @@ def test_a_short_run_of_every_kind_adds_up_and_leaves_nothing_behind(run):
     report = report_of(
         run(
             *("--minutes", "0.3", "--every", "2.25", "--seed", "11", "--rate", "300"),
-            *("--instances", "4", "--cpus", "2", "--kinds", "kill,stop,link"),
+            *("--instances", "4", "--cpus", "2"),
         )
     )
     assert report["planned"] == 8
     assert sum(report["faults"].values()) + report["skipped"] == 8
-    assert set(report["faults"]) == {"kill", "stop", "link"}
+    assert set(report["faults"]) == {"kill", "stop", "link", "interconnect"}
+    assert report["restarts"] == report["faults"]["interconnect"]
     assert (report["lost_without_reason"], report["doubled"]) == (0, 0)
     assert report["incarnations"] > 4
     assert report["legs"] > 500

@@ -17,6 +17,8 @@ are being closed."""
 def books(evidence: Evidence) -> list[str]:
     """Every write has its outcome, and the books balance (design 3.1)."""
     lines = list(evidence.ledger.discrepancies)
+    if trouble := evidence.cluster.books_trouble:
+        lines.append(f"they are not kept: {trouble}")
     totals = evidence.ledger.totals
     if totals.in_flight:
         lines.append(f"{totals.in_flight} legs have no outcome")
@@ -78,9 +80,9 @@ def growth(evidence: Evidence) -> list[str]:
     """Descriptors of the interconnect and processes of the cluster do not grow."""
     lines = []
     expected = 2 + len(evidence.cluster.instances)
-    # The fork server and its resource tracker come on top; nothing else may be left over.
-    if evidence.processes and not expected <= evidence.processes <= expected + 2:
-        lines.append(f"{evidence.processes} processes where {expected} to {expected + 2} belong")
+    # The fork server, its resource tracker and an interconnect in waiting come on top, no more.
+    if evidence.processes and not expected <= evidence.processes <= expected + 3:
+        lines.append(f"{evidence.processes} processes where {expected} to {expected + 3} belong")
     for pid in dict.fromkeys(sample.pid for sample in evidence.samples):
         held = [sample.descriptors for sample in evidence.samples if sample.pid == pid]
         if held[-1] > held[0] + MAX_MORE_DESCRIPTORS + 2 * len(evidence.cluster.instances):
