@@ -73,7 +73,9 @@ class Outcome(IntEnum):
     LOST_SOURCE_DEAD = 66
     """The source died with the write unsent."""
     LOST_INTERCONNECT_RESTART = 67
+    """An interconnect that died had not handed it over, and now it would overtake a later write."""
     LOST_INTERCONNECT_RESTART_MAYBE_DELIVERED = 68
+    """An interconnect died, and whoever could know whether it was applied, too."""
 
     @property
     def kind(self) -> OutcomeKind:

@@ -25,7 +25,7 @@ FIELD, METHOD, VALUE = 2, 2, 2
 HEAD = """# The wire
 
 Generated from the comments in `proto/mkrpc/v1` by `proto/document.py`; a test compares.
-The package is `mkrpc.v1`, the wire version of the handshake is 1.
+The package is `mkrpc.v1`; the version in the handshake is `WIRE_VERSION` in `mkrpc/link/frames.py`.
 """
 
 

@@ -42,9 +42,10 @@ __all__ = [
     "Writes",
 ]
 
-WIRE_VERSION = 2
+WIRE_VERSION = 3
 """Both ends of a link must speak the same; another is refused by name. 2: leases, so that an end
-that does not beat is not taken for one that has stopped."""
+that does not beat is not taken for one that has stopped. 3: books of the source, so that another
+interconnect can take over."""
 
 
 MAX_FRAME_WORDS = 4096

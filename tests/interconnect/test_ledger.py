@@ -1,11 +1,21 @@
 """The books, and that folding old parties together loses nothing."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mkrpc.interconnect import ledger as ledger_module
-from mkrpc.interconnect.ledger import EARLIER_CLIENTS, Ledger, Party, Row, RowKey, Totals
+from mkrpc.interconnect.ledger import (
+    EARLIER_CLIENTS,
+    OVERFLOW,
+    Ledger,
+    Party,
+    Row,
+    RowKey,
+    Totals,
+)
 from mkrpc.interconnect.policy import SourceKind
 from mkrpc.link.frames import NOBODY
 from mkrpc.outcome import Outcome
@@ -137,6 +147,7 @@ def test_at_the_limit_of_rows_finished_parties_go_first_then_rows_are_refused(
     assert ledger.row(RowKey(client(4), None, NOBODY, FIXED, 0xEA)) is None
     overflow = ledger.overflow_row(client(4))
     assert overflow.is_overflow
+    assert Row(replace(overflow.key, destination=replace(OVERFLOW))).is_overflow, "as from a file"
     assert overflow.key.source == client(4)
     assert ledger.overflow_row(client(4)) is overflow
     assert ledger.overflow_row(client(5)) is not overflow

@@ -7,13 +7,17 @@ from typing import Any
 import pytest
 
 from mkrpc.errors import FencedError, MkrpcError, ProtocolError, UnavailableError
+from mkrpc.fault import Fault, FaultKind
 from mkrpc.interconnect.apic_bus import ApicBus
+from mkrpc.interconnect.bucket import Rate, Rates
 from mkrpc.interconnect.lease import LEASE_US
-from mkrpc.interconnect.policy import Policy
+from mkrpc.interconnect.ledger import Party, RowKey
+from mkrpc.interconnect.policy import Policy, SourceKind
 from mkrpc.interconnect.roster_count import RosterCount
 from mkrpc.interconnect.session import Session
-from mkrpc.interconnect.takeover import Incarnation, Takeover
+from mkrpc.interconnect.takeover import BookRow, Incarnation, Takeover
 from mkrpc.link.frames import (
+    NOBODY,
     WIRE_VERSION,
     CpuAddress,
     Hello,
@@ -26,7 +30,7 @@ from mkrpc.link.frames import (
 from mkrpc.link.recovery import Arbitrated, BookKey, EndedLegs, SourceBook
 from mkrpc.outcome import Outcome
 from mkrpc.x86.apic_base import ApicMode
-from mkrpc.x86.icr import fixed
+from mkrpc.x86.icr import DeliveryMode, fixed
 
 BEFORE, NOW = 11, 12
 BOB = b"b" * 16
@@ -201,6 +205,32 @@ def test_what_is_sent_again_finds_room_in_a_full_queue() -> None:
     assert made.totals().rejected == 1
 
 
+def test_what_has_passed_before_passes_again() -> None:
+    """Neither a bucket that is empty nor a fault strikes what an earlier interconnect let pass."""
+    one = Rate(1, 1)
+    made = ApicBus(
+        epoch=NOW,
+        policy=Policy.named("bare-metal", rates=Rates(instances=one, clients=one)),
+        takeover=Takeover(epochs=(BEFORE,), expected=(incarnation(0),), roster=5),
+    )
+    session = made.attach(hello())
+    made.set_fault(Fault(kind=FaultKind.DROP))
+    say(made, session, RECOVERED, UpFrame(events=[Writes(0, 5, [WORD] * 5, stamp=2)]))
+    assert session.legs.waiting == 5
+    made.inject(
+        client_id=b"c" * 16,
+        first_seq=1,
+        word=WORD,
+        count=7,
+        resolved_below=1,
+        again=True,
+        roster=2,
+        on_done=lambda _: None,
+    )
+    assert session.legs.waiting == 12
+    assert made.totals().rejected == 0
+
+
 def test_a_source_publishes_what_it_knows_though_nobody_here_has_seen_it_resolved() -> None:
     made, session = taken_over()
     say(made, session, RECOVERED, UpFrame(resolved=[ResolvedRun(1, 9)]))
@@ -209,10 +239,16 @@ def test_a_source_publishes_what_it_knows_though_nobody_here_has_seen_it_resolve
 
 
 def test_a_source_that_ends_before_it_has_said_all_has_the_rows_that_were_kept() -> None:
-    made, session = taken_over()
+    alice = Party(SourceKind.INSTANCE, 0, "kernel0", bytes([1] * 16))
+    key = RowKey(alice, None, NOBODY, DeliveryMode.FIXED, 0x41)
+    kept = BookRow(key, 3, ((Outcome.REJECTED_NO_SUCH_APIC, 2),))
+    made = bus(rows=(kept,))
+    session = made.attach(hello())
     say(made, session, UpFrame(books=[book()]))
+    assert made.totals().written == 0
     made.detach(session, "killed")
-    assert made.totals().written == 0, "half of what it knows counts for nothing"
+    totals = made.totals()
+    assert (totals.written, totals.rejected, totals.lost) == (3, 2, 1)
     assert made.recovering is None
 
 
@@ -239,6 +275,23 @@ def test_one_that_is_back_and_silent_does_not_keep_the_barrier_closed() -> None:
     assert session.recovering
     say(made, session, UpFrame(books=[book()], recovered=True))
     assert made.totals().written == 2
+
+
+def test_one_that_was_taken_over_and_has_not_heard_so_may_come_again_behind_an_open_barrier() -> (
+    None
+):
+    made, session = taken_over()
+    while made.recovering is not None:
+        made.advance(made.deadline_us, [session.hello.incarnation])
+    assert made.attach(hello(generation=2, received=7)) is session
+    assert made.welcome(session).taken_over
+    with pytest.raises(FencedError):
+        made.attach(hello(1))
+
+
+def test_a_source_that_dies_is_forgotten_up_to_what_it_had_ever_sent() -> None:
+    _, session = taken_over()
+    assert (session.last_seq, session.highest_seq) == (3, 9)
 
 
 def test_roster_numbers_never_run_backwards() -> None:

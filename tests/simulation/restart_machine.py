@@ -20,7 +20,7 @@ from mkrpc.link.lease import BEATS_PER_LEASE
 from mkrpc.link.recovery import BookKey
 from mkrpc.outcome import Outcome
 from mkrpc.trace import TraceEvent
-from mkrpc.x86.icr import fixed
+from mkrpc.x86.icr import DeliveryMode, DestinationMode, fixed, icr_word
 
 CPUS = 2
 BEAT_US = -(-LEASE_US // BEATS_PER_LEASE)
@@ -30,6 +30,13 @@ TO_BOB = fixed(2, 0x41)
 TO_BOB_1 = fixed(3, 0x41)
 TO_CAROL = fixed(4, 0x41)
 ALL_BUT_SELF = 0x000C_0041
+LOWEST = icr_word(
+    vector=0x41,
+    destination=0b111100,
+    delivery_mode=DeliveryMode.LOWEST_PRIORITY,
+    destination_mode=DestinationMode.LOGICAL,
+)
+"""To whichever CPU of bob and carol is the least busy."""
 
 
 class Keeper:
@@ -234,6 +241,7 @@ class RestartMachine:
     def check(self) -> None:
         assert self.bus.recovering is None
         assert self.bus.quiet()
+        assert not self.bus._recovery._books._kept, "what was kept is used, or of no use any more"
         assert self.bus.balance() == []
         for node in self.nodes.values():
             source = node.kernel.source
@@ -305,3 +313,8 @@ def play(m: RestartMachine, stage: str) -> None:
                 else:
                     while alice.fetch():
                         pass
+
+
+def had_it(m: RestartMachine) -> dict[int, int]:
+    """Legs that each instance was given."""
+    return {node.number: len(node.applied) for node in m.nodes.values() if node.applied}

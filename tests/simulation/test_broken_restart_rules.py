@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from simulation.restart_machine import (
     ALL_BUT_SELF,
+    LOWEST,
     TO_BOB,
-    TO_CAROL,
     Instance,
     RestartMachine,
+    had_it,
     play,
 )
 
@@ -21,15 +22,6 @@ from mkrpc.link.memory import OutcomeMemory
 from mkrpc.link.recovery import Resent
 from mkrpc.link.source import PUBLISH_EVERY
 from mkrpc.outcome import Outcome
-from mkrpc.x86.icr import DeliveryMode, DestinationMode, icr_word
-
-LOWEST = icr_word(
-    vector=0x41,
-    destination=0b111100,
-    delivery_mode=DeliveryMode.LOWEST_PRIORITY,
-    destination_mode=DestinationMode.LOGICAL,
-)
-"""To whichever CPU of bob and carol is the least busy."""
 
 both = pytest.mark.parametrize("rule", [True, False], ids=["with the rule", "without"])
 
@@ -157,10 +149,6 @@ def test_3_a_resent_write_never_reaches_one_that_was_born_later(rule: bool) -> N
     assert m.outcomes(0) == {expected: 1}
 
 
-def had_it(m: RestartMachine) -> dict[int, int]:
-    return {node.number: len(node.applied) for node in m.nodes.values() if node.applied}
-
-
 @both
 def test_4_a_lowest_priority_write_is_not_arbitrated_twice(rule: bool) -> None:
     """It reached D1 before the restart; else it reaches D2 after it as well."""
@@ -281,39 +269,3 @@ def test_6_a_client_repeats_a_call_over_a_restart(rule: bool) -> None:
     assert len(m.nodes[1].applied) == (0 if rule else 2)
     if rule:
         assert tally.legs == {(2, 1, Outcome.LOST_TARGET_DEAD_MAYBE_DELIVERED): 2}
-
-
-def test_6_repeated_calls_of_a_client_need_no_order() -> None:
-    """Its calls are made side by side: what was not applied is applied, though a later one was."""
-    m = RestartMachine()
-    bob = m.nodes[1]
-    m.inject(TO_BOB, 1)
-    m.inject(TO_BOB + 1, 1)
-    roster = m.bus.roster_number
-    m.restart()
-    m.settle()
-    assert not bob.applied
-    later = m.inject(TO_BOB + 1, 1, first_seq=2, again=True, roster=roster)
-    m.settle()
-    first = m.inject(TO_BOB, 1, first_seq=1, again=True, roster=roster)
-    m.settle()
-    assert later.legs == first.legs == {(2, 1, Outcome.DELIVERED): 1}
-    assert [word for _, word, _ in bob.applied] == [TO_BOB + 1, TO_BOB]
-    m.check()
-
-
-def test_what_a_client_has_acknowledged_stays_in_its_books() -> None:
-    m = RestartMachine()
-    m.inject(TO_BOB, 3)
-    m.settle()
-    m.inject(TO_CAROL, 2, resolved_below=4)
-    m.settle()
-    m.restart()
-    m.settle()
-    m.inject(TO_CAROL, 2, first_seq=4, again=True, roster=3)
-    m.settle()
-    m.check()
-    assert not [
-        row for row in m.bus.ledger if row.key.source.name.startswith("unknown") and row.written
-    ]
-    assert m.bus.totals().written == 5

@@ -118,3 +118,23 @@ def test_legs_that_are_in_nobody_s_books_are_booked_by_name() -> None:
     row = next(row for row in m.bus.ledger if row.key.source.instance_id == 0)
     row.written, row.outcomes = 0, {}
     assert m.bus.balance()
+
+
+def test_what_is_kept_are_the_rows_of_the_ledger_whatever_is_folded(monkeypatch: Any) -> None:
+    monkeypatch.setattr("mkrpc.interconnect.ledger.MAX_FINISHED_INCARNATIONS", 1)
+    m = machine()
+    for life in range(2, 7):
+        m.kill(1)
+        m.boot(1, life)
+        m.nodes[0].ring(TO_BOB, life)
+        m.nodes[1].ring(fixed(0, 0x42), life)
+        m.settle()
+        kept = {key: (row.written, dict(row.outcomes)) for key, row in m.keeper.rows.items()}
+        assert kept == {row.key: (row.written, row.outcomes) for row in m.bus.ledger}
+    assert any(not row.key.source.identity for row in m.bus.ledger)
+    before = m.bus.totals()
+    m.tell_all()
+    m.restart()
+    m.settle()
+    assert m.bus.balance() == []
+    assert m.bus.totals() == before
