@@ -133,6 +133,10 @@ def _instance(bus: ApicBus, record: InstanceRecord, process: HostedProcess | Non
             details.insert(0, "paused")
         instance.detail = "; ".join(filter(None, details))
         return instance
+    if bus.is_awaited(record.incarnation):
+        # It runs, and its lease does; detail says that it has not come back.
+        instance.state = pb.INSTANCE_STATE_ACTIVE
+        return instance
     left_cleanly = record.reason.startswith(LEFT)
     if process is not None and not process.running and process.pid == record.pid:
         instance.detail = f"{record.reason}; {_ending(process.exit_code)}"

@@ -111,6 +111,8 @@ class Pump:
         """Call after anything has happened at the bus."""
         if not self.recovered.is_set() and self.bus.recovering is None:
             self.recovered.set()
+            with suppress(UnavailableError):
+                self.keep()  # who did not come back
             _log.info("routing", instances=len(self.bus.sessions()))
         while (session := self.bus.take_ready()) is not None:
             link = self._links.get(session)

@@ -63,6 +63,10 @@ class Succession(Overview):
         left_us = self.lease_us if also_us is None else also_us - self._leases.looked_us
         return self._recovery.back, self._recovery.expected, max(0, left_us)
 
+    def is_awaited(self, incarnation: bytes) -> bool:
+        """Whether it was attached to an earlier interconnect, and may still come back."""
+        return self._recovery.closed and self._recovery.expects(incarnation) is not None
+
     def quiet(self) -> bool:
         """Also nothing waits for the roster barrier."""
         return not self._recovery.closed and super().quiet()

@@ -196,6 +196,8 @@ def test_a_stopped_instance_is_waited_for_no_longer_than_a_lease(mk_cluster_fact
     while (view := client.cluster()).recovery is None or view.recovery.back < 2:
         assert view.epoch in (0, epoch) or view.recovery is not None, "it waits"
     assert view.recovery.expected == 3
+    awaited = view.instances[1]
+    assert (awaited.state, awaited.detail) == ("active", "has not come back yet")
     assert 0 < view.recovery.left_us <= 3_000_000
     # It waits for its turn, as all do that need an instance.
     assert client.inject(to=apic(2)).all_arrived
