@@ -55,6 +55,9 @@ class ResentWrites:
         marked = [self._mark(write, target) for target in found]
         if self._count.last_end > write.stamp and (not found or _is_for_several(icr)):
             return [*marked, _NOBODY_KNOWS]
+        if not marked and icr.destination_mode is DestinationMode.LOGICAL:
+            # Whoever it named then may have written its LDR since.
+            return [_NOBODY_KNOWS]
         return marked or [_MATCHES_NOBODY]
 
     def arbitrate(

@@ -157,4 +157,5 @@ class Requests:
     def _resolved_below(self, step: Step) -> int:
         """The number of the client's oldest call that it may still repeat or has no answer to."""
         left = self._left.items()
-        return min(first for (client, first), count in left if client == step.client and count)
+        open_calls = (first for (client, first), count in left if client == step.client and count)
+        return min(open_calls, default=step.first_seq)

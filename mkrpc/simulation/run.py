@@ -92,6 +92,7 @@ def run(
         Routing(
             world.hub.bus,
             journal,
+            owners=world.owners,
             now_us=lambda: world.hub.now_us,
             lease_us=options.lease_us,
         ),

@@ -6,10 +6,14 @@ import pytest
 
 from mkrpc.interconnect.ledger import EARLIER_CLIENTS, Row, RowKey
 from mkrpc.interconnect.legs import Batch, LegQueue, LegRun
+from mkrpc.interconnect.registry import Registry
+from mkrpc.interconnect.resent import ResentWrites
+from mkrpc.interconnect.roster_count import RosterCount
+from mkrpc.interconnect.targets import Write
 from mkrpc.link.frames import NOBODY
 from mkrpc.link.recovery import Resent
 from mkrpc.outcome import Outcome
-from mkrpc.x86.icr import DeliveryMode, fixed, icr_word
+from mkrpc.x86.icr import DeliveryMode, DestinationMode, decode, fixed, icr_word
 
 TO_BOB = fixed(2, 0x41)
 BOB_OR_HIS_SECOND = icr_word(
@@ -66,3 +70,27 @@ def test_whoever_gets_an_ipi_of_lowest_priority_is_told_so(machine: Any, instanc
     frames = [wire.bus.next_frame(peer.session) for peer in wire.peers]
     marks = [(legs.words[0], legs.arbitrated) for frame in frames if frame for legs in frame.legs]
     assert sorted(marks) == [(fixed(0, 0x41), False), (BOB_OR_HIS_SECOND, True)]
+
+
+@pytest.mark.parametrize(
+    ("mode", "outcome"),
+    [
+        (DestinationMode.PHYSICAL, Outcome.REJECTED_NO_SUCH_APIC),
+        (DestinationMode.LOGICAL, Outcome.LOST_INTERCONNECT_RESTART_MAYBE_DELIVERED),
+    ],
+)
+def test_what_names_nobody_when_it_comes_again(mode: DestinationMode, outcome: Outcome) -> None:
+    """Whom it named by a logical id may have had it, and have written its LDR since."""
+    word = icr_word(vector=0x41, destination=2, destination_mode=mode)
+    write = Write(
+        source=EARLIER_CLIENTS,
+        apic_id=None,
+        first_seq=1,
+        count=1,
+        word=word,
+        tally=None,
+        on_resolved=lambda first, last, ended: None,
+        stamp=1,
+    )
+    resent = ResentWrites(registry=Registry(), count=RosterCount(), unheard=lambda: False)
+    assert [leg.refusal for leg in resent.targets(write, decode(word), [])] == [outcome]

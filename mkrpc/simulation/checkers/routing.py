@@ -9,7 +9,7 @@ An interconnect that takes over routes nothing while somebody may still come bac
 has been sent again it may add a leg to nobody, for those whom nobody can ask.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from mkrpc.interconnect.apic_bus import ApicBus
@@ -44,7 +44,7 @@ _UNASKED = Outcome.LOST_INTERCONNECT_RESTART_MAYBE_DELIVERED
 
 class Routing(Checker):
     """Keeps the set of named CPUs of each run of writes, until the end. ``bus``: the first.
-    ``now_us`` is the clock of the one that lives."""
+    ``now_us`` is the clock of the one that lives; ``owners``: the instance of every APIC id."""
 
     name: ClassVar[str] = "routing"
     listens: ClassVar[tuple[type, ...]] = (
@@ -53,8 +53,15 @@ class Routing(Checker):
     )
 
     def __init__(
-        self, bus: ApicBus, journal: ExactlyOnce, *, now_us: Callable[[], int], lease_us: int
+        self,
+        bus: ApicBus,
+        journal: ExactlyOnce,
+        *,
+        owners: Mapping[int, int],
+        now_us: Callable[[], int],
+        lease_us: int,
     ) -> None:
+        self._owners = owners
         self._now_us = now_us
         self._lease_us = lease_us
         self._began_us = 0
@@ -162,7 +169,7 @@ class Routing(Checker):
     def _winners(self, event: IcrWritten, named: frozenset[int]) -> frozenset[int]:
         """Who is permitted if any is, of these software-enabled if any is, and least busy."""
         bus, icr = self._bus, decode(event.word)
-        source = None if event.apic_id == NOBODY else bus.cpu_owner(event.apic_id)[0].instance_id
+        source = None if event.apic_id == NOBODY else self._owners[event.apic_id]
         keys = {}
         for apic_id in named:
             session, cpu = bus.cpu_owner(apic_id)

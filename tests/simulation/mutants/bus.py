@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from mkrpc.interconnect import routing
 from mkrpc.interconnect.commands import Commands
 from mkrpc.interconnect.injection import Injections
 from mkrpc.interconnect.ledger import Ledger
@@ -155,21 +156,21 @@ def a_dead_row_is_forgotten(self: Any, incarnation: bytes) -> None:
     del self._live[incarnation]
 
 
-def lowest_priority_goes_to_the_busiest(self: Any, targets: Any, vector: int) -> Any:
-    winners = _lowest_priority(self, targets, vector)
+def lowest_priority_goes_to_the_busiest(targets: Any, vector: int, arbitration: Any) -> Any:
+    winners = _lowest_priority(targets, vector, arbitration)
     return [target for target in targets if target not in winners] or winners
 
 
-_lowest_priority = Router._lowest_priority
+_lowest_priority = routing.lowest_priority
 
 
-def lowest_priority_goes_to_the_first(self: Any, targets: Any, vector: int) -> Any:
+def lowest_priority_goes_to_the_first(targets: Any, vector: int, arbitration: Any) -> Any:
     return targets[:1]
 
 
 MUTANTS = [
-    (Router, "_lowest_priority", lowest_priority_goes_to_the_busiest, 1),
-    (Router, "_lowest_priority", lowest_priority_goes_to_the_first, 1),
+    (routing, "lowest_priority", lowest_priority_goes_to_the_busiest, 1),
+    (routing, "lowest_priority", lowest_priority_goes_to_the_first, 1),
     (Session, "answer", a_run_of_outcomes_is_dropped, 1),
     (LegQueue, "enqueue", the_queue_of_legs_is_a_stack, 3),
     (LegQueue, "enqueue", a_sipi_overtakes_its_init, 27),
