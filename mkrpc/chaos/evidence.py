@@ -18,13 +18,16 @@ class Done:
     """A fault that was really done. ``began_s``, ``ended_s``: seconds after the start; at the end
     it was undone, and its victim well again. ``incarnations``: of the victim, that it hit.
     ``recovery_s``: from when nothing stood in the way any more until all was well; None if it never
-    was."""
+    was. Of a kill of the interconnect ``away_s`` until another one answered, and the incarnations
+    that were ``gone`` when it was over."""
 
     fault: Fault
     began_s: float
     ended_s: float
     incarnations: frozenset[bytes] = frozenset()
     recovery_s: float | None = None
+    away_s: float = 0.0
+    gone: frozenset[bytes] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ class Evidence:
     samples: Sequence[Sample] = ()
     unrecorded: int = 0
     processes: int = 0
+    lease_s: float = 3.0
     restarts: int = 0
     gathering: Sequence[str] = ()
 

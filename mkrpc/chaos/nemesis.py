@@ -145,11 +145,13 @@ class Nemesis:
 
     def _do(self, fault: Fault) -> Done:
         began_s = time.monotonic()
+        away_s = 0.0
         hit = frozenset[bytes]()
+        before = self._incarnations()
         if fault.instance_id is not None:
             hit = frozenset({self._lookout.incarnation(fault.instance_id)})
         try:
-            free_s = self._apply(fault)
+            free_s, away_s = self._apply(fault)
             well = self._recovered(fault, hit)
         except NotFoundError as error:
             # It went by itself just before: whoever looks for reasons will find that.
@@ -166,10 +168,13 @@ class Nemesis:
             ended_s - self._began_s,
             hit,
             ended_s - free_s if well else None,
+            away_s,
+            before - self._incarnations() if fault.kind == "interconnect" else frozenset(),
         )
 
-    def _apply(self, fault: Fault) -> float:
-        """Do it and undo it; since when nothing stands in the way any more."""
+    def _apply(self, fault: Fault) -> tuple[float, float]:
+        """Do it and undo it; since when nothing stands in the way any more, and how many seconds
+        there was no interconnect."""
         victim = fault.instance_id
         match fault.kind:
             case "kill":
@@ -190,12 +195,14 @@ class Nemesis:
                 self._signal(self._pid(None), signal.SIGKILL)
                 if victim is not None:
                     self._signal(self._pid(victim), signal.SIGKILL)
-                free_s = time.monotonic()
+                killed_s = time.monotonic()
                 self._await_another(view.epoch)
+                away_s = time.monotonic() - killed_s
                 if victim is None:
-                    return free_s
+                    return killed_s, away_s
                 self._over.wait(fault.duration_s)
-        return time.monotonic()
+                return time.monotonic(), away_s
+        return time.monotonic(), 0.0
 
     def _recovered(self, fault: Fault, hit: frozenset[bytes]) -> bool:
         killed = fault.kind in ("kill", "interconnect")
@@ -211,19 +218,29 @@ class Nemesis:
                 return
 
     def _routes_again(self) -> bool:
-        """Whether an interrupt arrives at an instance that nothing was done to."""
+        """Whether an interrupt arrives at an instance that nothing is being done to.
+
+        Whoever has not survived is started again; that it had to be is for others to find.
+        """
         end_s = time.monotonic() + RECOVERY_TIMEOUT_S
         while time.monotonic() < end_s and self.cluster_runs:
-            free = [found for found in self._view().instances if found.id not in self._busy]
-            try:
-                if free and self._client.inject(to=apic(free[0].cpus[0].apic_id)).all_arrived:
-                    return True
-            except (MkrpcError, IndexError) as error:
-                _log.debug("not yet", error=str(error))
-            if not free:
+            view = self._view()
+            free = [found for found in view.instances if found.id not in self._busy]
+            alive = [found for found in free if found.cpus]
+            if not free or (alive and self._arrives(alive[0].cpus[0].apic_id)):
                 return True
+            for found in free:
+                if view.recovery is None and found not in alive:
+                    self._start_if_ended(found.id)
             time.sleep(_LOOK_S / 10)
         return False
+
+    def _arrives(self, apic_id: int) -> bool:
+        try:
+            return self._client.inject(to=apic(apic_id)).all_arrived
+        except MkrpcError as error:
+            _log.debug("not yet", error=str(error))
+            return False
 
     def _start_if_ended(self, instance_id: int) -> None:
         for found in self._view().instances:
@@ -238,6 +255,10 @@ class Nemesis:
         view = self._lookout.view
         assert view is not None, "faults begin once the cluster was seen"
         return view
+
+    def _incarnations(self) -> frozenset[bytes]:
+        """Those that run."""
+        return frozenset(found.incarnation for found in self._view().instances if found.cpus)
 
     def _pid(self, instance_id: int | None) -> int:
         """Of an instance, or of the interconnect; 0 if it does not run."""

@@ -70,8 +70,13 @@ class Options:
             every_s=self.every_s,
             instance_ids=range(self.instances),
             kinds=self.kinds,
-            lease_s=lease_us_for(self.instances, len(os.sched_getaffinity(0))) / 1e6,
+            lease_s=self.lease_s,
         )
+
+    @property
+    def lease_s(self) -> float:
+        """The lease of the instances, in seconds."""
+        return lease_us_for(self.instances, len(os.sched_getaffinity(0))) / 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +256,7 @@ class _Run:
             samples=(*self._lookout.samples, *sample_of(view.interconnect_pid)),
             unrecorded=layout.unrecorded(memory),
             processes=len(members(self._cluster.state_dir)),
+            lease_s=self._options.lease_s,
             restarts=len(self._lookout.epochs) - 1,
             gathering=tuple(self._gathering),
         )

@@ -159,7 +159,8 @@ class _Screen:
         self._lines: list[str] = []
         self._began_s = time.monotonic()
         self._live: Live | None = None
-        self._before: tuple[float, int] = (0.0, 0)
+        self._status: Status | None = None
+        self._rate = 0.0
         self.note = ""
 
     def __enter__(self) -> "_Screen":
@@ -178,34 +179,41 @@ class _Screen:
         line = f"{time.monotonic() - self._began_s:7.1f} s  {line}"
         self._lines.append(line)
         del self._lines[:-_SHOWN_LINES]
-        if not self._quiet and self._live is None:
+        if self._live is not None:
+            self._draw(self._live)
+        elif not self._quiet:
             click.echo(line, err=True)
 
     def show(self, status: "Status") -> None:
         """How far it has got."""
         if self._live is None:
             return
-        written = status.totals.written if status.totals is not None else self._before[1]
-        passed_s = max(status.elapsed_s - self._before[0], 0.001)
-        rate = max(0, written - self._before[1]) / passed_s
-        self._before = (status.elapsed_s, written)
-        left_s = max(0.0, self._options.length_s - status.elapsed_s)
-        parts: list[Any] = [
-            Text(
-                f"seed {self._options.seed}: {status.begun} of {status.planned} faults, "
-                f"{left_s / 60:.1f} min left, {rate:,.0f} legs/s"
-            ),
-            Text(totals_text(status.totals) if status.totals else "nobody answers"),
-            Text(self.note or "Ctrl-C ends the faults and checks", style="dim"),
-            *map(Text, self._lines),
-        ]
-        if status.view is not None:
+        before = self._status
+        if before is not None and status.totals is not None and before.totals is not None:
+            passed_s = max(status.elapsed_s - before.elapsed_s, 0.001)
+            self._rate = max(0, status.totals.written - before.totals.written) / passed_s
+        self._status = status
+        self._draw(self._live)
+
+    def _draw(self, live: Live) -> None:
+        status = self._status
+        parts: list[Any] = []
+        if status is not None:
+            left_s = max(0.0, self._options.length_s - status.elapsed_s)
+            far = f"{status.begun} of {status.planned} faults, {left_s / 60:.1f} min left"
+            parts += [
+                Text(f"seed {self._options.seed}: {far}, {self._rate:,.0f} legs/s"),
+                Text(totals_text(status.totals) if status.totals else "nobody answers"),
+                Text(self.note or "Ctrl-C ends the faults and checks", style="dim"),
+            ]
+        parts += map(Text, self._lines)
+        if status is not None and status.view is not None:
             parts.append(table(instance_columns, map(instance_row, status.view.instances)))
-        self._live.update(Group(*parts), refresh=True)
+        live.update(Group(*parts), refresh=True)
 
 
 def _report(options: "Options", result: "Result") -> dict[str, Any]:
-    from mkrpc.chaos.checkers.causes import explained_losses
+    from mkrpc.chaos.checkers.causes import explained_losses, unanswered
     from mkrpc.chaos.checkers.verdict import check_all
 
     evidence = result.evidence
@@ -234,6 +242,10 @@ def _report(options: "Options", result: "Result") -> dict[str, Any]:
         "doubled": len(findings.get("handled once", [])),
         "incarnations": sum(map(len, evidence.incarnations.values())),
         "restarts": evidence.restarts,
+        "longest_without_interconnect_s": round(
+            max((done.away_s for done in evidence.done), default=0.0), 3
+        ),
+        "ended_without_interconnect": len(unanswered(evidence)),
         "resumes": result.resumes,
         "connections": result.connections,
         "client_calls": sum(tally.calls for tally in evidence.clients),
@@ -271,6 +283,10 @@ def _print_report(report: dict[str, Any]) -> None:
         f"incarnations {report['incarnations']}, restarts of the interconnect "
         f"{report['restarts']}, links resumed {report['resumes']}"
     )
+    if report["ended_without_interconnect"]:
+        longest_s = report["longest_without_interconnect_s"]
+        ended = report["ended_without_interconnect"]
+        click.echo(f"ended without an interconnect, which was away for {longest_s:.1f} s: {ended}")
     calls = ", ".join(f"{reason} {count}" for reason, count in report["client_errors"].items())
     click.echo(f"calls of clients {report['client_calls']}, without an answer: {calls or 'none'}")
     longest = report["longest_recovery_s"].items()

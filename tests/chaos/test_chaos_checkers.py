@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from mkrpc.chaos.checkers.books import MAX_MORE_DESCRIPTORS
-from mkrpc.chaos.checkers.causes import explained_losses
+from mkrpc.chaos.checkers.causes import explained_losses, unanswered
 from mkrpc.chaos.checkers.verdict import CHECKERS, check_all
 from mkrpc.chaos.evidence import ClientTally, Done, Evidence, Sample
 from mkrpc.chaos.plan import Fault, LinkMode
@@ -289,6 +289,15 @@ def test_a_restart_of_the_interconnect_explains_what_it_took():
         "lost(interconnect_restart, maybe_delivered): interconnect": 2,
         "lost(target_dead, maybe_delivered): kill": 1,
     }
+
+
+@pytest.mark.parametrize(("away_s", "explained"), [(1.0, False), (2.5, True)])
+def test_an_interconnect_that_was_away_for_most_of_a_lease_explains_an_end(away_s, explained):
+    case = Case()
+    restart = Fault(1, 1.0, "interconnect", None)
+    case.done = [Done(restart, 1.0, 5.0, frozenset(), 4.0, away_s, frozenset({DEAD}))]
+    assert (CHECKERS["endings"](case.evidence()) == []) == explained
+    assert (DEAD in unanswered(case.evidence())) == explained
 
 
 @pytest.mark.parametrize("apart_s", [0.0, 60.0])

@@ -7,10 +7,11 @@ from mkrpc.chaos.evidence import Done, Evidence
 from mkrpc.client.books import LedgerRow
 from mkrpc.outcome import Outcome, OutcomeKind
 
-__all__ = ["endings", "explained_endings", "explained_losses", "losses", "refusals"]
+__all__ = ["endings", "explained_endings", "explained_losses", "losses", "refusals", "unanswered"]
 
 _OVERLAP_S = 3.0
 """Seconds around a silence of the interconnect in which another short one adds to it."""
+_MOST_OF_A_LEASE = 0.6
 _RESTART = (Outcome.LOST_INTERCONNECT_RESTART, Outcome.LOST_INTERCONNECT_RESTART_MAYBE_DELIVERED)
 _TARGET = (Outcome.LOST_TARGET_DEAD, Outcome.LOST_TARGET_DEAD_MAYBE_DELIVERED)
 
@@ -34,20 +35,36 @@ def endings(evidence: Evidence) -> list[str]:
 
 
 def explained_endings(evidence: Evidence) -> Mapping[bytes, Done]:
-    """The incarnations that a fault may have ended, and by which.
+    """The incarnations that a fault may have ended, and by which; :func:`unanswered` among them."""
+    return {**unanswered(evidence), **_ended_by_faults(evidence)}
 
-    A short stop or cut ends none by itself; around one of the interconnect, which takes a part of
-    the same lease, it may.
+
+def unanswered(evidence: Evidence) -> Mapping[bytes, Done]:
+    """The incarnations that ended without an interconnect that was away for most of their lease.
+
+    No fault of theirs, and none of the plan: the machine had too much to do. A report counts them.
     """
-    explained: dict[bytes, Done] = {}
+    otherwise = _ended_by_faults(evidence)
+    return {
+        incarnation: done
+        for done in evidence.done
+        if done.away_s > _MOST_OF_A_LEASE * evidence.lease_s
+        for incarnation in done.gone - otherwise.keys()
+    }
+
+
+def _ended_by_faults(evidence: Evidence) -> dict[bytes, Done]:
+    """A short stop or cut ends none by itself; around one of the interconnect, which takes a part
+    of the same lease, it may."""
+    ended: dict[bytes, Done] = {}
     silences = [done for done in evidence.done if done.fault.hits_interconnect]
     for done in evidence.done:
         silent = done.fault.kind in ("stop", "link")
         together = silent and any(_overlap(done, other) for other in silences)
         if done.fault.may_end or together:
             for incarnation in done.incarnations:
-                explained.setdefault(incarnation, done)
-    return explained
+                ended.setdefault(incarnation, done)
+    return ended
 
 
 def _overlap(one: Done, other: Done) -> bool:
