@@ -27,8 +27,10 @@ ROUNDS = 20
 def flood(cpu):
     """Rings whoever is hung, whoever is slow, whoever is dead, and the pair, as fast as it may."""
     words = [WriteIcr(fixed(target, 0x51)) for target in (HUNG, SLOW, DEAD, *PAIR)]
+    number = 0
     while True:
-        yield from words
+        yield words[number % len(words)]
+        number += 1
 
 
 def ignore(cpu):
@@ -56,7 +58,9 @@ def inject_without_pause(address: str, stop: threading.Event) -> None:
                 continue
 
 
-def test_a_pair_loses_nothing_to_all_that_can_be_wrong_with_the_others(mk_cluster_factory):
+def test_a_pair_loses_nothing_to_all_that_can_be_wrong_with_the_others(
+    mk_cluster_factory, wait_for_state
+):
     flooding = dict.fromkeys(STORMING, flood)
     cluster = mk_cluster_factory(
         Topology.of(instances=9, cpus=1), programs=flooding | dict.fromkeys((*PAIR, SLOW), ignore)
@@ -64,6 +68,7 @@ def test_a_pair_loses_nothing_to_all_that_can_be_wrong_with_the_others(mk_cluste
     client, pids = cluster.client, cluster.pids()
     os.kill(pids[DEAD], signal.SIGKILL)
     os.kill(pids[HUNG], signal.SIGSTOP)
+    wait_for_state(client, DEAD, "failed")
     stop = threading.Event()
     injecting = threading.Thread(target=inject_without_pause, args=(cluster.address, stop))
     injecting.start()
@@ -84,8 +89,8 @@ def test_a_pair_loses_nothing_to_all_that_can_be_wrong_with_the_others(mk_cluste
     ]
     assert sum(row.totals.delivered for row in between) == 100 * ROUNDS
     assert sum(row.totals.written for row in between) == 100 * ROUNDS
-    reasons = {outcome for row in ledger.rows for outcome, _ in row.outcomes}
-    assert Outcome.REJECTED_NO_SUCH_APIC in reasons, "whoever is dead was rung as well"
+    flooded = sum(r.totals.written for r in ledger.rows if r.source.instance_id in STORMING)
+    assert flooded > 100 * ROUNDS
     assert {client.find_instance(number).state for number in PAIR} == {"active"}
     log = Path(cluster.state_dir, "logs", "interconnect.log").read_text()
     assert "Traceback" not in log
