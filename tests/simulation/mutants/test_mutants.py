@@ -5,14 +5,14 @@ import random
 from typing import Any
 
 import pytest
-from simulation.mutants import bus, injected, instance, link
+from simulation.mutants import bus, injected, instance, link, restart
 
 from mkrpc.simulation.run import run
 
 SEEDS = 1_000
 """Within so many seeds every mistake must show."""
 
-MUTANTS = [*bus.MUTANTS, *injected.MUTANTS, *instance.MUTANTS, *link.MUTANTS]
+MUTANTS = [*bus.MUTANTS, *injected.MUTANTS, *instance.MUTANTS, *link.MUTANTS, *restart.MUTANTS]
 """Whose method, its name, what stands in its place, and the seed that shows it."""
 
 
