@@ -72,7 +72,8 @@ def serve(
 
     ``rates``: as for :class:`Policy`, ``lease_us`` as for :class:`ApicBus`. ``stall_us``: after how
     long an interrupt that nobody takes is reported; 0: never. ``faults`` are injected from the
-    start. ``switches`` is told to clients and changes nothing. ``recording``: where it keeps a
+    start. ``switches`` is told to clients and changes nothing. ``books``: the file that
+    outlives it, from which it takes over; None: none. ``recording``: where it keeps a
     journal of its inputs, or None.
     ``on_listening`` is told the address once it answers (with the port chosen for port 0). Raises
     what :meth:`AioServer.start`, :func:`check_listen`, :meth:`Policy.named` and :func:`open_books`
