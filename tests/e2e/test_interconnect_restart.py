@@ -212,6 +212,34 @@ def test_a_stopped_instance_is_waited_for_no_longer_than_a_lease(mk_cluster_fact
     assert client.exec_instance(1)
 
 
+def test_an_order_under_way_ends_by_name_and_what_it_began_goes_on(mk_cluster, wait_for_state):
+    client = mk_cluster.client
+    client.kill_instance(1, force=True)
+    ended: list[MkrpcError | int] = []
+
+    def execute() -> None:
+        with Client(mk_cluster.address) as other:
+            try:
+                ended.append(other.exec_instance(1))
+            except MkrpcError as error:
+                ended.append(error)
+
+    log = mk_cluster.state_dir / "logs" / f"{client.find_instance(1).name}.log"
+    size = log.stat().st_size
+    thread = threading.Thread(target=execute)
+    thread.start()
+    view = client.cluster()
+    while log.stat().st_size == size and thread.is_alive():
+        continue  # until the new process says that it is attached: the order is not answered yet
+    served_again(client, kill_interconnect(client))
+    thread.join()
+    (result,) = ended
+    assert isinstance(result, UnavailableError | int)
+    wait_for_state(client, 1, "active")
+    assert client.find_instance(1).pid != view.instances[1].pid
+    assert client.inject(to=apic(2)).all_arrived
+
+
 def test_on_tcp_it_listens_at_the_port_that_was_chosen_before(mk_cluster_factory):
     cluster = mk_cluster_factory(address="127.0.0.1:0")
     client = cluster.client
