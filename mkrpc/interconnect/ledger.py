@@ -6,6 +6,7 @@ In-flight legs are not counted here. The sessions that hold them count them, so 
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from mkrpc.interconnect.policy import SourceKind
@@ -168,7 +169,7 @@ class Ledger:
         self.changed: dict[Row, None] | None = None
         """Rows that have changed since somebody last emptied it; None while nobody asks."""
         self.removed: dict[RowKey, None] = {}
-        """Keys of rows that have been folded meanwhile."""
+        """Keys of rows that have gone meanwhile: folded, or superseded."""
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self._rows.values())
@@ -232,6 +233,18 @@ class Ledger:
             self._fold_down_to(finished, MAX_FINISHED_CLIENTS)
         else:
             self._fold_down_to(finished, MAX_FINISHED_INCARNATIONS)
+
+    def superseded(self, key: RowKey) -> None:
+        """What was kept under this key counts no more, unless there is such a row now."""
+        if key not in self._rows:
+            self.removed[key] = None
+
+    @contextmanager
+    def noting_what_goes(self) -> Iterator[None]:
+        """Before anybody asks for changes: what is folded here has gone from what was kept too."""
+        self.changed = {}
+        yield
+        self.changed = None
 
     def resume(self, party: Party) -> None:
         """A client that had finished writes again; its rows, if still its own, stay so."""

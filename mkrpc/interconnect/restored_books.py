@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 
 from mkrpc.errors import ProtocolError
+from mkrpc.interconnect.hello_shape import IDENTITY_BYTES
 from mkrpc.interconnect.ledger import OVERFLOW, Ledger, Party, RowKey
 from mkrpc.interconnect.policy import SourceKind
-from mkrpc.interconnect.registry import IDENTITY_BYTES, Registry
+from mkrpc.interconnect.registry import Registry
 from mkrpc.interconnect.session import Session
 from mkrpc.interconnect.takeover import BookRow, Takeover
 from mkrpc.link.recovery import TO_NOBODY, TO_OVERFLOW, SourceBook
@@ -16,6 +17,8 @@ __all__ = ["RestoredBooks"]
 
 _MODES = {int(mode): mode for mode in DeliveryMode}
 _VECTORS = range(256)
+_COUNTS = range(1, 1 << 40)
+"""Legs in a row of a source's books: the sum of all rows stays within 64 bits."""
 
 
 class RestoredBooks:
@@ -37,17 +40,22 @@ class RestoredBooks:
                 SourceKind.INSTANCE, each.instance_id, each.name, each.incarnation
             )
         self._kept = {each.incarnation: [] for each in takeover.expected}
-        for row in takeover.rows:
-            kept = self._kept.get(row.key.source.identity)
-            if kept is None:
-                self._restore(row)
-            else:
-                kept.append(row)
-        self.fold_the_dead()
+        with ledger.noting_what_goes():
+            for row in takeover.rows:
+                kept = self._kept.get(row.key.source.identity)
+                if kept is None:
+                    self._restore(row)
+                else:
+                    kept.append(row)
+            self.fold_the_dead()
 
     def forget_kept(self, incarnation: bytes) -> None:
-        """The source has said all that it knows."""
-        self._kept.pop(incarnation, None)
+        """The source has said all that it knows: what was kept, and it does not say, is no more.
+
+        Else it would count for the source's as well once that dies with this interconnect.
+        """
+        for row in self._kept.pop(incarnation, ()):
+            self._ledger.superseded(row.key)
 
     def restore_kept(self, incarnation: bytes) -> None:
         """The source will not say any more what it knows: what was kept has to do."""
@@ -67,8 +75,12 @@ class RestoredBooks:
                 self._ledger.settle(row, legs.outcome, legs.count)
 
     def fold_the_dead(self) -> None:
-        """Rows of those who have ended may be folded, as always."""
+        """Rows of those who have ended may be folded, as always, if nothing of theirs is in flight.
+
+        Those of whom something is are finished when that has settled.
+        """
         parties = {party for row in self._ledger for party in (row.key.source, row.key.destination)}
+        parties -= {row.key.source for row in self._ledger if row.written != row.ended}
         for party in sorted(parties - {None}, key=_by_birth):
             assert party is not None
             if len(party.identity) != IDENTITY_BYTES or party.identity in self._kept:
@@ -92,7 +104,7 @@ class RestoredBooks:
     def _key(self, session: Session, book: SourceBook) -> RowKey:
         key = book.key
         mode = _MODES.get(key.delivery_mode)
-        counts = all(legs.count > 0 for legs in book.outcomes)
+        counts = all(legs.count in _COUNTS for legs in book.outcomes)
         if mode is None or key.vector not in _VECTORS or not counts or not book.outcomes:
             raise ProtocolError(f"instance {session.instance_id} has books that cannot be: {book}")
         return RowKey(session.party, self._destination(book), key.apic_id, mode, key.vector)

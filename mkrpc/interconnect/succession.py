@@ -77,7 +77,7 @@ class Succession(Overview):
         return self._balance(self._unbooked if self.takeover is not None else None)
 
     def _settled(self) -> bool:
-        reported = not any(session.mid_report for session in self.sessions())
+        reported = not any(each.mid_report or each.recovering for each in self.sessions())
         return reported and not self._recovery.closed and not self.in_flight()
 
     def take_changes(self, *, rows: bool = True) -> Changes:

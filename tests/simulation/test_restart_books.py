@@ -138,3 +138,87 @@ def test_what_is_kept_are_the_rows_of_the_ledger_whatever_is_folded(monkeypatch:
     m.settle()
     assert m.bus.balance() == []
     assert m.bus.totals() == before
+
+
+def written_by(m: RestartMachine, incarnation: bytes) -> int:
+    return sum(row.written for row in m.bus.ledger if row.key.source.identity == incarnation)
+
+
+def restart_without(m: RestartMachine, number: int) -> None:
+    """An instance dies together with the interconnect."""
+    m.restart(back=False)
+    del m.nodes[number]
+    for node in m.nodes.values():
+        node.come()
+    m.bus.process_ended(number, 1, "killed")
+    m.settle()
+
+
+def test_what_was_kept_of_a_source_is_gone_once_it_has_said_more() -> None:
+    """What is sent again may be booked elsewhere; the row of then must not count as well."""
+    m = machine()
+    alice = m.nodes[0]
+    alice.ring(TO_BOB, 5)
+    play(m, "u")
+    m.keeper.keep(m.bus, rows=True)
+    restart_without(m, 1)
+    m.tell_all()
+    assert written_by(m, alice.kernel.incarnation) == 5
+    restart_without(m, 0)
+    assert written_by(m, alice.kernel.incarnation) == 5
+
+
+def test_rows_that_are_folded_at_the_beginning_are_gone_from_what_was_kept(
+    monkeypatch: Any,
+) -> None:
+    m = machine()
+    m.nodes[2].ring(TO_BOB, 3)
+    m.settle()
+    m.kill(2)
+    m.settle()
+    monkeypatch.setattr("mkrpc.interconnect.ledger.MAX_FINISHED_INCARNATIONS", 0)
+    for _ in range(2):
+        m.restart()
+        m.settle()
+        assert sum(row.written for row in m.bus.ledger) == 3
+        m.check()
+
+
+def open_by_time(m: RestartMachine, silent: int) -> None:
+    """All say what they know, but one, whose lease is held by beats past its stream."""
+    while m.bus.recovering is not None:
+        m.now_us = m.bus.deadline_us or 0
+        m.bus.advance(m.now_us, [node.kernel.incarnation for node in m.nodes.values()])
+        for node in m.nodes.values():
+            node.attachment.beat_answered(m.now_us)
+            node.attachment.advance(m.now_us)
+            while node.number != silent and (node.send() or node.fetch()):
+                pass
+
+
+def test_rows_of_one_that_died_are_not_folded_while_its_legs_are_in_flight(
+    monkeypatch: Any,
+) -> None:
+    monkeypatch.setattr("mkrpc.interconnect.ledger.MAX_FINISHED_INCARNATIONS", 0)
+    m = machine()
+    m.restart()
+    open_by_time(m, silent=1)
+    m.nodes[2].ring(TO_BOB, 5)
+    m.nodes[2].send()
+    m.kill(2)
+    m.settle()
+    m.check()
+    assert sum(row.written for row in m.bus.ledger) == 5
+
+
+def test_nothing_is_unknown_or_amiss_while_one_has_not_said_what_it_counts() -> None:
+    m = machine()
+    m.nodes[0].ring(TO_BOB, 5)
+    m.settle()
+    m.tell_all()
+    m.restart()
+    open_by_time(m, silent=1)
+    assert m.bus.balance() == []
+    m.settle()
+    m.check()
+    assert not [row for row in m.bus.ledger if row.key.source == UNKNOWN]
