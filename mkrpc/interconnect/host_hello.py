@@ -1,7 +1,7 @@
 """What a host agent may say of itself and its processes when it attaches."""
 
 from mkrpc.errors import InvalidArgumentError
-from mkrpc.interconnect.registry import MAX_NAME
+from mkrpc.interconnect.hello_shape import MAX_NAME
 from mkrpc.limits import MAX_CPUS, MAX_INSTANCE_ID
 from mkrpc.link.frames import NOBODY
 from mkrpc.v1 import interconnect_pb2 as pb

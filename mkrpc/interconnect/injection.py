@@ -8,9 +8,10 @@ from mkrpc.errors import InvalidArgumentError, LimitReachedError
 from mkrpc.interconnect.bucket import CLIENTS, Buckets
 from mkrpc.interconnect.changes import ChangeLog
 from mkrpc.interconnect.clients import Call, Client
+from mkrpc.interconnect.hello_shape import IDENTITY_BYTES
 from mkrpc.interconnect.ledger import Ledger
 from mkrpc.interconnect.legs import Ended
-from mkrpc.interconnect.registry import IDENTITY_BYTES, Registry
+from mkrpc.interconnect.registry import Registry
 from mkrpc.interconnect.routing import Router, Write
 from mkrpc.interconnect.tally import Tally
 from mkrpc.link.frames import ResolvedRun

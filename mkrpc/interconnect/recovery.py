@@ -17,6 +17,7 @@ from mkrpc.interconnect.takeover import Incarnation, Takeover
 from mkrpc.interconnect.targets import Write
 from mkrpc.link.frames import Hello, UpFrame
 from mkrpc.link.recovery import SourceBook
+from mkrpc.link.source_books import MAX_SOURCE_BOOK_ROWS
 from mkrpc.trace import BarrierClosed, BarrierOpened, InstanceDetached, Sink
 
 __all__ = ["DID_NOT_COME_BACK", "Recovery"]
@@ -100,6 +101,8 @@ class Recovery:
             if not 0 <= write.cpu < len(session.addresses):
                 raise ProtocolError(f"instance {session.instance_id} has no CPU {write.cpu}")
         books += frame.books
+        if len(books) > MAX_SOURCE_BOOK_ROWS + 1:  # the one for what is over
+            raise ProtocolError(f"{len(books)} rows of books, {MAX_SOURCE_BOOK_ROWS} may be")
         self.resent.note_arbitrated(session, frame.arbitrated)
         if frame.recovered:
             self._books.publish(session, books)

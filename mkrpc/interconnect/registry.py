@@ -5,28 +5,21 @@ from dataclasses import dataclass
 from mkrpc.errors import (
     AlreadyExistsError,
     FencedError,
-    InvalidArgumentError,
     NotFoundError,
     ProtocolError,
 )
+from mkrpc.interconnect.hello_shape import address_problem, check_hello
 from mkrpc.interconnect.session import Session
 from mkrpc.interconnect.takeover import Incarnation
-from mkrpc.limits import MAX_CPUS, MAX_INSTANCE_ID
 from mkrpc.link.endpoint import check_wire_version
-from mkrpc.link.frames import NOBODY, CpuAddress, Hello
+from mkrpc.link.frames import CpuAddress, Hello
 from mkrpc.x86.apic_base import ApicMode
 from mkrpc.x86.destination import ApicAddress, DestinationMap
 
-__all__ = ["IDENTITY_BYTES", "MAX_INCARNATIONS", "InstanceRecord", "Registry"]
-
-IDENTITY_BYTES = 16
-"""Length of an incarnation and of a client's id: 128 random bits, never reused (3.3, rule 1)."""
+__all__ = ["MAX_INCARNATIONS", "InstanceRecord", "Registry"]
 
 MAX_INCARNATIONS = 65_536
 """Incarnations remembered so as to refuse a second use; the oldest beyond is forgotten."""
-
-MAX_NAME = 64
-"""Characters in an instance's name."""
 
 
 @dataclass(slots=True)
@@ -144,7 +137,7 @@ class Registry:
             message names it.
         """
         check_wire_version(hello.wire_version)
-        _check_shape(hello)
+        check_hello(hello)
         if hello.epoch or hello.generation:
             session = self._comes_back(hello, epoch, takes_over=takes_over)
             if session is not None:
@@ -268,7 +261,7 @@ class Registry:
             raise ProtocolError(
                 f"CPU {address.cpu} had APIC id {known.apic_id}, now {address.apic_id}"
             )
-        problem = _address_problem(address)
+        problem = address_problem(address)
         if problem:
             raise ProtocolError(problem)
         if known != address:
@@ -292,52 +285,3 @@ def _apic_address(address: CpuAddress) -> ApicAddress:
         dfr=address.dfr,
         software_enabled=address.software_enabled,
     )
-
-
-def _address_problem(address: CpuAddress) -> str:
-    """Why a CPU's registers cannot be; empty if they can."""
-    if address.mode not in tuple(ApicMode):
-        return f"CPU {address.cpu} names APIC mode {address.mode}"
-    if not 0 <= address.apic_id < NOBODY:
-        return f"CPU {address.cpu} has APIC id {address.apic_id:#x}, which is no id (R25)"
-    if address.xapic_id >> 8 or address.ldr >> 32 or address.dfr >> 32:
-        return f"CPU {address.cpu} has an xAPIC id, LDR or DFR wider than the register"
-    return ""
-
-
-def _check_shape(hello: Hello) -> None:
-    if not 0 <= hello.instance_id <= MAX_INSTANCE_ID:
-        raise InvalidArgumentError(
-            f"instance id {hello.instance_id} is out of range",
-            advice=f"ids are 0 to {MAX_INSTANCE_ID}",
-        )
-    if len(hello.incarnation) != IDENTITY_BYTES:
-        raise InvalidArgumentError(
-            f"an incarnation of {len(hello.incarnation)} bytes",
-            advice=f"draw {IDENTITY_BYTES} random bytes at start",
-        )
-    if len(hello.name) > MAX_NAME or not hello.name.isprintable():
-        raise InvalidArgumentError(
-            f"an instance name of {len(hello.name)} characters, or one that cannot be printed",
-            advice=f"use {MAX_NAME} printable characters at most",
-        )
-    if not 1 <= len(hello.cpus) <= MAX_CPUS:
-        raise InvalidArgumentError(
-            f"instance {hello.instance_id} has {len(hello.cpus)} CPUs",
-            advice=f"an instance has 1 to {MAX_CPUS}",
-        )
-    if sorted(address.cpu for address in hello.cpus) != list(range(len(hello.cpus))):
-        raise InvalidArgumentError(
-            f"the CPUs of instance {hello.instance_id} are not numbered 0 to "
-            f"{len(hello.cpus) - 1}, each once",
-            advice="number the CPUs of an instance from 0 without a gap",
-        )
-    if len({address.apic_id for address in hello.cpus}) != len(hello.cpus):
-        raise InvalidArgumentError(
-            f"instance {hello.instance_id} gives one APIC id to two CPUs",
-            advice="give every CPU of the machine its own APIC id",
-        )
-    for address in hello.cpus:
-        problem = _address_problem(address)
-        if problem:
-            raise InvalidArgumentError(problem, advice="publish what the APIC's registers hold")

@@ -4,14 +4,17 @@ Everything here errs towards ``lost``: a leg goes out again only to who can tell
 before, and what nobody can tell is booked as such.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from mkrpc.errors import ProtocolError
 from mkrpc.interconnect.policy import SourceKind
 from mkrpc.interconnect.registry import Registry
 from mkrpc.interconnect.roster_count import RosterCount
 from mkrpc.interconnect.session import Session
 from mkrpc.interconnect.targets import Target, Write, to_nobody
+from mkrpc.link.memory import MAX_REMEMBERED
 from mkrpc.link.recovery import Arbitrated, Resent
 from mkrpc.outcome import Outcome
 from mkrpc.x86.icr import DeliveryMode, DestinationMode, Icr, Shorthand
@@ -39,10 +42,17 @@ class ResentWrites:
         self._count = count
         self._unheard = unheard
         self._arbitrated: dict[tuple[bytes, int], list[tuple[Session, int]]] = {}
+        self._noted: Counter[Session] = Counter()
 
     def note_arbitrated(self, session: Session, writes: Iterable[Arbitrated]) -> None:
-        """An instance says which lowest-priority writes have been applied to its CPUs."""
+        """An instance says which lowest-priority writes have been applied to its CPUs.
+
+        :raises ProtocolError: more than it can remember.
+        """
         for write in writes:
+            if self._noted[session] >= MAX_REMEMBERED:
+                raise ProtocolError(f"more than {MAX_REMEMBERED} writes that were arbitrated")
+            self._noted[session] += 1
             where = self._arbitrated.setdefault((write.source, write.seq), [])
             where.append((session, write.cpu))
 

@@ -92,6 +92,7 @@ def book(**changes: Any) -> SourceBook:
 
 
 RECOVERED = UpFrame(recovered=True)
+TOO_MANY_LEGS = SourceBook(book().key, (EndedLegs(Outcome.DELIVERED, 1 << 40),))
 
 
 def say(made: ApicBus, session: Session, *frames: UpFrame) -> None:
@@ -138,6 +139,7 @@ def test_gaps_in_what_is_sent_again_are_resolved_up_to_the_first_that_is_new() -
         ([UpFrame(books=[book(delivery_mode=9)], recovered=True)], "books that cannot be"),
         ([UpFrame(books=[book(vector=256)], recovered=True)], "books that cannot be"),
         ([UpFrame(books=[SourceBook(book().key, ())], recovered=True)], "books that cannot be"),
+        ([UpFrame(books=[TOO_MANY_LEGS], recovered=True)], "books that cannot be"),
         ([UpFrame(arbitrated=[Arbitrated(BOB, 1, 9)])], "no CPU 9"),
         ([RECOVERED, UpFrame(events=[Writes(0, 3, [WORD], stamp=1)])], "write 3 came again"),
         ([RECOVERED, UpFrame(events=[Writes(0, 9, [WORD] * 2, stamp=1)])], "write 9 came again"),
@@ -179,6 +181,22 @@ def test_who_is_not_taken_over(
 ) -> None:
     with pytest.raises(error, match=says):
         made().attach(comes)
+
+
+def test_books_have_no_more_rows_than_a_source_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mkrpc.interconnect.recovery.MAX_SOURCE_BOOK_ROWS", 4)
+    made, session = taken_over()
+    say(made, session, *[UpFrame(books=[book()]) for _ in range(5)])
+    with pytest.raises(ProtocolError, match="6 rows of books, 4 may be"):
+        say(made, session, UpFrame(books=[book()]))
+
+
+def test_no_more_is_arbitrated_than_an_instance_remembers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mkrpc.interconnect.resent.MAX_REMEMBERED", 4)
+    made, session = taken_over()
+    say(made, session, UpFrame(arbitrated=[Arbitrated(BOB, seq, 0) for seq in range(1, 5)]))
+    with pytest.raises(ProtocolError, match="more than 4 writes"):
+        say(made, session, UpFrame(arbitrated=[Arbitrated(BOB, 5, 0)]))
 
 
 def test_only_legs_that_may_have_come_before_are_lost_by_the_living() -> None:
