@@ -292,9 +292,10 @@ def _print_report(report: dict[str, Any]) -> None:
     longest = report["longest_recovery_s"].items()
     times = ", ".join(f"{kind} {seconds:.1f} s" for kind, seconds in longest)
     click.echo(f"longest recovery: {times or 'none'}")
-    for held in report["interconnects"]:
+    held_by = report["interconnects"]
+    for which, held in zip(("first", "last"), (*held_by[:1], *held_by[-1:]), strict=False):
         click.echo(
-            f"interconnect {held['pid']}: resident {held['resident_kib_first']} to "
+            f"{which} interconnect: resident {held['resident_kib_first']} to "
             f"{held['resident_kib_last']} KiB, descriptors {held['descriptors_first']} to "
             f"{held['descriptors_last']}"
         )
