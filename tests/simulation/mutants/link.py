@@ -135,7 +135,7 @@ def a_beat_past_the_stream_renews_from_when_it_was_answered(self: Any, sent_us: 
 
 
 MUTANTS = [
-    (roster.Roster, "beat", beats_past_the_stream_renew_nothing, 2),
+    (roster.Roster, "beat", beats_past_the_stream_renew_nothing, 3),
     (ApicBus, "may_beat", beats_of_the_dead_are_answered, 97),
     (
         HeldLease,
