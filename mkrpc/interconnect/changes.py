@@ -59,10 +59,15 @@ class ChangeLog:
             self._ended.append(replace(incarnation, reason=reason, ended=ended))
 
     def client_writes(self, books: Mapping[tuple[Row, Outcome], int]) -> None:
-        """Writes of a client have ended like this, and it has the answer."""
+        """Writes of a client have ended like this, and it has the answer.
+
+        It is kept as of all clients together: each run of a command is another one, and the file
+        would grow with every one of them.
+        """
         if self._asked:
             for (row, outcome), count in books.items():
-                outcomes = self._client_rows.setdefault(row.key, {})
+                key = row.key.folded(row.key.source)
+                outcomes = self._client_rows.setdefault(key, {})
                 outcomes[outcome] = outcomes.get(outcome, 0) + count
 
     def take(self, *, rows: bool) -> Changes:

@@ -132,7 +132,7 @@ class Batch:
             first = self.first_seq + before
             self._on_resolved(first, first + count - 1, ((row, outcome, count),))
             return
-        self._ended[lane].append((row, outcome, count))
+        _note(self._ended[lane], row, outcome, count)
         if before != self.resolved:
             return
         passed = before + count
@@ -144,6 +144,14 @@ class Batch:
             self.resolved = passed
             ended = [each for lane in self._ended for each in _take(lane, passed - before)]
             self._on_resolved(first, self.first_seq + passed - 1, ended)
+
+
+def _note(lane: list[Ended], row: Row, outcome: Outcome, count: int) -> None:
+    """Legs have ended: one entry for those alike, so that a lane does not grow with every answer
+    while another one is stuck."""
+    if lane and lane[-1][:2] == (row, outcome):
+        count += lane.pop()[2]
+    lane.append((row, outcome, count))
 
 
 def _take(lane: list[Ended], count: int) -> Iterator[Ended]:

@@ -199,9 +199,10 @@ class Session(SourceSide):
         """A source has published what is resolved.
 
         Relayed, if this instance has had legs of it, with the next frame that has anything in it:
-        forgetting is never urgent.
+        forgetting is never urgent. Whose legs it had of earlier interconnects is not known.
         """
-        if source in self._heard:
+        before = self.hello.epoch and len(self._floors) < MAX_SOURCES
+        if before or source in self._heard:
             self._floors[source] = runs
 
     def answer(self, frame: UpFrame, settled: Settled) -> None:

@@ -23,12 +23,14 @@ class SourceBooks:
     resolved: what is not resolved is sent again, and is booked then (design 3.4).
     """
 
-    __slots__ = ("_newest", "_rows")
+    __slots__ = ("_foldable", "_newest", "_rows")
 
     def __init__(self) -> None:
         self._rows: dict[BookKey, dict[Outcome, int]] = {}
         self._newest: dict[int, bytes] = {}
         """The incarnation of each instance id that was met last."""
+        self._foldable = False
+        """Whether one has taken another's place since rows were last folded."""
 
     def __len__(self) -> int:
         """How many rows."""
@@ -51,15 +53,20 @@ class SourceBooks:
         if row is not None:
             return row
         if key.destination:
-            self._newest[key.instance_id] = key.destination
+            newest = self._newest.setdefault(key.instance_id, key.destination)
+            if newest != key.destination:
+                self._newest[key.instance_id] = key.destination
+                self._foldable = True
         if len(self._rows) >= MAX_SOURCE_BOOK_ROWS:
-            self._fold()
+            if self._foldable:
+                self._fold()
             if len(self._rows) >= MAX_SOURCE_BOOK_ROWS:
                 key = _OVERFLOW
         return self._rows.setdefault(key, {})
 
     def _fold(self) -> None:
         """Only the incarnation of an instance id that was met last can still live."""
+        self._foldable = False
         for key in list(self._rows):
             if not key.destination or self._newest.get(key.instance_id) == key.destination:
                 continue

@@ -56,3 +56,19 @@ def test_writes_are_resolved_in_order_as_the_slowest_lane_passes_them(
             for lane in range(lanes)
             for outcome in script[lane][: len(resolved)]
         )
+
+
+def test_a_lane_whose_legs_end_alike_does_not_grow_while_another_is_stuck() -> None:
+    row = Row(RowKey(EARLIER_CLIENTS, None, 0, DeliveryMode.NMI, 0))
+    batch = Batch(
+        source=EARLIER_CLIENTS,
+        first_seq=1,
+        count=1000,
+        word=0,
+        lanes=2,
+        tally=None,
+        on_resolved=lambda first, last, ended: None,
+    )
+    for _ in range(1000):
+        batch.advance(0, 1, row, Outcome.DELIVERED)
+    assert batch._ended[0] == [(row, Outcome.DELIVERED, 1000)]

@@ -55,3 +55,16 @@ def test_what_finds_no_room_is_in_one_row_and_no_count_is_lost(
     assert total(books) == 16
     beyond = [book for book in books if book.key.instance_id == TO_OVERFLOW]
     assert beyond[0].outcomes == (EndedLegs(Outcome.DELIVERED, 12),)
+
+
+def test_a_full_book_is_not_searched_for_every_new_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_SOURCE_BOOK_ROWS", 4)
+    folds = []
+    fold = SourceBooks._fold
+    monkeypatch.setattr(SourceBooks, "_fold", lambda books: folds.append(1) or fold(books))
+    books = SourceBooks()
+    books.add([told(BOB, vector) for vector in range(0x41, 0x81)])
+    assert not folds
+    books.add([told(HIS_NEXT_LIFE, vector) for vector in range(0x41, 0x81)])
+    assert len(folds) == 1
+    assert total(books) == 128

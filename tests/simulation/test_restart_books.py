@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from simulation.restart_machine import TO_BOB, RestartMachine, play
+from simulation.restart_machine import TO_BOB, TO_CAROL, RestartMachine, play
 
 from mkrpc.interconnect.unbooked import UNKNOWN
 from mkrpc.outcome import Outcome
@@ -222,3 +222,44 @@ def test_nothing_is_unknown_or_amiss_while_one_has_not_said_what_it_counts() -> 
     m.settle()
     m.check()
     assert not [row for row in m.bus.ledger if row.key.source == UNKNOWN]
+
+
+def test_what_came_by_an_earlier_interconnect_is_forgotten_too() -> None:
+    """Though its source never rings the same instance again."""
+    m = machine()
+    m.nodes[0].ring(TO_BOB, 500)
+    m.settle()
+    m.tell_all()
+    m.restart()
+    m.settle()
+    memory = m.nodes[1].kernel.outcomes
+    assert len(memory) == 500
+    for _ in range(3):
+        m.nodes[0].ring(TO_CAROL, 500)
+        m.settle()
+    m.tell_all()
+    m.nodes[2].ring(TO_BOB, 1)
+    m.settle()
+    assert len(memory) == 1
+
+
+def test_what_is_kept_of_clients_does_not_grow_with_their_number() -> None:
+    m = machine()
+    for number in range(20):
+        client = bytes([0xC0, number]) * 8
+        m.bus.inject(
+            client_id=client,
+            first_seq=1,
+            word=TO_BOB,
+            count=1,
+            resolved_below=1,
+            on_done=lambda _: None,
+        )
+        m.settle()
+        m.bus.forget_client(client)
+    m.settle()
+    assert len({row.key for row in m.keeper.client_rows}) == 1
+    assert sum(row.written for row in m.keeper.client_rows) == 20
+    m.restart()
+    m.settle()
+    m.check()
