@@ -18,8 +18,8 @@ class Done:
     """A fault that was really done. ``began_s``, ``ended_s``: seconds after the start; at the end
     it was undone, and its victim well again. ``incarnations``: of the victim, that it hit.
     ``recovery_s``: from when nothing stood in the way any more until all was well; None if it never
-    was. Of a kill of the interconnect ``away_s`` until another one answered, and the incarnations
-    that were ``gone`` when it was over."""
+    was. ``away_s``: how long its victim was really silent, or an interconnect that was killed until
+    another one answered; of the latter the incarnations that were ``gone`` when it was over."""
 
     fault: Fault
     began_s: float

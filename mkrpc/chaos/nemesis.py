@@ -4,8 +4,9 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 
 import structlog
 
@@ -174,22 +175,27 @@ class Nemesis:
 
     def _apply(self, fault: Fault) -> tuple[float, float]:
         """Do it and undo it; since when nothing stands in the way any more, and how many seconds
-        there was no interconnect."""
+        somebody was really silent."""
         victim = fault.instance_id
         match fault.kind:
             case "kill":
                 self._signal(self._pid(victim), signal.SIGKILL)
                 self._over.wait(fault.duration_s)
             case "stop":
-                pid = self._pid(victim)
-                self._signal(pid, signal.SIGSTOP)
-                self._over.wait(fault.duration_s)
-                self._signal(pid, signal.SIGCONT, if_gone="no matter")
+                with self._held(self._pid(victim)) as descriptor:
+                    signal.pidfd_send_signal(descriptor, signal.SIGSTOP)
+                    stopped_s = time.monotonic()
+                    self._over.wait(fault.duration_s)
+                    signal.pidfd_send_signal(descriptor, signal.SIGCONT)
+                return time.monotonic(), time.monotonic() - stopped_s
             case "link":
                 assert fault.link is not None
                 self._links.apply(victim, fault.link)
+                began_s = time.monotonic()
                 self._over.wait(fault.duration_s)
                 self._links.heal(victim)
+                silent = fault.link.how in ("cut", "half-open")
+                return time.monotonic(), time.monotonic() - began_s if silent else 0.0
             case "interconnect":
                 view = self._view()
                 self._signal(self._pid(None), signal.SIGKILL)
@@ -267,21 +273,25 @@ class Nemesis:
             return view.interconnect_pid
         return next((found.pid for found in view.instances if found.id == instance_id), 0)
 
-    def _signal(self, pid: int, number: int, *, if_gone: str = "") -> None:
-        """To a process of this cluster and no other; NotFoundError if there is none, by default."""
+    def _signal(self, pid: int, number: int) -> None:
+        """To a process of this cluster and no other; NotFoundError if there is none."""
+        with self._held(pid) as descriptor:
+            signal.pidfd_send_signal(descriptor, number)
+
+    @contextmanager
+    def _held(self, pid: int) -> Iterator[int]:
+        """A descriptor of a process of this cluster; NotFoundError if there is none."""
         try:
             descriptor = os.pidfd_open(pid) if pid > 0 else -1
         except ProcessLookupError:
             descriptor = -1
         try:
             # Looked up while the descriptor holds on to it: the number is nobody else's by now.
-            if descriptor >= 0 and pid in members(self._cluster.state_dir):
-                signal.pidfd_send_signal(descriptor, number)
-            elif not if_gone:
+            if descriptor < 0 or pid not in members(self._cluster.state_dir):
                 raise NotFoundError(f"process {pid} is gone")
+            yield descriptor
         except ProcessLookupError as error:
-            if not if_gone:
-                raise NotFoundError(f"process {pid} is gone") from error
+            raise NotFoundError(f"process {pid} is gone") from error
         finally:
             if descriptor >= 0:
                 os.close(descriptor)

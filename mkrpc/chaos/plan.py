@@ -42,7 +42,7 @@ nothing on, over new connections either.
 MAX_FAULTS = 100_000
 """Faults of one plan."""
 
-SHORT_LEASES = (0.1, 0.55)
+SHORT_LEASES = (0.1, 0.45)
 LONG_LEASES = (1.5, 2.0)
 """How long a stop or a silence takes, as parts of a lease: an instance must survive a short one,
 and a long one ends it. Between the two it would be a matter of luck."""

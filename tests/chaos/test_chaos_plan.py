@@ -54,7 +54,7 @@ def test_a_stop_or_a_silence_ends_its_victim_for_sure_or_never():
         if fault.kind == "stop" or (fault.link and fault.link.how in ("cut", "half-open")):
             seen.add(fault.outlasts_lease)
             assert (fault.duration_s >= 1.5 * LEASE_S) == fault.outlasts_lease
-            assert fault.outlasts_lease or fault.duration_s <= 0.55 * LEASE_S
+            assert fault.outlasts_lease or fault.duration_s <= 0.45 * LEASE_S
             assert fault.may_end == fault.outlasts_lease
             assert not (fault.hits_interconnect and fault.outlasts_lease)
         elif fault.kind == "link":

@@ -48,7 +48,7 @@ def unanswered(evidence: Evidence) -> Mapping[bytes, Done]:
     return {
         incarnation: done
         for done in evidence.done
-        if done.away_s > _MOST_OF_A_LEASE * evidence.lease_s
+        if done.fault.kind == "interconnect" and done.away_s > _MOST_OF_A_LEASE * evidence.lease_s
         for incarnation in done.gone - otherwise.keys()
     }
 
@@ -61,7 +61,9 @@ def _ended_by_faults(evidence: Evidence) -> dict[bytes, Done]:
     for done in evidence.done:
         silent = done.fault.kind in ("stop", "link")
         together = silent and any(_overlap(done, other) for other in silences)
-        if done.fault.may_end or together:
+        # Whoever undoes a fault can be late too.
+        too_long = done.away_s > _MOST_OF_A_LEASE * evidence.lease_s
+        if done.fault.may_end or together or too_long:
             for incarnation in done.incarnations:
                 ended.setdefault(incarnation, done)
     return ended
