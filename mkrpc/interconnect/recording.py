@@ -71,6 +71,7 @@ READERS = frozenset(
         "deadline_us",
         "in_flight",
         "instances",
+        "is_awaited",
         "lease_left_us",
         "lease_us",
         "may_beat",

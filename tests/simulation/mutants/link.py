@@ -78,9 +78,9 @@ def the_end_of_an_older_stream_ends_the_newer_one(self: Any, session: Any, gener
 _session_resume = Session.resume
 
 
-def a_resumed_session_keeps_its_generation(self: Any, hello: Any) -> None:
+def a_resumed_session_keeps_its_generation(self: Any, hello: Any, received: int) -> None:
     generation = self.generation
-    _session_resume(self, hello)
+    _session_resume(self, hello, received)
     self.generation = generation
 
 
@@ -111,11 +111,13 @@ def a_report_of_a_death_ends_whoever_has_the_id(
 _claimant = Registry.claimant
 
 
-def a_dead_incarnation_may_come_back(self: Any, hello: Any, epoch: int) -> Any:
+def a_dead_incarnation_may_come_back(
+    self: Any, hello: Any, epoch: int, *, takes_over: bool
+) -> Any:
     record = self.records.get(hello.instance_id)
     if record is not None and record.session is None:
         return None
-    return _claimant(self, hello, epoch)
+    return _claimant(self, hello, epoch, takes_over=takes_over)
 
 
 def an_instance_id_may_be_taken_from_who_lives(self: Any, hello: Any) -> None:
