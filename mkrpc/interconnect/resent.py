@@ -63,12 +63,10 @@ class ResentWrites:
         may have had others among them; one that still lives was the only one.
         """
         marked = [self._mark(write, target) for target in found]
-        if self._count.last_end > write.stamp and (not found or _is_for_several(icr)):
+        if self._count.last_end > write.stamp and _is_for_several(icr):
             return [*marked, _NOBODY_KNOWS]
-        if not marked and icr.destination_mode is DestinationMode.LOGICAL:
-            # Whoever it named then may have written its LDR since.
-            return [_NOBODY_KNOWS]
-        return marked or [_MATCHES_NOBODY]
+        # Whoever it named then may have written its id, its LDR or its mode since.
+        return marked or [_NOBODY_KNOWS]
 
     def arbitrate(
         self,

@@ -120,9 +120,9 @@ class ExactlyOnce(Checker):
                 unasked = self.ended.get((source, seq, NOBODY)) in _UNKNOWN
                 asked = not unasked or self._applied_by[key] in live
                 if asked and self.may_come_again(source, seq):
-                    # Who was named by its LDR, and has written that since, is not named again.
+                    # Who has written the LDR or id that named it, is not named again.
                     icr = decode(self.writes[source, seq][1])
-                    asked = icr.destination_mode is DestinationMode.PHYSICAL
+                    asked = not unasked and icr.destination_mode is DestinationMode.PHYSICAL
                 if asked and self.is_known(source, seq, live):
                     self.fail(
                         f"write {seq} of {source.hex()} was applied at {apic_id:#x}, no outcome"

@@ -5,7 +5,7 @@ from typing import ClassVar
 from mkrpc.fault import FaultKind
 from mkrpc.outcome import Outcome
 from mkrpc.simulation.checkers.violation import Checker
-from mkrpc.simulation.events import Standing
+from mkrpc.simulation.events import HubBegan, Standing
 from mkrpc.trace import FaultBegan, FaultEnded, LegEnded
 
 __all__ = ["Injected"]
@@ -15,14 +15,12 @@ class Injected(Checker):
     """Counts the faults that drop, what they say that they have struck, and the legs."""
 
     name: ClassVar[str] = "injected"
-    listens: ClassVar[tuple[type, ...]] = (FaultBegan, FaultEnded, LegEnded)
+    listens: ClassVar[tuple[type, ...]] = (FaultBegan, FaultEnded, LegEnded, HubBegan)
 
     def __init__(self) -> None:
         self._active: set[int] = set()
         self._legs = 0
         self._struck = 0
-        # Faults that ended with their interconnect, so that nobody tells what they had struck.
-        self._orphans = False
 
     def on_event(self, event: object) -> None:
         """As :class:`Checker`."""
@@ -31,8 +29,11 @@ class Injected(Checker):
                 self._legs += event.count
                 if not self._active and self._legs > self._struck:
                     self.fail(f"leg {event.seq} was swallowed, and no fault is injected")
+        elif type(event) is HubBegan:
+            # Faults end with their interconnect, and nobody tells what they had struck.
+            self._active.clear()
+            self._struck = self._legs
         elif type(event) is FaultBegan and event.fault == FaultKind.DROP:
-            self._orphans |= event.number in self._active
             self._active.add(event.number)
         elif type(event) is FaultEnded and event.fault == FaultKind.DROP:
             self._active.discard(event.number)
@@ -43,5 +44,5 @@ class Injected(Checker):
         left = [active.number for active in standing.bus.faults]
         if left:
             self.fail(f"faults {left} have not ended")
-        if not self._active and not self._orphans and self._legs != self._struck:
+        if not self._active and self._legs != self._struck:
             self.fail(f"{self._legs} legs were swallowed, faults have struck {self._struck}")

@@ -143,7 +143,8 @@ class Routing(Checker):
             named = self._named.get(write)
             if named is None:
                 return  # the journal's own complaint
-            if event.apic_id != NOBODY and event.apic_id not in named:
+            astray = event.apic_id not in named and event.apic_id != NOBODY
+            if astray and not self._stays(event, seq):
                 self.fail(f"a leg to APIC id {event.apic_id:#x}, which the write does not name")
             if event.outcome is _UNASKED and event.apic_id == NOBODY:
                 if not self._journal.may_come_again(*write):
@@ -155,6 +156,15 @@ class Routing(Checker):
                 self._legs[write] = -1
             else:
                 self._legs[write] = self._legs.get(write, 0) + 1
+
+    def _stays(self, event: LegEnded, seq: int) -> bool:
+        """Whether a write of lowest priority comes again to whoever has had it, though it names
+        that one no longer, who has written its LDR since."""
+        if not self._journal.may_come_again(event.source, seq):
+            return False
+        _, word = self._journal.writes[event.source, seq]
+        applied = (event.source, seq, event.apic_id) in self._journal.applied
+        return applied and _is_arbitrated(word)
 
     def _targets(self, event: IcrWritten) -> frozenset[int]:
         source = None if event.apic_id == NOBODY else event.apic_id

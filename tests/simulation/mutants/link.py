@@ -111,9 +111,7 @@ def a_report_of_a_death_ends_whoever_has_the_id(
 _claimant = Registry.claimant
 
 
-def a_dead_incarnation_may_come_back(
-    self: Any, hello: Any, epoch: int, *, takes_over: bool
-) -> Any:
+def a_dead_incarnation_may_come_back(self: Any, hello: Any, epoch: int, *, takes_over: bool) -> Any:
     record = self.records.get(hello.instance_id)
     if record is not None and record.session is None:
         return None
