@@ -36,7 +36,6 @@ from mkrpc.link.frames import (
     Writes,
 )
 from mkrpc.part_codec import (
-    IDENTITY_BYTES,
     arbitrated_from_pb,
     arbitrated_to_pb,
     hello_from_pb,
@@ -55,7 +54,6 @@ __all__ = [
     "ATTACH",
     "ATTACH_HOST",
     "BEAT",
-    "IDENTITY_BYTES",
     "decode_down",
     "decode_up",
     "encode_down",

@@ -1,6 +1,7 @@
 """Limits of a machine that both its description and its parts keep to."""
 
 __all__ = [
+    "IDENTITY_BYTES",
     "MAX_BURST",
     "MAX_CPUS",
     "MAX_FAULTS",
@@ -10,6 +11,9 @@ __all__ = [
     "MAX_WRITES_PER_S",
     "default_burst",
 ]
+
+IDENTITY_BYTES = 16
+"""Length of an incarnation and of a client's id: 128 random bits, never reused (3.3, rule 1)."""
 
 MAX_INSTANCE_ID = 511
 """As the kernel series: id 0 is the host instance, 1 to 511 are spawned ones."""

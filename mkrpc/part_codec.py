@@ -4,13 +4,13 @@ from collections.abc import Iterable
 
 from mkrpc.codec import cpu_address_from_pb, cpu_address_to_pb
 from mkrpc.errors import ProtocolError
+from mkrpc.limits import IDENTITY_BYTES
 from mkrpc.link.frames import Hello, ResolvedRun
 from mkrpc.link.recovery import Arbitrated, BookKey, EndedLegs, Resent, SourceBook
 from mkrpc.outcome import Outcome
 from mkrpc.v1 import interconnect_pb2 as data
 
 __all__ = [
-    "IDENTITY_BYTES",
     "arbitrated_from_pb",
     "arbitrated_to_pb",
     "hello_from_pb",
@@ -23,9 +23,6 @@ __all__ = [
     "source_book_from_pb",
     "source_book_to_pb",
 ]
-
-IDENTITY_BYTES = 16
-"""Incarnations and client ids: 128 random bits."""
 
 _OUTCOMES = {int(outcome): outcome for outcome in Outcome}
 _RESENT = {int(resent): resent for resent in Resent}

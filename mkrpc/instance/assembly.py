@@ -5,9 +5,10 @@ import time
 from typing import TYPE_CHECKING
 
 from mkrpc.instance.attachment import Attachment
-from mkrpc.instance.kernel import INCARNATION_BYTES, Kernel
+from mkrpc.instance.kernel import Kernel
 from mkrpc.instance.mapping import map_memory
 from mkrpc.instance.recording import RecordedAttachment, RecordedMemory, begin_recording
+from mkrpc.limits import IDENTITY_BYTES
 
 if TYPE_CHECKING:
     from mkrpc.instance.boot import Boot
@@ -28,7 +29,7 @@ def assemble(boot: "Boot") -> tuple[Kernel, Attachment]:
         return (time.monotonic_ns() - started) // 1000
 
     memory = map_memory(boot.memory) if boot.memory is not None else None
-    incarnation = secrets.token_bytes(INCARNATION_BYTES)
+    incarnation = secrets.token_bytes(IDENTITY_BYTES)
     recorder = None
     clock = now_us
     if boot.recording is not None:

@@ -24,7 +24,7 @@ from mkrpc.instance.oops import print_oops
 from mkrpc.instance.printk import KERN_EMERG, KERN_INFO, Printk, Ratelimit
 from mkrpc.instance.store_buffer import BufferedCpu
 from mkrpc.instance.sysvec import install_event_dispatch
-from mkrpc.limits import MAX_HANDLERS
+from mkrpc.limits import IDENTITY_BYTES, MAX_HANDLERS
 from mkrpc.link.frames import MAX_FRAME_WORDS, Command, CpuAddress, Reply, SettledWrite, Writes
 from mkrpc.link.memory import OutcomeMemory
 from mkrpc.link.source import SourceWindow
@@ -33,7 +33,6 @@ from mkrpc.x86.icr import decode
 
 __all__ = [
     "FRAME_EVENTS",
-    "INCARNATION_BYTES",
     "LINUX_TPR",
     "MAX_QUEUED_EVENTS",
     "Kernel",
@@ -41,7 +40,6 @@ __all__ = [
     "Startup",
 ]
 
-INCARNATION_BYTES = 16
 FRAME_EVENTS = 512
 """Words of the events in one frame at most, though a frame may hold MAX_FRAME_WORDS: the
 interconnect has one frame of each instance in turn, and beats wait for it to end."""
@@ -78,10 +76,10 @@ class Kernel:
         now_us: Callable[[], int],
         memory: SharedMemory | None = None,
     ) -> None:
-        if len(incarnation) != INCARNATION_BYTES:
+        if len(incarnation) != IDENTITY_BYTES:
             raise InvalidArgumentError(
                 f"an incarnation of {len(incarnation)} bytes",
-                advice=f"draw {INCARNATION_BYTES} random bytes",
+                advice=f"draw {IDENTITY_BYTES} random bytes",
             )
         self.config = config
         self.incarnation = incarnation

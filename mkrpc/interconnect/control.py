@@ -20,7 +20,6 @@ from mkrpc.errors import (
     UnavailableError,
     error_for_reason,
 )
-from mkrpc.frame_codec import IDENTITY_BYTES
 from mkrpc.interconnect.answers import (
     Switches,
     cluster_to_pb,
@@ -39,7 +38,7 @@ from mkrpc.interconnect.requests import cpu_action, icr_from_request, known_inst
 from mkrpc.interconnect.tally_waiter import TallyWaiter
 from mkrpc.interconnect.watch import EventHub
 from mkrpc.interconnect.why import explain, stall_to_pb
-from mkrpc.limits import MAX_INSTANCE_ID
+from mkrpc.limits import IDENTITY_BYTES, MAX_INSTANCE_ID
 from mkrpc.link.frames import MAX_REPLY_VIEWS, CommandKind, Reply
 from mkrpc.v1 import control_pb2 as pb
 

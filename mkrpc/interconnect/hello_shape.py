@@ -1,14 +1,11 @@
 """What the hello of an instance can say, whoever lives: ranges, lengths and numbers."""
 
 from mkrpc.errors import InvalidArgumentError
-from mkrpc.limits import MAX_CPUS, MAX_INSTANCE_ID
+from mkrpc.limits import IDENTITY_BYTES, MAX_CPUS, MAX_INSTANCE_ID
 from mkrpc.link.frames import NOBODY, CpuAddress, Hello
 from mkrpc.x86.apic_base import ApicMode
 
-__all__ = ["IDENTITY_BYTES", "MAX_NAME", "address_problem", "check_hello"]
-
-IDENTITY_BYTES = 16
-"""Length of an incarnation and of a client's id: 128 random bits, never reused (3.3, rule 1)."""
+__all__ = ["MAX_NAME", "address_problem", "check_hello"]
 
 _COUNTED_BITS = 62
 """What a hello counts with stays below, so that no number that grows from it leaves 64 bits."""

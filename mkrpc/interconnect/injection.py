@@ -8,12 +8,12 @@ from mkrpc.errors import InvalidArgumentError, LimitReachedError
 from mkrpc.interconnect.bucket import CLIENTS, Buckets
 from mkrpc.interconnect.changes import ChangeLog
 from mkrpc.interconnect.clients import Call, Client
-from mkrpc.interconnect.hello_shape import IDENTITY_BYTES
 from mkrpc.interconnect.ledger import Ledger
 from mkrpc.interconnect.legs import Ended
 from mkrpc.interconnect.registry import Registry
 from mkrpc.interconnect.routing import Router, Write
 from mkrpc.interconnect.tally import Tally
+from mkrpc.limits import IDENTITY_BYTES
 from mkrpc.link.frames import ResolvedRun
 from mkrpc.outcome import Outcome
 from mkrpc.trace import ClientInjected, Sink

@@ -195,8 +195,6 @@ class LegRun:
         return taken
 
 
-_LOST_AGAIN = Outcome.LOST_TARGET_DEAD_MAYBE_DELIVERED
-
 Settled = Callable[[LegRun, Outcome], None]
 """Called with legs that have ended; the run is nobody else's any more."""
 
@@ -305,7 +303,8 @@ class LegQueue:
             run = self._waiting.popleft()
             self._left(run)
             # What an earlier interconnect had, it may have handed over.
-            settled(run, _LOST_AGAIN if run.resent else Outcome.LOST_TARGET_DEAD)
+            maybe = Outcome.LOST_TARGET_DEAD_MAYBE_DELIVERED
+            settled(run, maybe if run.resent else Outcome.LOST_TARGET_DEAD)
 
     def count_by_row(self, counts: Counter[Row]) -> None:
         """Add what is really here, counted afresh: the independent side of the first law."""

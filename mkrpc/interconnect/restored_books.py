@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 
 from mkrpc.errors import ProtocolError
-from mkrpc.interconnect.hello_shape import IDENTITY_BYTES
 from mkrpc.interconnect.ledger import OVERFLOW, Ledger, Party, RowKey
 from mkrpc.interconnect.policy import SourceKind
 from mkrpc.interconnect.registry import Registry
 from mkrpc.interconnect.session import Session
 from mkrpc.interconnect.takeover import BookRow, Takeover
+from mkrpc.limits import IDENTITY_BYTES
 from mkrpc.link.recovery import TO_NOBODY, TO_OVERFLOW, SourceBook
 from mkrpc.outcome import Outcome
 from mkrpc.x86.icr import DeliveryMode

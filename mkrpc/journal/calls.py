@@ -11,6 +11,7 @@ from struct import Struct
 from typing import NamedTuple
 
 from mkrpc.frame_codec import encode_down, encode_up
+from mkrpc.limits import IDENTITY_BYTES
 from mkrpc.link.frames import DownFrame, Reply, UpFrame
 
 __all__ = [
@@ -36,7 +37,6 @@ _NUMBER = Struct("<Q")
 _SESSION = Struct("<III")
 _SENT = Struct("<IIIQQQ")
 _NOTHING = Struct("<I")
-_IDENTITY_BYTES = 16
 
 
 class Sent(NamedTuple):
@@ -111,7 +111,7 @@ def pack_advance(now_us: int, beats: Iterable[bytes]) -> bytes:
 def unpack_advance(payload: bytes) -> tuple[int, list[bytes]]:
     """The same, read."""
     beats = payload[_NUMBER.size :]
-    size = _IDENTITY_BYTES
+    size = IDENTITY_BYTES
     return unpack_number(payload[: _NUMBER.size]), [
         beats[at : at + size] for at in range(0, len(beats), size)
     ]
