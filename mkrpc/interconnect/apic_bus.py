@@ -71,6 +71,8 @@ class ApicBus(Asking):
             changes=self._changes,
             later=self._later.append,
         )
+        if takeover is not None:
+            self._injections.restore(takeover.calls)
         self._leases = Leases(lease_us)
         self._roster = Roster(
             epoch=epoch,

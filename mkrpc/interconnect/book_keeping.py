@@ -241,4 +241,5 @@ class BookKeeper:
 
 
 def _has_rows(changes: Changes) -> bool:
-    return bool(changes.rows or changes.removed or changes.client_rows)
+    of_clients = changes.client_rows or changes.acknowledged or changes.calls
+    return bool(changes.rows or changes.removed or of_clients)

@@ -8,18 +8,29 @@ never here (design 3.4).
 import json
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
 from mkrpc.codec import cpu_account_from_pb, cpu_account_to_pb
+from mkrpc.interconnect.books_rows import (
+    PUT_ROW,
+    ROW_IS,
+    Where,
+    add_row,
+    book_call,
+    calls_in,
+    outcomes_in,
+    put_call,
+    row_values,
+)
 from mkrpc.interconnect.books_schema import damaged, lock_file, open_database
 from mkrpc.interconnect.ledger import OVERFLOW, Party, RowKey
 from mkrpc.interconnect.policy import SourceKind
 from mkrpc.interconnect.takeover import BookRow, Changes, Incarnation, KeptMirror, Takeover
-from mkrpc.outcome import Outcome
 from mkrpc.v1 import types_pb2
 from mkrpc.x86.icr import DeliveryMode
 
@@ -47,11 +58,8 @@ MAX_KNOWN_PARTIES = 4096
 
 _NONE = -1
 _NOBODY = 0
-_PUT_ROW = "INSERT OR REPLACE INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?)"
-_ROW_IS = "source = ? AND destination = ? AND apic_id = ? AND mode = ? AND vector = ?"
 _PUT_ENDED = "UPDATE incarnations SET reason = ?, ended = ? WHERE incarnation = ?"
 
-_Where = tuple[int, int, int, int, int]
 T = TypeVar("T")
 
 
@@ -160,30 +168,32 @@ class BooksFile:
             )
 
     def keep_rows(self, changes: Changes) -> None:
-        """The rows of the ledger, :data:`ROWS_PER_COMMIT` in a transaction."""
+        """The rows of the ledger and the calls, :data:`ROWS_PER_COMMIT` in a transaction."""
         for keys in _parts(changes.removed):
             with self._numbering() as db:
-                db.executemany(f"DELETE FROM ledger WHERE {_ROW_IS}", map(self._where, keys))
+                db.executemany(f"DELETE FROM ledger WHERE {ROW_IS}", map(self._where, keys))
         for rows in _parts(changes.rows):
             with self._numbering() as db:
-                db.executemany(_PUT_ROW, map(self._row_values, rows))
+                db.executemany(PUT_ROW, map(self._row_values, rows))
         for rows in _parts(changes.client_rows):
             with self._numbering() as db:
                 for row in rows:
-                    db.execute(_PUT_ROW, self._row_values(self._added(row)))
+                    add_row(db, self._where(row.key), row.written, row.outcomes)
+        self._each_whole(changes.acknowledged, book_call)
+        self._each_whole(changes.calls, lambda db, call: put_call(db, call, self._where))
         if len(self._numbers) > MAX_KNOWN_PARTIES:
             self._clear_parties()
 
-    def _added(self, row: BookRow) -> BookRow:
-        found = self._db.execute(
-            f"SELECT written, outcomes FROM ledger WHERE {_ROW_IS}", self._where(row.key)
-        ).fetchone()
-        if found is None:
-            return row
-        outcomes = dict(_outcomes(found[1]))
-        for outcome, count in row.outcomes:
-            outcomes[outcome] = outcomes.get(outcome, 0) + count
-        return BookRow(row.key, found[0] + row.written, tuple(outcomes.items()))
+    def _each_whole(
+        self, items: Iterable[T], write: Callable[[sqlite3.Connection, T], int]
+    ) -> None:
+        """Write each item in one transaction, with others while they are small."""
+        rest = deque(items)
+        while rest:
+            with self._numbering() as db:
+                written = 0
+                while rest and written < ROWS_PER_COMMIT:
+                    written += write(db, rest.popleft())
 
     @contextmanager
     def _numbering(self) -> Iterator[sqlite3.Connection]:
@@ -199,17 +209,17 @@ class BooksFile:
         self._numbers.clear()
         with self._transaction() as db:
             db.execute(
-                "DELETE FROM parties WHERE number NOT IN (SELECT source FROM ledger) "
-                "AND number NOT IN (SELECT destination FROM ledger)"
+                "DELETE FROM parties WHERE number NOT IN (SELECT source FROM ledger UNION "
+                "SELECT destination FROM ledger UNION SELECT source FROM call_rows UNION "
+                "SELECT destination FROM call_rows)"
             )
 
-    def _where(self, key: RowKey) -> _Where:
+    def _where(self, key: RowKey) -> Where:
         destination = _NOBODY if key.destination is None else self._number(key.destination)
         return self._number(key.source), destination, key.apic_id, int(key.mode), key.vector
 
     def _row_values(self, row: BookRow) -> tuple[object, ...]:
-        outcomes = {str(int(outcome)): count for outcome, count in row.outcomes}
-        return (*self._where(row.key), row.written, json.dumps(outcomes))
+        return row_values(self._where(row.key), row.written, row.outcomes)
 
     def _number(self, party: Party) -> int:
         number = self._numbers.get(party)
@@ -259,12 +269,14 @@ class BooksFile:
             )
         ]
         ended = [each for each in known if each.ended]
+        key_of = self._keys()
         return Takeover(
             epochs=tuple(int(epoch, 16) for epoch, _ in epochs),
             expected=tuple(each for each in known if not each.ended),
             ended=tuple(sorted(ended, key=lambda each: each.ended)),
             roster=self._counter("roster"),
-            rows=tuple(self._rows()),
+            rows=tuple(self._rows(key_of)),
+            calls=tuple(calls_in(self._db, key_of)),
             mirrors=tuple(self._mirrors()),
             lease_us=max(lease_us for _, lease_us in epochs),
         )
@@ -273,19 +285,23 @@ class BooksFile:
         found = self._db.execute("SELECT value FROM counters WHERE name = ?", (name,)).fetchone()
         return int(found[0]) if found is not None else 0
 
-    def _rows(self) -> Iterator[BookRow]:
+    def _keys(self) -> Callable[..., RowKey]:
         parties = {
             number: _party(kind, instance_id, name, identity)
             for number, kind, instance_id, name, identity in self._db.execute(
                 "SELECT * FROM parties"
             )
         }
-        for source, destination, apic_id, mode, vector, written, outcomes in self._db.execute(
-            "SELECT * FROM ledger"
-        ):
+
+        def key_of(source: int, destination: int, apic_id: int, mode: int, vector: int) -> RowKey:
             to = None if destination == _NOBODY else parties[destination]
-            key = RowKey(parties[source], to, apic_id, DeliveryMode(mode), vector)
-            yield BookRow(key, written, _outcomes(outcomes))
+            return RowKey(parties[source], to, apic_id, DeliveryMode(mode), vector)
+
+        return key_of
+
+    def _rows(self, key_of: Callable[..., RowKey]) -> Iterator[BookRow]:
+        for *where, written, outcomes in self._db.execute("SELECT * FROM ledger"):
+            yield BookRow(key_of(*where), written, outcomes_in(outcomes))
 
     def _mirrors(self) -> Iterator[KeptMirror]:
         accounts: dict[tuple[bytes, int], list[bytes]] = {}
@@ -321,10 +337,6 @@ def _mirror_values(mirror: KeptMirror) -> Iterator[tuple[object, ...]]:
     for account in mirror.accounts:
         encoded = cpu_account_to_pb(account).SerializeToString()
         yield mirror.incarnation, account.cpu, mirror.instance_id, encoded
-
-
-def _outcomes(text: str) -> tuple[tuple[Outcome, int], ...]:
-    return tuple((Outcome(int(number)), int(count)) for number, count in json.loads(text).items())
 
 
 def _party(kind: int, instance_id: int, name: str, identity: bytes) -> Party:

@@ -9,33 +9,43 @@ from mkrpc.errors import AddressInUseError, ClusterStateError
 
 __all__ = ["SCHEMA", "CorruptBooksError", "damaged", "lock_file", "open_database"]
 
-SCHEMA = 1
-"""``PRAGMA user_version`` of the files that this version writes, the only ones that it reads."""
+SCHEMA = 2
+"""``PRAGMA user_version`` of the files that this version writes; those of 1 know of no calls."""
 
 BUSY_TIMEOUT_S = 5.0
 """Seconds that a commit waits for the other connection's."""
 
 _TABLES = """
-CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE epochs (
+CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS epochs (
     number INTEGER PRIMARY KEY, epoch TEXT NOT NULL UNIQUE, lease_us INTEGER NOT NULL
 );
-CREATE TABLE incarnations (
+CREATE TABLE IF NOT EXISTS incarnations (
     incarnation BLOB PRIMARY KEY, instance_id INTEGER NOT NULL, name TEXT NOT NULL,
     pid INTEGER NOT NULL, born INTEGER NOT NULL, apic_ids TEXT NOT NULL,
     reason TEXT NOT NULL, ended INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE TABLE parties (
+CREATE TABLE IF NOT EXISTS parties (
     number INTEGER PRIMARY KEY, kind INTEGER NOT NULL, instance_id INTEGER NOT NULL,
     name TEXT NOT NULL, identity BLOB NOT NULL, UNIQUE (kind, instance_id, name, identity)
 );
-CREATE TABLE ledger (
+CREATE TABLE IF NOT EXISTS ledger (
     source INTEGER NOT NULL, destination INTEGER NOT NULL, apic_id INTEGER NOT NULL,
     mode INTEGER NOT NULL, vector INTEGER NOT NULL,
     written INTEGER NOT NULL, outcomes TEXT NOT NULL,
     PRIMARY KEY (source, destination, apic_id, mode, vector)
 ) WITHOUT ROWID;
-CREATE TABLE mirrors (
+CREATE TABLE IF NOT EXISTS calls (
+    number INTEGER PRIMARY KEY, client BLOB NOT NULL, first_seq INTEGER NOT NULL,
+    count INTEGER NOT NULL, word TEXT NOT NULL, legs TEXT NOT NULL, UNIQUE (client, first_seq)
+);
+CREATE TABLE IF NOT EXISTS call_rows (
+    call INTEGER NOT NULL, source INTEGER NOT NULL, destination INTEGER NOT NULL,
+    apic_id INTEGER NOT NULL, mode INTEGER NOT NULL, vector INTEGER NOT NULL,
+    written INTEGER NOT NULL, outcomes TEXT NOT NULL,
+    PRIMARY KEY (call, source, destination, apic_id, mode, vector)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS mirrors (
     incarnation BLOB NOT NULL, cpu INTEGER NOT NULL, instance_id INTEGER NOT NULL,
     account BLOB NOT NULL, PRIMARY KEY (incarnation, cpu)
 ) WITHOUT ROWID;
@@ -62,7 +72,7 @@ def open_database(path: Path, *, check: bool) -> sqlite3.Connection:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
         db.execute("PRAGMA journal_size_limit = 16777216")
-        if db.execute("PRAGMA user_version").fetchone()[0] == 0:
+        if db.execute("PRAGMA user_version").fetchone()[0] < SCHEMA:
             db.executescript(f"BEGIN;{_TABLES}PRAGMA user_version = {SCHEMA};COMMIT;")
     except BaseException:
         db.close()

@@ -1,15 +1,15 @@
 """What the bus has to tell whoever keeps things for its successor."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 
+from mkrpc.interconnect.clients import Call
 from mkrpc.interconnect.ledger import Ledger, Row, RowKey
 from mkrpc.interconnect.mirror import Mirror
 from mkrpc.interconnect.policy import SourceKind
 from mkrpc.interconnect.registry import Registry
 from mkrpc.interconnect.roster_count import RosterCount
 from mkrpc.interconnect.session import Session
-from mkrpc.interconnect.takeover import BookRow, Changes, Incarnation, KeptMirror
+from mkrpc.interconnect.takeover import BookRow, CallKey, Changes, Incarnation, KeptMirror
 from mkrpc.outcome import Outcome
 
 __all__ = ["ChangeLog", "incarnation_of"]
@@ -46,6 +46,9 @@ class ChangeLog:
         self._attached: list[Incarnation] = []
         self._ended: list[Incarnation] = []
         self._client_rows: dict[RowKey, dict[Outcome, int]] = {}
+        self._answered: dict[CallKey, Call] = {}
+        """Calls that are answered, and that nobody has been told of yet."""
+        self._acknowledged: dict[CallKey, None] = {}
 
     def attached(self, session: Session) -> None:
         """A new incarnation lives."""
@@ -58,14 +61,21 @@ class ChangeLog:
         if self._asked:
             self._ended.append(replace(incarnation, reason=reason, ended=ended))
 
-    def client_writes(self, books: Mapping[tuple[Row, Outcome], int]) -> None:
-        """Writes of a client have ended like this, and it has the answer.
+    def answered(self, call: Call) -> None:
+        """Every leg of a call has ended: from here on a successor can answer it."""
+        self._answered[call.key] = call
 
-        It is kept as of all clients together: each run of a command is another one, and the file
-        would grow with every one of them.
+    def forgotten(self, call: Call) -> None:
+        """Nobody will repeat a call that was answered: of it only the rows are kept.
+
+        Whoever keeps things has been told of it before, or learns of its rows alone: as of all
+        clients together, since each run of a command is another one, and the file would grow with
+        every one of them.
         """
-        if self._asked:
-            for (row, outcome), count in books.items():
+        if self._answered.pop(call.key, None) is None:
+            self._acknowledged[call.key] = None
+        elif self._asked:
+            for (row, outcome), count in call.books.items():
                 key = row.key.folded(row.key.source)
                 outcomes = self._client_rows.setdefault(key, {})
                 outcomes[outcome] = outcomes.get(outcome, 0) + count
@@ -87,6 +97,8 @@ class ChangeLog:
         changed, self._ledger.changed = self._ledger.changed or {}, {}
         removed, self._ledger.removed = self._ledger.removed, {}
         client_rows, self._client_rows = self._client_rows, {}
+        answered, self._answered = self._answered, {}
+        acknowledged, self._acknowledged = tuple(self._acknowledged), {}
         return Changes(
             roster=self._count.number,
             attached=attached,
@@ -99,6 +111,8 @@ class ChangeLog:
                 BookRow(key, sum(outcomes.values()), tuple(outcomes.items()))
                 for key, outcomes in client_rows.items()
             ),
+            acknowledged=acknowledged,
+            calls=tuple(call.to_keep() for call in answered.values()),
             mirrors=mirrors,
         )
 

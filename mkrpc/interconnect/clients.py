@@ -5,9 +5,10 @@ from collections import Counter, deque
 from collections.abc import Sequence
 
 from mkrpc.errors import LimitReachedError
-from mkrpc.interconnect.ledger import Party, Row
+from mkrpc.interconnect.ledger import Party, Row, RowKey
 from mkrpc.interconnect.legs import Ended
 from mkrpc.interconnect.policy import SourceKind
+from mkrpc.interconnect.takeover import BookRow, CallKey, KeptCall
 from mkrpc.interconnect.tally import Tally
 from mkrpc.link.frames import ResolvedRun
 from mkrpc.link.runs import RunSet
@@ -46,6 +47,39 @@ class Call:
         """Writes are resolved; their legs ended like this."""
         for row, outcome, count in ended:
             self.books[row, outcome] += count
+
+    @classmethod
+    def again(cls, client: "Client", kept: KeptCall) -> "Call":
+        """One that an earlier interconnect has answered."""
+        call = cls(client, first_seq=kept.first_seq, word=kept.word, count=kept.count)
+        call.tally.written = call.tally.resolved = kept.count
+        call.tally.legs.update(dict(kept.legs))
+        call.tally.done = True
+        return call
+
+    def to_keep(self) -> KeptCall:
+        """Once it is answered: as plain data."""
+        assert self.tally.done
+        rows: dict[RowKey, dict[Outcome, int]] = {}
+        for (row, outcome), count in self.books.items():
+            outcomes = rows.setdefault(row.key, {})
+            outcomes[outcome] = outcomes.get(outcome, 0) + count
+        return KeptCall(
+            client=self.client.party.identity,
+            first_seq=self.first_seq,
+            count=self.count,
+            word=self.word,
+            legs=tuple(self.tally.legs.items()),
+            rows=tuple(
+                BookRow(key, sum(outcomes.values()), tuple(outcomes.items()))
+                for key, outcomes in rows.items()
+            ),
+        )
+
+    @property
+    def key(self) -> CallKey:
+        """What names it."""
+        return self.client.party.identity, self.first_seq
 
     @property
     def last_seq(self) -> int:

@@ -1,7 +1,7 @@
 """External agents: sources without an APIC, whose calls happen once (design 3.3, rule 6)."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from mkrpc.errors import InvalidArgumentError, LimitReachedError
@@ -12,6 +12,7 @@ from mkrpc.interconnect.ledger import Ledger
 from mkrpc.interconnect.legs import Ended
 from mkrpc.interconnect.registry import Registry
 from mkrpc.interconnect.routing import Router, Write
+from mkrpc.interconnect.takeover import KeptCall
 from mkrpc.interconnect.tally import Tally
 from mkrpc.limits import IDENTITY_BYTES
 from mkrpc.link.frames import ResolvedRun
@@ -81,6 +82,18 @@ class Injections:
     def knows(self, identity: bytes) -> bool:
         """Whether a client bears this identity."""
         return identity in self._clients
+
+    def restore(self, calls: Iterable[KeptCall]) -> None:
+        """Calls that an earlier interconnect has answered: whoever repeats one gets that answer.
+
+        Their rows are restored by who restores rows.
+        """
+        for kept in calls:
+            client = self._clients.setdefault(kept.client, Client(kept.client))
+            self._clients.move_to_end(kept.client)
+            call = client.calls[kept.first_seq] = Call.again(client, kept)
+            client.used.add_run(call.first_seq, call.last_seq)
+            client.settle(call.first_seq, call.last_seq)
 
     def inject(
         self,
@@ -225,7 +238,7 @@ class Injections:
         for first_seq, call in list(client.calls.items()):
             if call.last_seq < floor:
                 del client.calls[first_seq]
-                self._changes.client_writes(call.books)
+                self._changes.forgotten(call)
         client.acknowledge(floor)
         self._publish(client)
 
@@ -238,7 +251,7 @@ class Injections:
         if client is not None and client.idle:
             del self._clients[client_id]
             for call in client.calls.values():
-                self._changes.client_writes(call.books)
+                self._changes.forgotten(call)
             client.acknowledge(client.used.highest + 1)
             self._publish(client)
 
@@ -261,6 +274,7 @@ class Injections:
             self._write(call, first_seq, room)
         if tally.resolved == call.count and not tally.done:
             tally.done = True
+            self._changes.answered(call)
             self._answer(call)
             if call.client.idle:
                 self._ledger.finish(call.client.party)

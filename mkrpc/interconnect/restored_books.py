@@ -41,7 +41,7 @@ class RestoredBooks:
             )
         self._kept = {each.incarnation: [] for each in takeover.expected}
         with ledger.noting_what_goes():
-            for row in takeover.rows:
+            for row in takeover.rows + tuple(row for call in takeover.calls for row in call.rows):
                 kept = self._kept.get(row.key.source.identity)
                 if kept is None:
                     self._restore(row)

@@ -7,10 +7,14 @@ a :class:`Takeover`. What is in flight is in neither: sources send it again (des
 from dataclasses import dataclass
 
 from mkrpc.interconnect.ledger import RowKey
+from mkrpc.interconnect.tally import LegKind
 from mkrpc.link.accounts import CpuAccount
 from mkrpc.outcome import Outcome
 
-__all__ = ["BookRow", "Changes", "Incarnation", "KeptMirror", "Takeover"]
+__all__ = ["BookRow", "CallKey", "Changes", "Incarnation", "KeptCall", "KeptMirror", "Takeover"]
+
+CallKey = tuple[bytes, int]
+"""A call of a client: its id, and the number of the call's first write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +54,37 @@ class KeptMirror:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptCall:
+    """A call of a client that is answered, and may be repeated.
+
+    ``legs``: how many ended how, which is what a repetition is answered with. ``rows``: where in
+    the books they are.
+    """
+
+    client: bytes
+    first_seq: int
+    count: int
+    word: int
+    legs: tuple[tuple[LegKind, int], ...]
+    rows: tuple[BookRow, ...]
+
+    @property
+    def key(self) -> CallKey:
+        """What it is kept under."""
+        return self.client, self.first_seq
+
+
+@dataclass(frozen=True, slots=True)
 class Changes:
     """What has changed at the bus since it was last asked.
 
     ``attached`` must be kept before the welcome is sent, and ``ended`` at once: an incarnation that
     a successor has not heard of may still come back, one that it takes for living holds it up.
     ``rows`` take the place of what is kept under their keys, and those of ``removed`` are gone;
-    ``client_rows`` are to be *added* to what is kept, for clients cannot say again what they know.
+    ``client_rows`` are to be *added* to what is kept, for clients cannot say again what they know:
+    they are of calls that were answered and acknowledged since. ``acknowledged`` were kept as
+    ``calls`` before: each is to be kept no longer, and its rows are to be added, in one step. Then
+    ``calls`` are to be kept.
     """
 
     roster: int = 0
@@ -65,6 +93,8 @@ class Changes:
     rows: tuple[BookRow, ...] = ()
     removed: tuple[RowKey, ...] = ()
     client_rows: tuple[BookRow, ...] = ()
+    acknowledged: tuple[CallKey, ...] = ()
+    calls: tuple[KeptCall, ...] = ()
     mirrors: tuple[KeptMirror, ...] = ()
 
 
@@ -75,8 +105,9 @@ class Takeover:
     ``epochs``: theirs, at least one. ``expected``: incarnations that had not ended, and may still
     hold a lease. ``ended``: those that had, as many as are kept. ``roster``: the highest roster
     number that was kept. ``rows``: of all sources, as last kept; those of an instance that comes
-    back count for nothing, since it publishes its own. ``lease_us``: the longest lease that one of
-    the earlier epochs granted; 0: none longer than the new one's.
+    back count for nothing, since it publishes its own. ``calls``: those that are answered and not
+    acknowledged, in the order of their answers; their rows are in none of ``rows``. ``lease_us``:
+    the longest lease that one of the earlier epochs granted; 0: none longer than the new one's.
     """
 
     epochs: tuple[int, ...]
@@ -84,5 +115,6 @@ class Takeover:
     ended: tuple[Incarnation, ...] = ()
     roster: int = 0
     rows: tuple[BookRow, ...] = ()
+    calls: tuple[KeptCall, ...] = ()
     mirrors: tuple[KeptMirror, ...] = ()
     lease_us: int = 0

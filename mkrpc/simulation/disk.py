@@ -5,7 +5,15 @@ It keeps what the file of the real one does, in transactions that happen whole o
 
 from mkrpc.interconnect.apic_bus import ApicBus
 from mkrpc.interconnect.ledger import RowKey
-from mkrpc.interconnect.takeover import BookRow, Changes, Incarnation, KeptMirror, Takeover
+from mkrpc.interconnect.takeover import (
+    BookRow,
+    CallKey,
+    Changes,
+    Incarnation,
+    KeptCall,
+    KeptMirror,
+    Takeover,
+)
 
 __all__ = ["Disk"]
 
@@ -20,6 +28,7 @@ class Disk:
         self._living: dict[bytes, Incarnation] = {}
         self._ended: dict[bytes, Incarnation] = {}
         self._rows: dict[RowKey, BookRow] = {}
+        self._calls: dict[CallKey, KeptCall] = {}
         self._mirrors: dict[bytes, KeptMirror] = {}
 
     def begin(self, epoch: int) -> Takeover | None:
@@ -34,6 +43,7 @@ class Disk:
             ended=tuple(self._ended.values()),
             roster=self._roster,
             rows=tuple(self._rows.values()),
+            calls=tuple(self._calls.values()),
             mirrors=tuple(self._mirrors.values()),
         )
 
@@ -57,6 +67,10 @@ class Disk:
             self._rows[row.key] = row
         for row in changes.client_rows:
             self._add(row)
+        for called in changes.acknowledged:
+            for row in self._calls.pop(called).rows:
+                self._add(row)
+        self._calls |= {call.key: call for call in changes.calls}
         for mirror in changes.mirrors:
             self._mirrors[mirror.incarnation] = mirror
 

@@ -18,6 +18,7 @@ __all__ = [
     "BusTurn",
     "Fenced",
     "HubBegan",
+    "HubKept",
     "KernelEnded",
     "KernelTurn",
     "Reported",
@@ -92,6 +93,11 @@ class HubBegan:
 
     bus: ApicBus
     takeover: Takeover
+
+
+@dataclass(slots=True)
+class HubKept:
+    """All that the interconnect knows and a disk keeps is on its disk."""
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mkrpc.interconnect.apic_bus import ApicBus
 from mkrpc.simulation.disk import Disk
-from mkrpc.simulation.events import HubBegan
+from mkrpc.simulation.events import HubBegan, HubKept
 from mkrpc.simulation.hub import Hub
 from mkrpc.simulation.plan import Fault
 
@@ -135,5 +135,6 @@ class Outages:
         world = self._world
         if not world.hub.over and not world.hub.paused:
             self._disk.commit(world.hub.bus, rows=True)
+            world.show(HubKept())
         if world.now_us < world.options.busy_us:
             world.at(world.now_us + world.options.snapshot_us, self._snapshot)

@@ -13,7 +13,14 @@ from mkrpc.interconnect.lease import LEASE_US
 from mkrpc.interconnect.ledger import RowKey
 from mkrpc.interconnect.policy import Policy, SourceKind
 from mkrpc.interconnect.session import Session
-from mkrpc.interconnect.takeover import BookRow, Incarnation, KeptMirror, Takeover
+from mkrpc.interconnect.takeover import (
+    BookRow,
+    CallKey,
+    Incarnation,
+    KeptCall,
+    KeptMirror,
+    Takeover,
+)
 from mkrpc.interconnect.tally import Tally
 from mkrpc.interconnect.telling import book_key
 from mkrpc.link.lease import BEATS_PER_LEASE
@@ -49,6 +56,7 @@ class Keeper:
         self.ended: dict[bytes, Incarnation] = {}
         self.rows: dict[RowKey, BookRow] = {}
         self.client_rows: list[BookRow] = []
+        self.calls: dict[CallKey, KeptCall] = {}
         self.mirrors: list[KeptMirror] = []
         self.roster = 0
 
@@ -63,6 +71,9 @@ class Keeper:
             self.rows.pop(key, None)
         self.rows |= {row.key: row for row in changes.rows}
         self.client_rows += changes.client_rows
+        for called in changes.acknowledged:
+            self.client_rows += self.calls.pop(called).rows
+        self.calls |= {call.key: call for call in changes.calls}
         self.mirrors += changes.mirrors
 
     def takeover(self) -> Takeover:
@@ -72,6 +83,7 @@ class Keeper:
             ended=tuple(self.ended.values()),
             roster=self.roster,
             rows=(*self.rows.values(), *self.client_rows),
+            calls=tuple(self.calls.values()),
             mirrors=tuple(self.mirrors),
         )
 

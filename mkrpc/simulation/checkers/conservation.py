@@ -3,7 +3,9 @@
 The books are compared with a second set of them, kept from the trace events alone. After an
 interconnect that took over from one that died, a source that came back has of each write the legs
 of the last interconnect that had it; of another one the books are those that the disk had kept,
-what was in flight then lost, and what has happened since.
+what was in flight then lost, and what has happened since. What the disk has of a client are the
+legs of every call that was answered when it was last written, each once, and of no leg that has not
+ended.
 """
 
 from collections import Counter, defaultdict
@@ -17,7 +19,7 @@ from mkrpc.interconnect.unbooked import UNKNOWN
 from mkrpc.outcome import Outcome
 from mkrpc.simulation.checkers.exactly_once import ExactlyOnce
 from mkrpc.simulation.checkers.violation import Checker
-from mkrpc.simulation.events import BusTurn, HubBegan, Reported, Standing
+from mkrpc.simulation.events import Answered, BusTurn, HubBegan, HubKept, Reported, Standing
 from mkrpc.trace import InstanceAttached, LegEnded
 from mkrpc.x86.icr import DeliveryMode
 
@@ -38,7 +40,7 @@ class Conservation(Checker):
     name: ClassVar[str] = "conservation"
     listens: ClassVar[tuple[type, ...]] = (
         *(LegEnded, BusTurn, HubBegan),
-        *(InstanceAttached, Reported),
+        *(InstanceAttached, Reported, Answered, HubKept),
     )
 
     def __init__(self, journal: ExactlyOnce) -> None:
@@ -50,6 +52,10 @@ class Conservation(Checker):
         self._expected: set[bytes] = set()
         self._recovered: set[bytes] = set()
         self._log: list[tuple[int, LegEnded]] = []
+        self._answered: set[tuple[bytes, int]] = set()
+        """Calls of which the client has the answer, by the disk or by this interconnect, ..."""
+        self._on_disk: set[tuple[bytes, int]] = set()
+        """... and those of them that it had when the disk was last written."""
         self._turns = 0
 
     def on_event(self, event: object) -> None:
@@ -67,6 +73,10 @@ class Conservation(Checker):
         elif type(event) is Reported:
             if event.frame.recovered:
                 self._recovered.add(event.kernel.incarnation)
+        elif type(event) is Answered:
+            self._answered.add((event.client, event.first_seq))
+        elif type(event) is HubKept:
+            self._on_disk = set(self._answered)
         elif type(event) is HubBegan:
             self._began(event)
 
@@ -127,6 +137,29 @@ class Conservation(Checker):
         self._expected = {each.incarnation for each in event.takeover.expected}
         for row in event.takeover.rows:
             _add(self._kept[row.key.source.identity], row)
+        for call in event.takeover.calls:
+            for row in call.rows:
+                _add(self._kept[call.client], row)
+        self._answered = set(self._on_disk)
+        self._compare_clients()
+
+    def _compare_clients(self) -> None:
+        """What the disk has of clients with what it must have, and what it may."""
+        must: defaultdict[bytes, Counter[Line]] = defaultdict(Counter)
+        may: defaultdict[bytes, Counter[Line]] = defaultdict(Counter)
+        calls = self._journal.calls
+        for client, seq, line in self.legs_of({client for client, _ in calls}):
+            may[client][line] += 1
+            if (client, calls[client, seq]) in self._on_disk:
+                must[client][line] += 1
+        for client, wanted in must.items():
+            if not wanted <= self._kept[client]:
+                line = next(iter(wanted - self._kept[client]))
+                self.fail(f"the disk lacks a leg of {client.hex()}, who has the answer: {line}")
+        for client, most in may.items():
+            if not self._kept[client] <= most:
+                line = next(iter(self._kept[client] - most))
+                self.fail(f"the disk has a leg of {client.hex()} too many: {line}")
 
     def _balance(self, bus: ApicBus) -> None:
         lines = bus.balance()

@@ -7,13 +7,15 @@ applies nothing more (rule 5): what it held is booked as lost by then.
 An interconnect that takes over from one that died has what is unresolved sent again. A write may so
 be booked once in each of their lives, and a leg have an outcome in each: that of its application,
 or that nobody knows any more. No incarnation applies a write that was on its way before it was born
-(rule 3), and no two CPUs apply one of lowest priority (rule 4).
+(rule 3), and no two CPUs apply one of lowest priority (rule 4). A call whose answer the disk has is
+not made again: its repetitions get that answer, which is what became of its legs.
 """
 
-from collections import Counter
-from collections.abc import Callable, Set
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Set
 from typing import ClassVar
 
+from mkrpc.interconnect.takeover import KeptCall
 from mkrpc.link.frames import NOBODY
 from mkrpc.outcome import Outcome
 from mkrpc.simulation.checkers.violation import Checker
@@ -64,6 +66,7 @@ class ExactlyOnce(Checker):
         self._dead: set[bytes] = set()
         self._clients: set[bytes] = set()
         self._answers: dict[tuple[bytes, int], Answered] = {}
+        self._kept: dict[tuple[bytes, int], KeptCall] = {}
         self._legs: Counter[tuple[bytes, int]] = Counter()
         # In the order of what happened: when an incarnation was born, when a write came first.
         self._happened = 0
@@ -93,6 +96,7 @@ class ExactlyOnce(Checker):
             self._sent.clear()
             self._answers.clear()
             self._legs.clear()
+            self._take_kept(event.takeover.calls)
         elif type(event) is ClientInjected:
             self._clients.add(event.client)
             for seq in range(event.seq, event.seq + event.count):
@@ -168,6 +172,8 @@ class ExactlyOnce(Checker):
         self._happened += 1
         for seq in range(first, first + event.count):
             write = source, seq
+            if write in self.calls and (source, self.calls[write]) in self._kept:
+                self.fail(f"write {seq} of a client is made again, and its answer is known")
             if self.routed.get(write) == self.epoch:
                 self.fail(f"write {seq} of {source.hex()} was made twice")
             if self.writes.setdefault(write, writer) != writer:
@@ -219,6 +225,25 @@ class ExactlyOnce(Checker):
             self.ended[key] = outcome
             self._ended_in[key] = self.epoch
 
+    def _take_kept(self, calls: Iterable[KeptCall]) -> None:
+        """What the disk has of calls is what became of them."""
+        self._kept = {call.key: call for call in calls}
+        if not self._kept:
+            return
+        became: defaultdict[tuple[bytes, int], Counter[tuple[int, Outcome]]] = defaultdict(Counter)
+        for (source, seq, apic_id), outcome in self.ended.items():
+            key = source, self.calls.get((source, seq), 0)
+            where = source, seq, apic_id
+            if key in self._kept and self._ended_in[where] == self.routed[source, seq]:
+                became[key][apic_id, outcome] += 1
+        for key, call in self._kept.items():
+            legs: Counter[tuple[int, Outcome]] = Counter()
+            for (apic_id, _, outcome), count in call.legs:
+                legs[apic_id, outcome] += count
+            if legs != became[key]:
+                self.fail(f"call {call.first_seq} is kept as {legs}, and became {became[key]}")
+            self._legs[key] = legs.total()
+
     def _answered(self, event: Answered) -> None:
         """Every repetition gets the first one's outcomes from one interconnect, and they are those
         of its books."""
@@ -227,6 +252,9 @@ class ExactlyOnce(Checker):
             self.fail(f"call {event.first_seq} of a client is answered in two ways")
         if first is not event or event.tally.error is not None:
             return
+        kept = self._kept.get((event.client, event.first_seq))
+        if kept is not None and event.tally.legs != dict(kept.legs):
+            self.fail(f"call {event.first_seq} is answered otherwise than before the restart")
         known = sum(event.tally.legs.values())
         booked = self._legs[event.client, event.first_seq]
         if known != booked:
