@@ -1,10 +1,14 @@
 """Mistakes in how one interconnect takes over from another: each is shown by a seed."""
 
+from dataclasses import replace
 from typing import Any
 
 from mkrpc.instance import attachment as attachment_module
 from mkrpc.instance.arrivals import Arrivals
 from mkrpc.instance.attachment import Attachment
+from mkrpc.interconnect.changes import ChangeLog
+from mkrpc.interconnect.clients import Call
+from mkrpc.interconnect.injection import Injections
 from mkrpc.interconnect.legs import LegQueue
 from mkrpc.interconnect.mirror import Mirror
 from mkrpc.interconnect.recovery import Recovery
@@ -164,6 +168,41 @@ def the_account_is_not_reported_again(self: Any) -> None:
 _attachment_begins_again = Attachment._begin_again
 
 
+def what_was_answered_is_asked_again(self: Any, calls: Any) -> None:
+    return None
+
+
+def an_answer_is_kept_without_some_legs(self: Any) -> Any:
+    kept = _to_keep(self)
+    return replace(kept, legs=kept.legs[:-1])
+
+
+def an_answer_is_kept_without_some_rows(self: Any) -> Any:
+    kept = _to_keep(self)
+    return replace(kept, rows=kept.rows[:-1])
+
+
+_to_keep = Call.to_keep
+
+
+def the_rows_of_a_call_are_added_while_it_is_kept(self: Any, call: Any) -> None:
+    self._answered[call.key] = call
+    _forgotten(self, call)
+
+
+_forgotten = ChangeLog.forgotten
+
+
+def the_rows_of_what_was_answered_are_not_restored(
+    self: Any, *, ledger: Any, registry: Any, takeover: Any
+) -> None:
+    without = takeover and replace(takeover, calls=())
+    _restored(self, ledger=ledger, registry=registry, takeover=without)
+
+
+_restored = RestoredBooks.__init__
+
+
 MUTANTS = [
     (Arrivals, "begin_again", outcomes_are_forgotten_with_the_interconnect, 3),
     (ResentWrites, "_mark", stamps_are_ignored, 12),
@@ -187,4 +226,9 @@ MUTANTS = [
     (RestoredBooks, "restore_kept", what_was_kept_of_the_dead_is_forgotten, 6),
     (Mirror, "restore", the_mirror_of_the_dead_dies_with_the_interconnect, 3),
     (Attachment, "_begin_again", the_account_is_not_reported_again, 3),
+    (Injections, "restore", what_was_answered_is_asked_again, 3),
+    (Call, "to_keep", an_answer_is_kept_without_some_legs, 3),
+    (Call, "to_keep", an_answer_is_kept_without_some_rows, 3),
+    (ChangeLog, "forgotten", the_rows_of_a_call_are_added_while_it_is_kept, 39),
+    (RestoredBooks, "__init__", the_rows_of_what_was_answered_are_not_restored, 3),
 ]
