@@ -28,7 +28,7 @@ from mkrpc.interconnect.books_rows import (
     row_values,
 )
 from mkrpc.interconnect.books_schema import damaged, lock_file, open_database
-from mkrpc.interconnect.ledger import OVERFLOW, Party, RowKey
+from mkrpc.interconnect.ledger import EARLIER_CLIENTS, OVERFLOW, Party, RowKey
 from mkrpc.interconnect.policy import SourceKind
 from mkrpc.interconnect.takeover import BookRow, Changes, Incarnation, KeptMirror, Takeover
 from mkrpc.v1 import types_pb2
@@ -179,7 +179,9 @@ class BooksFile:
             with self._numbering() as db:
                 for row in rows:
                     add_row(db, self._where(row.key), row.written, row.outcomes)
-        self._each_whole(changes.acknowledged, book_call)
+        self._each_whole(
+            changes.acknowledged, lambda db, key: book_call(db, key, self._number(EARLIER_CLIENTS))
+        )
         self._each_whole(changes.calls, lambda db, call: put_call(db, call, self._where))
         if len(self._numbers) > MAX_KNOWN_PARTIES:
             self._clear_parties()

@@ -77,14 +77,18 @@ def put_call(db: sqlite3.Connection, call: KeptCall, where: Callable[[RowKey], W
     return 1 + len(call.rows)
 
 
-def book_call(db: sqlite3.Connection, key: CallKey) -> int:
-    """Keep a call no longer: its rows are the ledger's now. Returns as :func:`put_call`."""
+def book_call(db: sqlite3.Connection, key: CallKey, source: int) -> int:
+    """Keep a call no longer: its rows are the ledger's now, of this source.
+
+    Returns as :func:`put_call`.
+    """
     (number,) = db.execute(
         "SELECT number FROM calls WHERE client = ? AND first_seq = ?", key
     ).fetchone()
     rows = db.execute(f"SELECT {_ROW} FROM call_rows WHERE call = ?", (number,)).fetchall()
-    for *where, written, outcomes in rows:
-        add_row(db, tuple(where), written, outcomes_in(outcomes))
+    for _client, destination, apic_id, mode, vector, written, outcomes in rows:
+        where = source, destination, apic_id, mode, vector
+        add_row(db, where, written, outcomes_in(outcomes))
     db.execute("DELETE FROM call_rows WHERE call = ?", (number,))
     db.execute("DELETE FROM calls WHERE number = ?", (number,))
     return 1 + len(rows)

@@ -4,7 +4,7 @@ Whoever keeps it (a file, the simulator) takes :class:`Changes` from one bus and
 a :class:`Takeover`. What is in flight is in neither: sources send it again (design 3.4).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mkrpc.interconnect.ledger import RowKey
 from mkrpc.interconnect.tally import LegKind
@@ -73,6 +73,11 @@ class KeptCall:
         """What it is kept under."""
         return self.client, self.first_seq
 
+    @property
+    def booked(self) -> tuple[BookRow, ...]:
+        """Its rows once it is acknowledged: of all clients together."""
+        return tuple(replace(row, key=row.key.folded(row.key.source)) for row in self.rows)
+
 
 @dataclass(frozen=True, slots=True)
 class Changes:
@@ -83,7 +88,8 @@ class Changes:
     ``rows`` take the place of what is kept under their keys, and those of ``removed`` are gone;
     ``client_rows`` are to be *added* to what is kept, for clients cannot say again what they know:
     they are of calls that were answered and acknowledged since. ``acknowledged`` were kept as
-    ``calls`` before: each is to be kept no longer, and its rows are to be added, in one step. Then
+    ``calls`` before: each is to be kept no longer, and its rows are to be added, as
+    ``booked``, in one step. Then
     ``calls`` are to be kept.
     """
 

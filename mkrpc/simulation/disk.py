@@ -68,7 +68,7 @@ class Disk:
         for row in changes.client_rows:
             self._add(row)
         for called in changes.acknowledged:
-            for row in self._calls.pop(called).rows:
+            for row in self._calls.pop(called).booked:
                 self._add(row)
         self._calls |= {call.key: call for call in changes.calls}
         for mirror in changes.mirrors:

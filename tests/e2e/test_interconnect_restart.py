@@ -187,6 +187,29 @@ def test_killed_twice_in_a_row(mk_cluster_factory, assert_mirrors):
     assert_mirrors(cluster)
 
 
+def wait_until_calls_are_on_disk(cluster: Cluster, count: int) -> None:
+    books = sqlite3.connect(f"file:{cluster.state_dir / BOOKS_FILE}?mode=ro", uri=True)
+    while books.execute("SELECT COUNT(*) FROM calls").fetchone() != (count,):
+        continue
+    books.close()
+
+
+def test_what_clients_wrote_that_called_once_is_in_their_names(mk_cluster_factory, assert_mirrors):
+    """They never say that they have the answer, and everybody has it."""
+    cluster = mk_cluster_factory(instances=2, cpus=1)
+    client = cluster.client
+    for _ in range(3):
+        with Client(cluster.address) as once:
+            assert once.inject(to=apic(1), count=2).all_arrived
+    wait_until_calls_are_on_disk(cluster, 3)
+    served_again(client, kill_interconnect(client))
+    client.quiesce()
+    rows = client.ledger().rows
+    assert [(row.source.name, row.totals.written) for row in rows] == [("client", 2)] * 3
+    assert len({row.source.identity for row in rows}) == 3
+    assert_mirrors(cluster)
+
+
 def test_a_stopped_instance_is_waited_for_no_longer_than_a_lease(mk_cluster_factory):
     cluster = mk_cluster_factory(instances=3, cpus=1)
     client = cluster.client

@@ -72,7 +72,7 @@ class Keeper:
         self.rows |= {row.key: row for row in changes.rows}
         self.client_rows += changes.client_rows
         for called in changes.acknowledged:
-            self.client_rows += self.calls.pop(called).rows
+            self.client_rows += self.calls.pop(called).booked
         self.calls |= {call.key: call for call in changes.calls}
         self.mirrors += changes.mirrors
 

@@ -3,8 +3,8 @@
 The books are compared with a second set of them, kept from the trace events alone. After an
 interconnect that took over from one that died, a source that came back has of each write the legs
 of the last interconnect that had it; of another one the books are those that the disk had kept,
-what was in flight then lost, and what has happened since. What the disk has of a client are the
-legs of every call that was answered when it was last written, each once, and of no leg that has not
+what was in flight then lost, and what has happened since. What the disk has of clients are the
+legs of every call that was answered when it was last written, each once, and no leg that has not
 ended.
 """
 
@@ -14,7 +14,8 @@ from typing import ClassVar
 
 from mkrpc.interconnect.apic_bus import ApicBus
 from mkrpc.interconnect.ledger import Ledger
-from mkrpc.interconnect.takeover import BookRow
+from mkrpc.interconnect.policy import SourceKind
+from mkrpc.interconnect.takeover import BookRow, Takeover
 from mkrpc.interconnect.unbooked import UNKNOWN
 from mkrpc.outcome import Outcome
 from mkrpc.simulation.checkers.exactly_once import ExactlyOnce
@@ -141,25 +142,26 @@ class Conservation(Checker):
             for row in call.rows:
                 _add(self._kept[call.client], row)
         self._answered = set(self._on_disk)
-        self._compare_clients()
+        self._compare_clients(event.takeover)
 
-    def _compare_clients(self) -> None:
-        """What the disk has of clients with what it must have, and what it may."""
-        must: defaultdict[bytes, Counter[Line]] = defaultdict(Counter)
-        may: defaultdict[bytes, Counter[Line]] = defaultdict(Counter)
+    def _compare_clients(self, takeover: Takeover) -> None:
+        """What the disk has of clients with what it must have, and what it may: of all together,
+        as it keeps what is acknowledged."""
+        kept: Counter[Line] = Counter()
+        for row in takeover.rows + tuple(row for call in takeover.calls for row in call.rows):
+            if row.key.source.kind is SourceKind.CLIENT:
+                _add(kept, row)
+        must: Counter[Line] = Counter()
+        may: Counter[Line] = Counter()
         calls = self._journal.calls
         for client, seq, line in self.legs_of({client for client, _ in calls}):
-            may[client][line] += 1
+            may[line] += 1
             if (client, calls[client, seq]) in self._on_disk:
-                must[client][line] += 1
-        for client, wanted in must.items():
-            if not wanted <= self._kept[client]:
-                line = next(iter(wanted - self._kept[client]))
-                self.fail(f"the disk lacks a leg of {client.hex()}, who has the answer: {line}")
-        for client, most in may.items():
-            if not self._kept[client] <= most:
-                line = next(iter(self._kept[client] - most))
-                self.fail(f"the disk has a leg of {client.hex()} too many: {line}")
+                must[line] += 1
+        if lacking := must - kept:
+            self.fail(f"the disk lacks a leg of a client that has the answer: {min(lacking)}")
+        if over := kept - may:
+            self.fail(f"the disk has a leg of a client too many: {min(over)}")
 
     def _balance(self, bus: ApicBus) -> None:
         lines = bus.balance()
