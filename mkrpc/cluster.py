@@ -46,6 +46,7 @@ from mkrpc.state_dir import (
     make_private,
     members,
     remove_dir,
+    writing,
 )
 from mkrpc.topology import Topology
 from mkrpc.transport.address import BEATS_SUFFIX, AddressLock, parse
@@ -91,7 +92,7 @@ class Cluster:
         all were up, and what else kept one from starting; whatever had started is stopped again.
         """
         directory = cluster_dir(name)
-        with _starting(name, directory):
+        with _starting(name, directory), writing(directory.parent):
             write_config(
                 directory,
                 topology,
@@ -275,7 +276,8 @@ def _starting(name: str, directory: Path) -> Iterator[None]:
                 )
             _clear_socket(directory)
             remove_dir(directory)
-        make_dir(directory)
+        with writing(directory.parent):
+            make_dir(directory)
         try:
             yield
         except BaseException:

@@ -169,7 +169,7 @@ class Fault:
         if self.kind is FaultKind.DELAY:
             if self.delay_us < 0 or self.jitter_us < 0:
                 yield "a time below 0", "times are at least 0"
-            most = f"delay and jitter are {MAX_DELAY_US // 1000} ms together at most"
+            most = f"give a delay or a jitter, {MAX_DELAY_US // 1000} ms together at most"
             if not 0 < self.delay_us + self.jitter_us <= MAX_DELAY_US:
                 yield f"by {(self.delay_us + self.jitter_us) / 1000:g} ms", most
         if self.kind is FaultKind.FLAP and not MIN_PERIOD_US <= self.period_us <= MAX_FAULT_US:

@@ -7,6 +7,7 @@ could be stale. Only directories that bear mkrpc's mark are ever removed, and wh
 removes a cluster holds the lock of its name meanwhile.
 """
 
+import errno
 import fcntl
 import os
 import re
@@ -42,6 +43,7 @@ __all__ = [
     "members",
     "remove_dir",
     "root",
+    "writing",
 ]
 
 CLUSTER_VARIABLE = "MKRPC_CLUSTER"
@@ -61,6 +63,7 @@ BOOKS_FILE = "books.sqlite"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
 _POLL_S = 0.01
+_NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def root() -> Path:
@@ -140,6 +143,20 @@ def _is_marked(directory: Path) -> bool:
 
 
 @contextmanager
+def writing(directory: Path) -> Iterator[None]:
+    """What a full, read-only or forbidden file system refuses is :class:`ClusterStateError`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NOT_WRITABLE:
+            raise
+        raise ClusterStateError(
+            f"cannot write below {directory}: {error.strerror}",
+            advice="make room there, or name another directory with MKRPC_STATE_DIR",
+        ) from error
+
+
+@contextmanager
 def locked(name: str, doing: str, *, wait_s: float = 0.0) -> Iterator[None]:
     """Hold the name of a cluster for one start or one removal.
 
@@ -150,9 +167,11 @@ def locked(name: str, doing: str, *, wait_s: float = 0.0) -> Iterator[None]:
     """
     # No name of a cluster begins with a dot.
     path = root() / f".{name}.lock"
-    descriptor = _take(path, name, time.monotonic() + wait_s)
+    with writing(path.parent):
+        descriptor = _take(path, name, time.monotonic() + wait_s)
     try:
-        os.pwrite(descriptor, f"{doing} by process {os.getpid()}\n".encode(), 0)
+        with writing(path.parent):
+            os.pwrite(descriptor, f"{doing} by process {os.getpid()}\n".encode(), 0)
         yield
     finally:
         # First the file, then the lock: who waits for a file that is gone looks again, see _take.

@@ -27,6 +27,7 @@ from mkrpc.state_dir import (
     members,
     remove_dir,
     root,
+    writing,
 )
 
 
@@ -280,3 +281,18 @@ def test_a_root_that_cannot_be_made_is_told_in_one_line(tmp_path):
     with pytest.raises(ClusterStateError, match="cannot make the directory") as refused:
         make_private(tmp_path / "file" / "root")
     assert "MKRPC_STATE_DIR" in refused.value.advice
+
+
+def test_what_a_full_disk_refuses_is_told_in_one_line(tmp_path):
+    with (
+        pytest.raises(ClusterStateError, match="No space left") as refused,
+        writing(tmp_path),
+        open("/dev/full", "w") as full,
+    ):
+        full.write("a record")
+    assert "MKRPC_STATE_DIR" in refused.value.advice
+
+
+def test_other_errors_pass_as_they_are(tmp_path):
+    with pytest.raises(FileNotFoundError), writing(tmp_path):
+        (tmp_path / "nothing").read_text()

@@ -293,9 +293,11 @@ def _print_report(report: dict[str, Any]) -> None:
     times = ", ".join(f"{kind} {seconds:.1f} s" for kind, seconds in longest)
     click.echo(f"longest recovery: {times or 'none'}")
     held_by = report["interconnects"]
-    for which, held in zip(("first", "last"), (*held_by[:1], *held_by[-1:]), strict=False):
+    lives = {held["pid"]: held for held in (*held_by[:1], *held_by[-1:])}
+    names = ("first ", "last ") if len(lives) > 1 else ("",)
+    for which, held in zip(names, lives.values(), strict=False):
         click.echo(
-            f"{which} interconnect: resident {held['resident_kib_first']} to "
+            f"{which}interconnect: resident {held['resident_kib_first']} to "
             f"{held['resident_kib_last']} KiB, descriptors {held['descriptors_first']} to "
             f"{held['descriptors_last']}"
         )

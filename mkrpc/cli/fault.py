@@ -223,9 +223,17 @@ def _inject(kind: str, asked: dict[str, Any]) -> None:
 
 
 def _instance_id(client: "Client", text: str) -> int:
-    """An id is taken as it is: the instance may come later."""
+    """An id is taken as it is: the instance may come later. That it is not there is told."""
+    from mkrpc.errors import NotFoundError
+
     key = instance_key(text)
-    return key if isinstance(key, int) else client.find_instance(key).id
+    try:
+        return client.find_instance(key).id
+    except NotFoundError as error:
+        if not isinstance(key, int):
+            raise
+        click.echo(f"mkrpc: {error}, yet\n  → {error.advice}", err=True)
+        return key
 
 
 _columns = ("fault#", "what", "age#", "left#", "struck#")

@@ -52,7 +52,7 @@ def replay(folder: Path, chosen: str, until: int | None, steps: bool, as_json: b
 
 
 def _print(done: "Replay") -> None:
-    width = max(len(life.name) for life in done.lives)
+    width = max((len(life.name) for life in done.lives), default=0)
     for life in done.lives:
         verdict = life.verdict if life.over or life.problem else "identical so far"
         click.echo(f"{life.name:{width}}  {life.steps:>8} steps  {verdict}")
@@ -70,7 +70,8 @@ def _print(done: "Replay") -> None:
     for line in done.unread:
         click.echo(f"not read: {line}")
     what = "identical" if done.identical else "not identical"
-    click.echo(f"{done.steps} steps of {len(done.lives)} lives: {what}")
+    lives = "1 life" if len(done.lives) == 1 else f"{len(done.lives)} lives"
+    click.echo(f"{done.steps} steps of {lives}: {what}")
 
 
 def _as_dict(done: "Replay") -> dict[str, object]:

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import random
+import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -157,8 +158,14 @@ def _results(seeds: range, jobs: int) -> "Iterator[list[Result]]":
     if jobs == 1 or len(chunks) == 1:
         yield from map(_run_all, chunks)
         return
-    # Not forked: whoever calls this may have threads.
-    with multiprocessing.get_context("spawn").Pool(min(jobs, len(chunks))) as pool:
+    # Ctrl-C comes to the whole group, and is the parent's to answer: children inherit what is
+    # blocked. Not forked: whoever calls this may have threads.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        made = multiprocessing.get_context("spawn").Pool(min(jobs, len(chunks)))
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    with made as pool:
         yield from pool.imap(_run_all, chunks)
 
 

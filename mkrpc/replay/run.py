@@ -42,7 +42,7 @@ def replay(
     :raises InvalidArgumentError: a folder without journals.
     """
     lives, unread = open_folder(folder)
-    found = choose(lives, chosen)
+    found = choose(lives, chosen) if lives or not unread else []
     steps = _Story(found, look).run(until)
     for life in found:
         life.fields = explain(life, lives)

@@ -1,8 +1,11 @@
 """``mkrpc sim``: what it prints, the JSON keys, the exit codes (design, section 7)."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
@@ -29,6 +32,31 @@ def test_seeds_that_break_no_law_exit_0() -> None:
     assert last.endswith("; 0 of them break a law")
     assert "seeds/s" in last
     assert "events/s" in last
+
+
+def test_ctrl_c_is_answered_by_one_process_alone() -> None:
+    """It comes to every process of the group, and to those that have hardly begun too."""
+    # Who runs the tests in the background has switched SIGINT off.
+    script = """
+import signal
+from mkrpc.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+main(["sim", "--seeds", "1000000", "--jobs", "2"])
+"""
+    running = subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    children = Path(f"/proc/{running.pid}/task/{running.pid}/children")
+    while running.poll() is None and len(children.read_text().split()) < 2:
+        pass
+    os.killpg(running.pid, signal.SIGINT)
+    shown = running.communicate(timeout=60)[0]
+    assert running.returncode == 130, shown
+    assert "Traceback" not in shown
 
 
 def test_several_processes_run_the_same_seeds_as_one() -> None:

@@ -300,6 +300,12 @@ def test_books_of_a_bus_that_was_killed_are_compared_at_its_last_digest(
     assert bus.verdict.startswith("its books differ after step ")
 
 
+def test_a_recording_of_which_no_journal_can_be_read_says_so(tmp_path):
+    (tmp_path / "instance-0.journal").write_text("something else")
+    shown = CliRunner().invoke(main, ["replay", str(tmp_path)])
+    assert (shown.exit_code, shown.stdout[:10]) == (1, "not read: ")
+
+
 def test_a_journal_that_is_damaged_is_replayed_up_to_there(ringing, tmp_path):
     ringing.settle()
     ringing.close()
