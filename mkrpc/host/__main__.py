@@ -6,18 +6,26 @@ JSON lines on standard output, and ends when it is told to, when the interconnec
 the launcher goes away before everything runs.
 """
 
+import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 from mkrpc import logs
 from mkrpc.errors import MkrpcError
 from mkrpc.host.agent import HostAgent
 
+_MOST_BYTES = 107 - len("/pymp-12345678/listener-12345678")
+"""Of a directory in which the path of the fork server's socket is not too long for the kernel."""
+
 
 def main() -> int:
     """Run the host agent of the state directory named on the command line."""
     logs.configure("host agent")
+    if len(os.fsencode(sys.argv[1])) <= _MOST_BYTES:
+        # The fork server's socket goes with the cluster's directory, after kill -9 too.
+        tempfile.tempdir = sys.argv[1]
     agent = HostAgent(Path(sys.argv[1]))
     # Until the event loop runs. No exception from here: it could lose a child just started.
     signal.signal(signal.SIGTERM, agent.interrupt)

@@ -230,6 +230,7 @@ def test_a_stopped_host_agent_does_not_hold_up_the_end(mk_cluster):
 
 
 def test_without_its_host_agent_a_cluster_goes_on(mk_cluster, shell):
+    assert list(mk_cluster.state_dir.glob("pymp-*")), "what is left of it goes with the cluster"
     os.kill(mk_cluster.host_pid, signal.SIGKILL)
     wait_for_end(mk_cluster.host_pid)
     assert find(mk_cluster.name).address == mk_cluster.address
