@@ -187,6 +187,7 @@ class Session(SourceSide):
             self._telling.begun
             or untold >= self._tell_from
             or (untold > 0 and self.unsettled + untold > _NEARLY_STALLED)
+            or (untold > 0 and self._beat_answered != self.beat)  # nothing stays untold at rest
         )
 
     # --- the instance as a destination ----------------------------------------------------------

@@ -62,6 +62,24 @@ def test_a_source_is_told_when_it_is_worth_a_frame_or_one_goes_anyway(machine: A
     assert alice.resolved == [ResolvedRun(1, 10)]
 
 
+def test_a_source_at_rest_is_told_with_the_answer_to_its_next_beat(machine: Any) -> None:
+    """Else another interconnect would ask for all that had long been resolved again."""
+    wire = machine((0,))
+    (bob,) = wire.peers
+    alice = type(bob)(wire.bus, wire.hello(1, (1,)))
+    alice.write(fixed(0, 0xEA))
+    alice.push()
+    bob.pull()
+    bob.answer()
+    bob.push()
+    wire.bus.receive(alice.session, UpFrame(beat=1))
+    assert alice.pull()
+    assert alice.resolved == [ResolvedRun(1, 1)]
+    wire.bus.receive(alice.session, UpFrame(beat=2))
+    answer = wire.bus.next_frame(alice.session)
+    assert (answer.frame, answer.beat, answer.resolved) == (0, 2, []), "once"
+
+
 @pytest.mark.rule("R20")
 def test_a_source_whose_programs_wait_for_delivery_status_is_told_at_once(machine: Any) -> None:
     wire = machine((0,))

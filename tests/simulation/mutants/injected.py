@@ -22,5 +22,5 @@ def one_fate_stands_for_a_whole_burst(self: Any, **asked: Any) -> Any:
 
 MUTANTS = [
     (Router, "_with_drops", what_is_struck_is_sent_all_the_same, 1),
-    (Faults, "judge", one_fate_stands_for_a_whole_burst, 9),
+    (Faults, "judge", one_fate_stands_for_a_whole_burst, 40),
 ]

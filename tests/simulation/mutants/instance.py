@@ -137,7 +137,7 @@ MUTANTS = [
     (CommandQueue, "resume", commands_that_wait_for_the_window_are_not_resumed, 28),
     (LocalApic, "eoi", eoi_ends_the_lowest_interrupt, 13),
     (LocalApic, "acknowledge", irr_is_not_cleared, 1),
-    (LocalApic, "_accept_init", an_init_does_not_cancel_a_sipi, 9),
+    (LocalApic, "_accept_init", an_init_does_not_cancel_a_sipi, 489),
     (LocalApic, "accept_fixed", an_interrupt_in_service_swallows_the_next, 28),
     (Cpu, "_book_write", a_write_that_its_apic_refuses_has_no_number, 3),
 ]
