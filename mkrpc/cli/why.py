@@ -44,7 +44,7 @@ def why_lines(answer: "WhyAnswer", apic_id: int) -> Iterator[str]:
     vector, core = answer.counts.vector, answer.core
     pending = core is not None and core.is_pending(vector)
     if pending:
-        what = "an NMI is latched" if vector == 2 else "its IRR bit is set"
+        what = "an NMI has been latched" if vector == 2 else "its IRR bit has been set"
         yield f"vector {vector:#04x} is pending: {what}{_for(answer.pending_us)}"
         yield from (f"  {hold.text}" for hold in answer.holds)
         if core is not None and not core.interrupts_enabled and answer.enabled_us is not None:

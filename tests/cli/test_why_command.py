@@ -90,7 +90,7 @@ def test_what_is_pending_is_said_with_its_age_and_its_reasons(run, peer):
     )
     lines = shown(run, peer, response)
     assert lines[2:6] == [
-        "vector 0xea is pending: its IRR bit is set for 6.0 s",
+        "vector 0xea is pending: its IRR bit has been set for 6.0 s",
         "  IF = 0: x",
         "  TPR y",
         "  IF has been 0 in every report for 7.0 s",
