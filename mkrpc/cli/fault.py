@@ -142,7 +142,7 @@ def list_(name: str, address: str | None, as_json: bool) -> None:
 
 
 @fault.command()
-@click.argument("numbers", nargs=-1, type=click.IntRange(min=1))
+@click.argument("numbers", nargs=-1, type=Number(1, 2**32 - 1))
 @cluster_options
 @json_option
 def clear(numbers: tuple[int, ...], name: str, address: str | None, as_json: bool) -> None:

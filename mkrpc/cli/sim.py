@@ -89,7 +89,10 @@ def _one(seed: int, without: frozenset[str], *, steps: bool, small: bool, as_jso
             click.echo(line)
         _print_counts(result.events, result.frames, result.faults, result.outcomes)
         click.echo(f"digest {result.digest}")
-        _print_violation(result, shrunk)
+        if result.violation:
+            _print_violation(result, shrunk)
+        else:
+            click.echo(f"seed {seed} breaks no law")
     return EXIT_NO if result.violation else EXIT_OK
 
 
@@ -211,8 +214,6 @@ def _print_counts(
 
 
 def _print_violation(result: "Result", shrunk: "Shrunk | None") -> None:
-    if not result.violation:
-        return
     click.echo(f"seed {result.seed} at {result.at_us} us: {result.violation}")
     if shrunk is None:
         click.echo(f"  replay: {_replay(result.seed, frozenset())}")

@@ -91,7 +91,8 @@ def test_one_seed_prints_its_steps_and_its_digest() -> None:
     assert first.exit_code == 0, first.output
     assert first.stdout == second.stdout
     lines = first.stdout.splitlines()
-    assert lines[-1].startswith("digest ")
+    assert lines[-2].startswith("digest ")
+    assert lines[-1].endswith(" breaks no law")
     assert any(line.endswith(" up hello") for line in lines)
     assert len(lines) > 100
 
