@@ -6,6 +6,7 @@ from mkrpc.codec import cpu_address_from_pb, cpu_address_to_pb
 from mkrpc.errors import ProtocolError
 from mkrpc.limits import IDENTITY_BYTES
 from mkrpc.link.frames import Hello, ResolvedRun
+from mkrpc.link.moved import Moved
 from mkrpc.link.recovery import Arbitrated, BookKey, EndedLegs, Resent, SourceBook
 from mkrpc.outcome import Outcome
 from mkrpc.v1 import interconnect_pb2 as data
@@ -116,6 +117,9 @@ def hello_to_pb(hello: Hello) -> data.Hello:
         roster=hello.roster,
         resolved_below=hello.resolved_below,
         sent=hello.sent,
+        moved=[
+            data.Moved(physically=each.physically, logically=each.logically) for each in hello.moved
+        ],
     )
 
 
@@ -136,4 +140,5 @@ def hello_from_pb(pb: data.Hello) -> Hello:
         roster=pb.roster,
         resolved_below=pb.resolved_below,
         sent=pb.sent,
+        moved=tuple(Moved(each.physically, each.logically) for each in pb.moved),
     )

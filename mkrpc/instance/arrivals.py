@@ -95,6 +95,8 @@ class Arrivals:
         memory = self._kernel.outcomes
         if legs.resent is Resent.BORN_LATER:
             return Outcome.LOST_TARGET_DEAD_MAYBE_DELIVERED
+        if legs.resent is Resent.ASKED_ONLY:
+            return Outcome.LOST_INTERCONNECT_RESTART_MAYBE_DELIVERED
         if legs.resent is Resent.IN_ORDER and memory.highest(legs.source, cpu) > seq:
             return Outcome.LOST_INTERCONNECT_RESTART
         if not memory.may_record(legs.source, seq):

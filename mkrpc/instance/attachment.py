@@ -10,6 +10,7 @@ from mkrpc.errors import FencedError, ProtocolError
 from mkrpc.instance.accounting import AccountReporter
 from mkrpc.instance.arrivals import Arrivals
 from mkrpc.instance.kernel import FRAME_EVENTS, Kernel
+from mkrpc.instance.moves import Moves
 from mkrpc.instance.reply_size import how_many_fit
 from mkrpc.instance.resending import last_sent, publication, queue_unresolved_again
 from mkrpc.link.endpoint import LinkEnd, check_wire_version
@@ -17,7 +18,6 @@ from mkrpc.link.frames import (
     WIRE_VERSION,
     DownFrame,
     Hello,
-    Legs,
     Reply,
     ResolvedRun,
     UpFrame,
@@ -60,6 +60,7 @@ class Attachment:
         "_kernel",
         "_lease",
         "_link",
+        "_moves",
         "_publication",
         "_replies",
         "_reported",
@@ -79,6 +80,7 @@ class Attachment:
         self._link: LinkEnd[UpFrame, DownFrame] = LinkEnd()
         self._reporter = AccountReporter(kernel)
         self._arrivals = Arrivals(kernel)
+        self._moves = Moves(kernel)
         self._reported = 0
         self._publication: deque[UpFrame] = deque()
         self.books = SourceBooks()
@@ -180,6 +182,7 @@ class Attachment:
             roster=kernel.source.roster,
             resolved_below=kernel.source.resolved_below,
             sent=last_sent(kernel),
+            moved=self._moves.told(),
         )
 
     def welcome(self, welcome: Welcome) -> None:
@@ -205,6 +208,10 @@ class Attachment:
             raise ProtocolError("another interconnect does not know that it takes over")
         self._lease.grant(welcome.lease_us)
         self._kernel.source.told(welcome.roster)
+        if self.epoch in (0, welcome.epoch):
+            self._moves.acknowledged(welcome.received)
+        else:
+            self._moves.taken_over()
         self.epoch = welcome.epoch
         self.born = welcome.born
         self.connected = True
@@ -245,18 +252,20 @@ class Attachment:
         for legs in frame.legs:
             if not len(legs.seqs) == len(legs.words) == len(legs.cpus):
                 raise ProtocolError("the columns of the legs differ in length")
-        self._check_resolved(frame)
+        self._kernel.source.check(frame.resolved)
         self._lease.came()
         if frame.beat:
             self._lease.answered(frame.beat)
         kernel = self._kernel
         kernel.source.told(frame.roster)
-        if not self._link.receive(frame):
+        new = self._link.receive(frame)
+        self._moves.acknowledged(frame.ack)
+        if not new:
             return
         for floor in frame.floors:
             kernel.outcomes.forget(floor.source, floor.runs)
         for legs in frame.legs:
-            self._apply(legs)
+            self._arrivals.apply(legs)
         kernel.settle_frame()
         self._learn(frame)
         kernel.resume_commands()
@@ -265,14 +274,6 @@ class Attachment:
             if reply is not None:
                 self._replies.append(reply)
         self._replies += kernel.take_replies()
-
-    def _check_resolved(self, frame: DownFrame) -> None:
-        written = self._kernel.source.written
-        for run in frame.resolved:
-            if not 1 <= run.first <= run.last <= written:
-                raise ProtocolError(
-                    f"writes {run.first} to {run.last} are called resolved, {written} were made"
-                )
 
     def _learn(self, frame: DownFrame) -> None:
         """What is resolved and how it ended count together: nothing that an interconnect which
@@ -283,9 +284,6 @@ class Attachment:
             self._kernel.source.resolve(self._told)
             self.books.add(self._told_books)
             self._told, self._told_books = [], []
-
-    def _apply(self, legs: Legs) -> None:
-        self._arrivals.apply(legs)
 
     # Programs.
 
@@ -332,7 +330,8 @@ class Attachment:
         if not content and frame.applied == self._reported:
             return self._bare_ack()
         self._reported = frame.applied
-        return self._add_beat(self._link.stamp(frame))
+        self._moves.sent(self._link.stamp(frame))
+        return self._add_beat(frame)
 
     def _bare_ack(self) -> UpFrame | None:
         if not self._link.ack_due and not self._lease.beat_due:

@@ -93,6 +93,7 @@ class ApicBus(Asking):
             buckets=self.buckets,
             commands=self._commands,
             recovery=self._recovery,
+            count=self._count,
         )
 
     # --- instances come and go ------------------------------------------------------------------

@@ -58,6 +58,7 @@ class Pump:
         self.keep = keep
         self.recovered = asyncio.Event()
         self.beat_address = ""
+        self._kept = 0
         self._beats = beats if beats is not None else BeatServer()
         self._links: dict[Session, InstanceLink | None] = {}
         """Every session that lives, with the link that carries it, if it has one."""
@@ -114,6 +115,11 @@ class Pump:
             with suppress(UnavailableError):
                 self.keep()  # who did not come back
             _log.info("routing", instances=len(self.bus.sessions()))
+        if self._kept != self.bus.roster_number:
+            # Nobody is told a number that a successor could give out again.
+            self._kept = self.bus.roster_number
+            with suppress(UnavailableError):
+                self.keep()
         while (session := self.bus.take_ready()) is not None:
             link = self._links.get(session)
             if link is not None:

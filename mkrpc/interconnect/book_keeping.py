@@ -112,11 +112,11 @@ def _open(path: Path, epoch: int, lease_us: int) -> Books:
 def _of_the_lost(path: Path) -> Takeover | None:
     """After books that were put aside: nobody is expected, and no roster number comes again.
 
-    They rise more slowly than one in a second, so that the seconds since 1970 are above them all.
+    They rise more slowly than one in a microsecond, so that those since 1970 are above them all.
     """
     if not Path(f"{path}{ASIDE}").exists():
         return None
-    return Takeover(epochs=(1,), roster=int(time.time()))
+    return Takeover(epochs=(1,), roster=time.time_ns() // 1000)
 
 
 def _put_aside(path: Path) -> None:
@@ -149,6 +149,8 @@ class BookKeeper:
         if self._file is not None:
             self._attempt(lambda file: setattr(self, "_rows_file", file.beside()))
             self.keep()
+        else:
+            bus.keep_no_changes()
 
     def keep(self) -> None:
         """Keep who has come and gone; returns when it is safe.
@@ -227,6 +229,7 @@ class BookKeeper:
         self._sink(BooksNotKept(self.trouble))
         self._settle()
         self._let_go()
+        self._bus.keep_no_changes()
         try:
             _put_aside(path)
         except OSError as stays:

@@ -33,7 +33,7 @@ def row_of(row: Row) -> BookRow:
 
 
 class ChangeLog:
-    """Gathers changes from the first :meth:`take` on; until then it costs nothing."""
+    """Gathers changes from the first :meth:`take` on, until nobody keeps them any more."""
 
     def __init__(
         self, *, registry: Registry, ledger: Ledger, mirror: Mirror, count: RosterCount
@@ -43,6 +43,7 @@ class ChangeLog:
         self._mirror = mirror
         self._count = count
         self._asked = False
+        self._stopped = False
         self._attached: list[Incarnation] = []
         self._ended: list[Incarnation] = []
         self._client_rows: dict[RowKey, dict[Outcome, int]] = {}
@@ -63,7 +64,8 @@ class ChangeLog:
 
     def answered(self, call: Call) -> None:
         """Every leg of a call has ended: from here on a successor can answer it."""
-        self._answered[call.key] = call
+        if not self._stopped:
+            self._answered[call.key] = call
 
     def forgotten(self, call: Call) -> None:
         """Nobody will repeat a call that was answered: of it only the rows are kept.
@@ -72,6 +74,8 @@ class ChangeLog:
         clients together, since each run of a command is another one, and the file would grow with
         every one of them.
         """
+        if self._stopped:
+            return
         if self._answered.pop(call.key, None) is None:
             self._acknowledged[call.key] = None
         elif self._asked:
@@ -79,6 +83,13 @@ class ChangeLog:
                 key = row.key.folded(row.key.source)
                 outcomes = self._client_rows.setdefault(key, {})
                 outcomes[outcome] = outcomes.get(outcome, 0) + count
+
+    def stop(self) -> None:
+        """Nobody will ask any more, for good: what has gathered goes, and nothing gathers."""
+        self._stopped, self._asked = True, False
+        self._attached, self._ended = [], []
+        self._client_rows, self._answered, self._acknowledged = {}, {}, {}
+        self._ledger.changed, self._ledger.removed = None, {}
 
     def take(self, *, rows: bool) -> Changes:
         """What has changed since the last call; the first one tells all that there is.

@@ -45,7 +45,8 @@ def check_hello(hello: Hello) -> None:
             f"an instance name of {len(hello.name)} characters, or one that cannot be printed",
             advice=f"use {MAX_NAME} printable characters at most",
         )
-    if max(hello.roster, hello.born, hello.sent, hello.generation) >> _COUNTED_BITS:
+    moved = [number for each in hello.moved for number in each]
+    if max(hello.roster, hello.born, hello.sent, hello.generation, *moved) >> _COUNTED_BITS:
         raise InvalidArgumentError(
             f"instance {hello.instance_id} has counted to more than 2^{_COUNTED_BITS}",
             advice="say what an interconnect has told, and how many writes were sent",
@@ -65,6 +66,12 @@ def check_hello(hello: Hello) -> None:
         raise InvalidArgumentError(
             f"instance {hello.instance_id} gives one APIC id to two CPUs",
             advice="give every CPU of the machine its own APIC id",
+        )
+    if len(hello.moved) not in (0, len(hello.cpus)):
+        raise InvalidArgumentError(
+            f"instance {hello.instance_id} says of {len(hello.moved)} CPUs since when they have "
+            f"their addresses, it has {len(hello.cpus)}",
+            advice="say it of every CPU, or of none",
         )
     for address in hello.cpus:
         problem = address_problem(address)

@@ -16,6 +16,7 @@ from mkrpc.interconnect.ledger import Ledger
 from mkrpc.interconnect.legs import Ended
 from mkrpc.interconnect.recovery import Recovery
 from mkrpc.interconnect.registry import Registry
+from mkrpc.interconnect.roster_count import RosterCount
 from mkrpc.interconnect.routing import Router, Write
 from mkrpc.interconnect.session import Session
 from mkrpc.link.frames import (
@@ -46,6 +47,7 @@ class Intake:
         buckets: Buckets,
         commands: Commands,
         recovery: Recovery,
+        count: RosterCount,
     ) -> None:
         self._registry = registry
         self._router = router
@@ -53,6 +55,7 @@ class Intake:
         self._buckets = buckets
         self._commands = commands
         self._recovery = recovery
+        self._count = count
 
     def apply(self, session: Session, frame: UpFrame) -> None:
         """Apply a frame's content, in the order of its fields.
@@ -71,7 +74,10 @@ class Intake:
                 case SettledWrite():
                     self._settled_write(session, event)
                 case CpuAddress():
-                    self._registry.change_address(session, event)
+                    which = self._registry.change_address(session, event)
+                    if any(which):
+                        known = session.moved[event.cpu]
+                        session.moved[event.cpu] = known.at(self._count.moved(), which)
         session.check_window()
         session.answer(frame, self._router.settle)
         for account in frame.accounts:
@@ -154,6 +160,8 @@ class Intake:
                 raise ProtocolError(
                     f"writes {run.first} to {run.last} are published as resolved and are not"
                 )
+        if not session.sends_again:
+            self._recovery.resent.forget(session.party.identity)
         for other in self._registry.sessions():
             other.publish(session.party.identity, runs)
 

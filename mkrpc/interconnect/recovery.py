@@ -109,14 +109,18 @@ class Recovery:
             self._books.forget_kept(session.hello.incarnation)
             del self._published[session]
             session.recovering = False
+            self.resent.all_noted(session)
             if not self.closed:
                 self._books.fold_the_dead()
+                self.resent.forget_the_dead()
         elif frame.events:
             raise ProtocolError("writes before the books are complete")
 
     def ended(self, session: Session) -> None:
         """One that had come back has ended, perhaps before it said what it knew."""
         self._somebody_ended = self.closed
+        self.resent.all_noted(session)
+        self.resent.forget(session.hello.incarnation)
         if self._published.pop(session, None) is not None:
             self._books.restore_kept(session.hello.incarnation)
 
@@ -170,6 +174,7 @@ class Recovery:
             self._count.ended()
         self.closed = False
         self._books.fold_the_dead()
+        self.resent.forget_the_dead()
         if self.sink is not None:
             after_us = looked_us - (self._began_us or 0)
             self.sink(BarrierOpened(back=back, missing=len(missing), after_us=after_us))

@@ -13,6 +13,7 @@ from mkrpc.interconnect.session import Session
 from mkrpc.interconnect.takeover import Incarnation
 from mkrpc.link.endpoint import check_wire_version
 from mkrpc.link.frames import CpuAddress, Hello
+from mkrpc.link.moved import moved
 from mkrpc.x86.apic_base import ApicMode
 from mkrpc.x86.destination import ApicAddress, DestinationMap
 
@@ -248,8 +249,8 @@ class Registry:
             del self._owners[address.apic_id]
             self.map.discard(address.apic_id)
 
-    def change_address(self, session: Session, address: CpuAddress) -> None:
-        """A CPU has written a register that routing goes by.
+    def change_address(self, session: Session, address: CpuAddress) -> tuple[bool, bool]:
+        """A CPU has written a register that routing goes by; returns what :func:`moved` does.
 
         :raises ProtocolError: the instance has no such CPU, or the initial APIC id is another,
             which hardware cannot change.
@@ -267,6 +268,7 @@ class Registry:
         if known != address:
             session.addresses[address.cpu] = address
             self.map.put(_apic_address(address))
+        return moved(known, address)
 
 
 def _count(before: InstanceRecord | None, incarnation: bytes) -> int:

@@ -5,11 +5,11 @@ before, and what nobody can tell is booked as such.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from mkrpc.errors import ProtocolError
-from mkrpc.interconnect.policy import SourceKind
+from mkrpc.interconnect.policy import Policy, SourceKind
 from mkrpc.interconnect.registry import Registry
 from mkrpc.interconnect.roster_count import RosterCount
 from mkrpc.interconnect.session import Session
@@ -32,16 +32,18 @@ _BROADCAST = (0xFF, 0xFFFF_FFFF)
 class ResentWrites:
     """Says where writes go that are sent again.
 
-    ``unheard``: whether somebody lives that has not said yet what was applied there.
+    ``unheard``: whether somebody lives that has not said yet what was applied there. ``policy``:
+    that of the bus.
     """
 
     def __init__(
         self, *, registry: Registry, count: RosterCount, unheard: Callable[[], bool]
     ) -> None:
+        self.policy: Policy | None = None
         self._registry = registry
         self._count = count
         self._unheard = unheard
-        self._arbitrated: dict[tuple[bytes, int], list[tuple[Session, int]]] = {}
+        self._arbitrated: dict[bytes, dict[int, list[tuple[Session, int]]]] = {}
         self._noted: Counter[Session] = Counter()
 
     def note_arbitrated(self, session: Session, writes: Iterable[Arbitrated]) -> None:
@@ -53,20 +55,55 @@ class ResentWrites:
             if self._noted[session] >= MAX_REMEMBERED:
                 raise ProtocolError(f"more than {MAX_REMEMBERED} writes that were arbitrated")
             self._noted[session] += 1
-            where = self._arbitrated.setdefault((write.source, write.seq), [])
-            where.append((session, write.cpu))
+            of_source = self._arbitrated.setdefault(write.source, {})
+            of_source.setdefault(write.seq, []).append((session, write.cpu))
+
+    def all_noted(self, session: Session) -> None:
+        """It has said all that it knows, or will say no more."""
+        self._noted.pop(session, None)
+
+    def forget(self, source: bytes) -> None:
+        """The source has sent again all that it will. Clients may always repeat a call."""
+        self._arbitrated.pop(source, None)
+
+    def forget_the_dead(self) -> None:
+        """Instances that have ended send nothing again."""
+        for source in list(self._arbitrated):
+            if self._registry.knows_incarnation(source) and self._registry.alive(source) is None:
+                self.forget(source)
 
     def targets(self, write: Write, icr: Icr, found: list[Target]) -> list[Target]:
         """The destinations of a write: ``found`` are those of today that match.
 
-        Who has ended since it was made may have had it, and cannot be asked. Several destinations
-        may have had others among them; one that still lives was the only one.
+        Whoever has another address than then is asked whether he has had it, and is not given it.
+        Who has ended since may have had it, and cannot be asked. Several destinations may have had
+        others among them; one that lives, by the address of then, was the only one.
         """
         marked = [self._mark(write, target) for target in found]
-        if self._count.last_end > write.stamp and _is_for_several(icr):
-            return [*marked, _NOBODY_KNOWS]
-        # Whoever it named then may have written its id, its LDR or its mode since.
+        asked = {target.apic_id: target for target in self._moved_since(write, icr)}
+        stayed = any(target.apic_id not in asked for target in found)
+        for index, target in enumerate(marked):
+            other = asked.pop(target.apic_id, None)
+            if other is not None and target.resent is not Resent.BORN_LATER:
+                marked[index] = replace(other, refusal=target.refusal)
+        marked += [target for target in asked.values() if self._lets(write, icr, target)]
+        if self._count.last_end > write.stamp and (_is_for_several(icr) or not stayed):
+            marked.append(_NOBODY_KNOWS)
         return marked or [_NOBODY_KNOWS]
+
+    def _moved_since(self, write: Write, icr: Icr) -> Iterator[Target]:
+        """CPUs that the write may have named or not: nobody knows their addresses of then."""
+        logical = icr.shorthand is Shorthand.NONE and icr.destination_mode
+        for session in self._registry.sessions():
+            if session.born > write.stamp:
+                continue
+            for address, moved in zip(session.addresses, session.moved, strict=True):
+                since = moved.logically if logical else moved.physically
+                itself = address.apic_id == write.apic_id
+                if since > write.stamp and not (
+                    itself and icr.shorthand is Shorthand.ALL_EXCLUDING_SELF
+                ):
+                    yield Target(session, address.cpu, address.apic_id, None, Resent.ASKED_ONLY)
 
     def arbitrate(
         self,
@@ -79,7 +116,7 @@ class ResentWrites:
 
         If nobody has, and nobody is missing who could have, it was never handed over.
         """
-        had = self._arbitrated.pop((write.source.identity, seq), [])
+        had = self._arbitrated.get(write.source.identity, {}).pop(seq, [])
         for session, cpu in had:
             if session.alive:
                 apic_id = session.addresses[cpu].apic_id
@@ -90,6 +127,17 @@ class ResentWrites:
             return _MATCHES_NOBODY
         older = [t for t in found if t.session is not None and t.session.born <= write.stamp]
         return self._mark(write, choose(older or found))
+
+    def _lets(self, write: Write, icr: Icr, target: Target) -> bool:
+        """Whether the policy, which never changes, lets the write come to it."""
+        assert self.policy is not None
+        assert target.session is not None
+        refusal = self.policy.decide(
+            source_id=write.source.instance_id,
+            destination_id=target.session.instance_id,
+            icr=icr,
+        )
+        return refusal is None
 
     @staticmethod
     def _mark(write: Write, target: Target) -> Target:

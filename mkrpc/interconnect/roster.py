@@ -16,6 +16,7 @@ from mkrpc.interconnect.registry import Registry
 from mkrpc.interconnect.roster_count import RosterCount
 from mkrpc.interconnect.session import Session
 from mkrpc.link.frames import WIRE_VERSION, Hello, Welcome
+from mkrpc.link.moved import NOT_TOLD_YET
 from mkrpc.trace import (
     InstanceAttached,
     InstanceDisconnected,
@@ -116,6 +117,10 @@ class Roster:
         )
         if not born:
             self._count.born()
+        if any(NOT_TOLD_YET in each for each in session.moved):
+            # It takes the number of its welcome for that of the change.
+            self._count.heard_of(hello.roster)
+            self._count.moved()
         return session
 
     def _begin(self, session: Session) -> None:

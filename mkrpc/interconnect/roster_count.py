@@ -1,4 +1,4 @@
-"""The roster number: it rises with every incarnation that begins or ends (design 3.3, rule 3)."""
+"""The roster number: it rises with all that changes where writes go (design 3.3, rule 3)."""
 
 __all__ = ["RosterCount"]
 
@@ -7,7 +7,8 @@ class RosterCount:
     """``number``: the highest so far. ``last_end``: the one of the last end, 0 for none yet.
 
     A source stamps its writes with the highest number that it has been told, so that the next
-    interconnect can tell who was born, and whether somebody ended, after a write was made. It must
+    interconnect can tell who was born or changed an address, and whether somebody ended, after a
+    write was made. It must
     therefore never run backwards, over all interconnects of a machine.
     """
 
@@ -26,6 +27,11 @@ class RosterCount:
         """Somebody ends: the new number."""
         self.number += 1
         self.last_end = self.number
+        return self.number
+
+    def moved(self) -> int:
+        """A CPU has another address: the new number. What was routed before has a lower stamp."""
+        self.number += 1
         return self.number
 
     def heard_of(self, number: int) -> None:

@@ -71,6 +71,7 @@ class Router:
         self._arbitration = arbitration
         self.clock = Clock()
         self._resent = resent
+        resent.policy = policy
         self.sink: Sink | None = None
         self.faults: Faults | None = None
         self.hold: Callable[[Write], None] | None = None

@@ -32,6 +32,7 @@ from mkrpc.link.frames import (
     UpFrame,
 )
 from mkrpc.link.memory import MAX_SOURCES
+from mkrpc.link.moved import NEVER_MOVED
 from mkrpc.link.source import PUBLISH_EVERY, WRITE_WINDOW
 from mkrpc.outcome import Outcome
 
@@ -95,6 +96,7 @@ class Session(SourceSide):
             SourceKind.INSTANCE, hello.instance_id, hello.name or "instance", hello.incarnation
         )
         self.addresses: list[CpuAddress] = sorted(hello.cpus, key=lambda address: address.cpu)
+        self.moved = list(hello.moved) or [NEVER_MOVED] * len(hello.cpus)
         self._queue_limit = max(QUEUE_LIMIT, QUEUE_PER_CPU * len(self.addresses))
         self.generation = hello.generation + 1
         """Counts the links; the newest is the current one."""

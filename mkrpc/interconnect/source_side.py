@@ -33,6 +33,11 @@ class SourceSide:
         """Own writes that have legs without an outcome."""
         return self.last_seq - len(self.resolved)
 
+    @property
+    def sends_again(self) -> bool:
+        """Whether writes may still come that an earlier interconnect has had."""
+        return self._gaps
+
     def _take_over(self, hello: Hello) -> None:
         if not 1 <= hello.resolved_below <= hello.sent + 1:
             raise ProtocolError(

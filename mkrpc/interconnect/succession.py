@@ -80,6 +80,10 @@ class Succession(Overview):
         reported = not any(each.mid_report or each.recovering for each in self.sessions())
         return reported and not self._recovery.closed and not self.in_flight()
 
+    def keep_no_changes(self) -> None:
+        """Nobody keeps anything for a successor any more: gather nothing for it."""
+        self._changes.stop()
+
     def take_changes(self, *, rows: bool = True) -> Changes:
         """What is to be kept for a successor: what has changed since the last call.
 

@@ -11,6 +11,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from mkrpc.link.accounts import CpuAccount, VectorCount
+from mkrpc.link.moved import Moved
 from mkrpc.link.recovery import Arbitrated, Resent, SourceBook
 from mkrpc.outcome import Outcome
 from mkrpc.x86.pending import CoreState
@@ -223,6 +224,7 @@ class Hello:
     highest frame that it has applied. ``born``: its roster number, 0 before the first welcome;
     ``roster``: the highest that it has been told. For an interconnect that takes over: all own
     writes below ``resolved_below`` are resolved, and ``sent`` is the last that went into a frame.
+    ``moved``: by CPU; empty if none ever has.
     """
 
     wire_version: int
@@ -239,6 +241,7 @@ class Hello:
     roster: int = 0
     resolved_below: int = 0
     sent: int = 0
+    moved: tuple[Moved, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

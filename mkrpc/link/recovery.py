@@ -78,3 +78,5 @@ class Resent(IntEnum):
     """The destination was born after the writes were made (3.3, rule 3)."""
     ANY_ORDER = 3
     """Of a client, whose calls have no order: without a recorded outcome applied."""
+    ASKED_ONLY = 4
+    """The destination has another address than when the writes were made: not applied."""

@@ -2,7 +2,7 @@
 
 import heapq
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from mkrpc.errors import ProtocolError
@@ -199,18 +199,26 @@ class SourceWindow:
         index = bisect_right(self._stamps, seq, key=lambda stamp: stamp[0]) - 1
         return self._stamps[max(index, 0)][1]
 
-    def resolve(self, runs: Iterable[ResolvedRun]) -> int:
-        """Take note of resolved writes; repeated ones change nothing. Returns how many are new.
+    def check(self, runs: Iterable[ResolvedRun]) -> None:
+        """Whether these can be resolved.
 
         :raises ProtocolError: the peer resolves what was never written.
         """
-        resolved = 0
         for run in runs:
             if not 1 <= run.first <= run.last <= self._written:
                 raise ProtocolError(
                     f"writes {run.first} to {run.last} are called resolved, "
                     f"{self._written} were made"
                 )
+
+    def resolve(self, runs: Sequence[ResolvedRun]) -> int:
+        """Take note of resolved writes; repeated ones change nothing. Returns how many are new.
+
+        :raises ProtocolError: as :meth:`check`; nothing has changed then.
+        """
+        self.check(runs)
+        resolved = 0
+        for run in runs:
             for new in self._resolved.missing(run.first, run.last):
                 self._release(range(new.first, new.last + 1))
             resolved += self._resolved.add_run(run.first, run.last)

@@ -17,6 +17,7 @@ from mkrpc.outcome import Outcome
 from mkrpc.simulation.checkers.violation import Checker
 from mkrpc.simulation.events import Standing
 from mkrpc.simulation.faults import Faults
+from mkrpc.simulation.moves import Moves
 from mkrpc.simulation.network import Network
 from mkrpc.simulation.node import Life, Node
 from mkrpc.simulation.options import Options, RngSource
@@ -91,10 +92,11 @@ class World:
         self.outages = Outages(self)
         self.hub = self.outages.hub()
         self.nodes = {each.instance_id: Node(self, each) for each in options.instances}
-        faults = Faults(self)
+        faults, moves = Faults(self), Moves(self)
         for fault in plan.faults:
             if f"f{fault.number}" not in without:
                 self.at(fault.at_us, faults.perform, fault)
+                moves.plan(fault)
         steps = tuple(step for step in plan.steps if f"s{step.number}" not in without)
         self.requests = Requests(self, steps)
         for step in steps:

@@ -14,10 +14,12 @@ class Resent(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     RESENT_IN_ORDER: _ClassVar[Resent]
     RESENT_BORN_LATER: _ClassVar[Resent]
     RESENT_ANY_ORDER: _ClassVar[Resent]
+    RESENT_ASKED_ONLY: _ClassVar[Resent]
 RESENT_UNSPECIFIED: Resent
 RESENT_IN_ORDER: Resent
 RESENT_BORN_LATER: Resent
 RESENT_ANY_ORDER: Resent
+RESENT_ASKED_ONLY: Resent
 
 class AttachRequest(_message.Message):
     __slots__ = ("hello", "frame", "goodbye")
@@ -40,7 +42,7 @@ class AttachResponse(_message.Message):
     def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., frame: _Optional[_Union[DownFrame, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("wire_version", "instance_id", "name", "incarnation", "pid", "cpus", "epoch", "generation", "received", "tell_resolved", "born", "roster", "resolved_below", "sent")
+    __slots__ = ("wire_version", "instance_id", "name", "incarnation", "pid", "cpus", "epoch", "generation", "received", "tell_resolved", "born", "roster", "resolved_below", "sent", "moved")
     WIRE_VERSION_FIELD_NUMBER: _ClassVar[int]
     INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -55,6 +57,7 @@ class Hello(_message.Message):
     ROSTER_FIELD_NUMBER: _ClassVar[int]
     RESOLVED_BELOW_FIELD_NUMBER: _ClassVar[int]
     SENT_FIELD_NUMBER: _ClassVar[int]
+    MOVED_FIELD_NUMBER: _ClassVar[int]
     wire_version: int
     instance_id: int
     name: str
@@ -69,7 +72,16 @@ class Hello(_message.Message):
     roster: int
     resolved_below: int
     sent: int
-    def __init__(self, wire_version: _Optional[int] = ..., instance_id: _Optional[int] = ..., name: _Optional[str] = ..., incarnation: _Optional[bytes] = ..., pid: _Optional[int] = ..., cpus: _Optional[_Iterable[_Union[_types_pb2.CpuAddress, _Mapping]]] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ..., received: _Optional[int] = ..., tell_resolved: _Optional[bool] = ..., born: _Optional[int] = ..., roster: _Optional[int] = ..., resolved_below: _Optional[int] = ..., sent: _Optional[int] = ...) -> None: ...
+    moved: _containers.RepeatedCompositeFieldContainer[Moved]
+    def __init__(self, wire_version: _Optional[int] = ..., instance_id: _Optional[int] = ..., name: _Optional[str] = ..., incarnation: _Optional[bytes] = ..., pid: _Optional[int] = ..., cpus: _Optional[_Iterable[_Union[_types_pb2.CpuAddress, _Mapping]]] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ..., received: _Optional[int] = ..., tell_resolved: _Optional[bool] = ..., born: _Optional[int] = ..., roster: _Optional[int] = ..., resolved_below: _Optional[int] = ..., sent: _Optional[int] = ..., moved: _Optional[_Iterable[_Union[Moved, _Mapping]]] = ...) -> None: ...
+
+class Moved(_message.Message):
+    __slots__ = ("physically", "logically")
+    PHYSICALLY_FIELD_NUMBER: _ClassVar[int]
+    LOGICALLY_FIELD_NUMBER: _ClassVar[int]
+    physically: int
+    logically: int
+    def __init__(self, physically: _Optional[int] = ..., logically: _Optional[int] = ...) -> None: ...
 
 class Welcome(_message.Message):
     __slots__ = ("wire_version", "epoch", "generation", "received", "resumed", "lease_us", "beat_address", "taken_over", "born", "roster")

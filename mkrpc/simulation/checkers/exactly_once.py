@@ -28,7 +28,7 @@ from mkrpc.trace import (
     InstanceTakenOver,
     LegEnded,
 )
-from mkrpc.x86.icr import DeliveryMode, DestinationMode, Shorthand, decode
+from mkrpc.x86.icr import DeliveryMode, Shorthand, decode
 
 __all__ = ["ExactlyOnce"]
 
@@ -123,10 +123,6 @@ class ExactlyOnce(Checker):
                 # One leg to nobody may stand for those who have ended since.
                 unasked = self.ended.get((source, seq, NOBODY)) in _UNKNOWN
                 asked = not unasked or self._applied_by[key] in live
-                if asked and self.may_come_again(source, seq):
-                    # Who has written the LDR or id that named it, is not named again.
-                    icr = decode(self.writes[source, seq][1])
-                    asked = not unasked and icr.destination_mode is DestinationMode.PHYSICAL
                 if asked and self.is_known(source, seq, live):
                     self.fail(
                         f"write {seq} of {source.hex()} was applied at {apic_id:#x}, no outcome"

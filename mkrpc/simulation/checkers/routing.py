@@ -12,6 +12,7 @@ has been sent again it may add a leg to nobody, for those whom nobody can ask.
 from collections.abc import Callable, Mapping
 from typing import ClassVar
 
+from mkrpc.errors import NotFoundError
 from mkrpc.interconnect.apic_bus import ApicBus
 from mkrpc.link.frames import NOBODY, CpuAddress
 from mkrpc.outcome import Outcome
@@ -71,6 +72,7 @@ class Routing(Checker):
         self._named: dict[tuple[bytes, int], frozenset[int]] = {}
         self._legs: dict[tuple[bytes, int], int] = {}
         self._unasked: set[tuple[bytes, int]] = set()
+        self._asked: set[tuple[bytes, int]] = set()
         self._missing: set[bytes] = set()
 
     def on_event(self, event: object) -> None:
@@ -109,7 +111,7 @@ class Routing(Checker):
             legs = self._legs.get(write, 0)
             _, word = self._journal.writes[write]
             wanted = 1 if _is_arbitrated(word) or not named else len(named)
-            if write in self._unasked and (_is_arbitrated(word) or not named):
+            if write in self._unasked | self._asked and (_is_arbitrated(word) or not named):
                 wanted = 0
             if legs not in (wanted, -1):
                 self.fail(f"{word:#x} names {len(named)} CPUs and had {legs} legs")
@@ -136,6 +138,7 @@ class Routing(Checker):
             self._named[write] = named if again else winners
             self._legs.pop(write, None)
             self._unasked.discard(write)
+            self._asked.discard(write)
 
     def _leg_ended(self, event: LegEnded) -> None:
         for seq in range(event.seq, event.seq + event.count):
@@ -144,6 +147,9 @@ class Routing(Checker):
             if named is None:
                 return  # the journal's own complaint
             astray = event.apic_id not in named and event.apic_id != NOBODY
+            if astray and self._is_asked(event, seq):
+                self._asked.add(write)
+                continue
             if astray and not self._stays(event, seq):
                 self.fail(f"a leg to APIC id {event.apic_id:#x}, which the write does not name")
             if event.outcome is _UNASKED and event.apic_id == NOBODY:
@@ -156,6 +162,22 @@ class Routing(Checker):
                 self._legs[write] = -1
             else:
                 self._legs[write] = self._legs.get(write, 0) + 1
+
+    def _is_asked(self, event: LegEnded, seq: int) -> bool:
+        """Whether a write that comes again is put to a CPU that has another address since: it says
+        what became of it, and nobody gives it the write now."""
+        if not self._journal.may_come_again(event.source, seq):
+            return False
+        try:
+            session, cpu = self._bus.cpu_owner(event.apic_id)
+        except NotFoundError:
+            pass  # it has died since
+        else:
+            if not session.moved[cpu].ever:
+                return False
+        key = event.source, seq, event.apic_id
+        unknown = event.outcome in (_UNASKED, Outcome.LOST_TARGET_DEAD_MAYBE_DELIVERED)
+        return unknown or key in self._journal.applied
 
     def _stays(self, event: LegEnded, seq: int) -> bool:
         """Whether a write of lowest priority comes again to whoever has had it, though it names
