@@ -3,6 +3,7 @@
 What was routed by the addresses of before comes again by those of after.
 """
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mkrpc.errors import ClusterStateError
@@ -13,6 +14,7 @@ from mkrpc.simulation.options import InstanceOptions, Rng
 from mkrpc.simulation.plan import Fault
 from mkrpc.x86.apic_base import (
     APIC_BASE_ADDRESS,
+    APIC_BASE_BSP,
     APIC_BASE_ENABLE,
     APIC_BASE_EXTD,
     ApicMode,
@@ -58,9 +60,11 @@ class Moves:
 
         def write() -> None:
             cpu: Cpu = life.kernel.cpus[number]
-            for instruction in instructions:
+            bsp = APIC_BASE_BSP if cpu.apic.bsp else 0
+            for each in instructions:
+                stays = isinstance(each, Wrmsr)
                 try:
-                    cpu.execute(instruction)
+                    cpu.execute(replace(each, value=each.value | bsp) if stays else each)
                 except (GeneralProtection, PageFault, ClusterStateError):
                     continue
             self._world.faults["move"] += 1

@@ -7,6 +7,7 @@ from typing import Any
 from mkrpc.frame_codec import decode_down, decode_up, encode_down, encode_up
 from mkrpc.instance.accounting import assert_books, whole_account
 from mkrpc.instance.attachment import Attachment
+from mkrpc.instance.instructions import WriteRegister
 from mkrpc.instance.kernel import Kernel, KernelConfig
 from mkrpc.interconnect.apic_bus import ApicBus
 from mkrpc.interconnect.lease import LEASE_US
@@ -27,7 +28,9 @@ from mkrpc.link.lease import BEATS_PER_LEASE
 from mkrpc.link.recovery import BookKey
 from mkrpc.outcome import Outcome
 from mkrpc.trace import TraceEvent
+from mkrpc.x86.apic_base import ApicMode
 from mkrpc.x86.icr import DeliveryMode, DestinationMode, fixed, icr_word
+from mkrpc.x86.registers import Register
 
 CPUS = 2
 BEAT_US = -(-LEASE_US // BEATS_PER_LEASE)
@@ -44,6 +47,8 @@ LOWEST = icr_word(
     destination_mode=DestinationMode.LOGICAL,
 )
 """To whichever CPU of bob and carol is the least busy."""
+TO_LOGICAL_BOB = icr_word(vector=0x41, destination=0b100, destination_mode=DestinationMode.LOGICAL)
+"""To whom has bit 2 in LDR: bob's first CPU at first."""
 
 
 class Keeper:
@@ -99,6 +104,7 @@ class Instance:
                 instance_id=number,
                 name=f"kernel{number}",
                 apic_ids=tuple(range(CPUS * number, CPUS * (number + 1))),
+                mode=machine.mode,
             ),
             incarnation=bytes([number + 1, life] * 8),
             now_us=lambda: 0,
@@ -160,7 +166,10 @@ class Instance:
 class RestartMachine:
     """Instances, and one bus after another."""
 
-    def __init__(self, instances: int = 3, *, lazy: bool = False) -> None:
+    def __init__(
+        self, instances: int = 3, *, lazy: bool = False, mode: ApicMode = ApicMode.X2APIC
+    ) -> None:
+        self.mode = mode
         self.keeper = Keeper(lazy=lazy)
         self.now_us = 0
         self.events: list[TraceEvent] = []
@@ -325,6 +334,11 @@ def play(m: RestartMachine, stage: str) -> None:
                 else:
                     while alice.fetch():
                         pass
+
+
+def write_ldr(node: Instance, logical: int) -> None:
+    """The first CPU takes other logical ids."""
+    node.kernel.cpus[0].execute(WriteRegister(Register.LDR, logical << 24))
 
 
 def had_it(m: RestartMachine) -> dict[int, int]:

@@ -5,13 +5,18 @@ from simulation.restart_machine import (
     LOWEST,
     TO_BOB,
     TO_CAROL,
+    TO_LOGICAL_BOB,
     Instance,
     RestartMachine,
     had_it,
+    play,
+    write_ldr,
 )
 
 from mkrpc.link.frames import CommandKind
+from mkrpc.link.moved import NOT_TOLD_YET
 from mkrpc.outcome import Outcome
+from mkrpc.x86.apic_base import ApicMode
 from mkrpc.x86.icr import DeliveryMode, DestinationMode, icr_word
 
 
@@ -199,3 +204,96 @@ def test_what_is_asked_for_while_the_barrier_is_closed_is_done() -> None:
     assert asked.done
     assert injected.done
     assert len(bob.applied) == 5
+
+
+UNKNOWN = Outcome.LOST_INTERCONNECT_RESTART_MAYBE_DELIVERED
+
+
+def test_only_what_could_have_gone_by_another_address_is_called_into_question() -> None:
+    """A write that was made after its source had been told, one to a physical id, one to a CPU that
+    has not changed anything: they come again as any other."""
+    m = RestartMachine(mode=ApicMode.XAPIC)
+    alice, _, carol = m.nodes.values()
+    write_ldr(carol, 0x80)
+    m.settle()
+    m.beat()
+    alice.ring(TO_LOGICAL_BOB)
+    alice.ring(TO_LOGICAL_BOB & 0xFFFF_FFFF | 0x80 << 32)  # carol, by her new id
+    alice.lose_a_frame()
+    m.restart()
+    m.settle()
+    assert had_it(m) == {1: 1, 2: 1}
+    assert m.outcomes(0)[UNKNOWN] == 0
+    m.tell_all()
+    alice.ring(TO_CAROL)
+    alice.lose_a_frame()
+    write_ldr(carol, 0x40)
+    m.restart()
+    m.settle()
+    assert had_it(m) == {1: 1, 2: 2}
+    assert m.outcomes(0)[UNKNOWN] == 0
+    m.check()
+
+
+def test_who_changes_back_before_anybody_hears_of_it_has_changed_all_the_same() -> None:
+    """Its earlier change may have been routed by."""
+    m = RestartMachine(mode=ApicMode.XAPIC)
+    alice, bob, _ = m.nodes.values()
+    write_ldr(bob, 0x80)
+    assert bob.send()  # and the acknowledgement is lost with the interconnect
+    alice.ring(TO_LOGICAL_BOB)
+    assert alice.send()  # it names nobody
+    write_ldr(bob, 0x04)
+    m.restart()
+    m.settle()
+    assert had_it(m) == {}
+    assert m.outcomes(0)[UNKNOWN] == 1
+    m.check()
+
+
+def test_a_change_counts_over_several_restarts() -> None:
+    m = RestartMachine(mode=ApicMode.XAPIC)
+    alice, bob, carol = m.nodes.values()
+    alice.ring(TO_LOGICAL_BOB)
+    play(m, "ud")
+    write_ldr(bob, 0x80)
+    write_ldr(carol, 0x04)
+    m.restart()  # and dies before alice has sent anything again
+    told = bob.kernel.source.roster
+    assert {each.logically for each in bob.session.moved} == {0, NOT_TOLD_YET}
+    m.restart()
+    assert told >= bob.session.moved[0].logically > 0 or NOT_TOLD_YET in bob.session.moved[0]
+    m.settle()
+    assert had_it(m) == {1: 1}
+    assert m.outcomes(0) == {Outcome.DELIVERED: 1, UNKNOWN: 1}
+    m.check()
+
+
+def test_who_was_named_and_has_ended_stands_beside_whoever_took_the_address() -> None:
+    m = RestartMachine(mode=ApicMode.XAPIC)
+    alice, bob, carol = m.nodes.values()
+    alice.ring(TO_LOGICAL_BOB)
+    play(m, "ud")
+    write_ldr(carol, 0x04)
+    carol.send()
+    m.kill(1)
+    m.restart()
+    m.settle()
+    assert len(bob.applied) == 1
+    assert not carol.applied
+    assert m.outcomes(0) == {UNKNOWN: 2}, "carol, and one leg for bob"
+    m.check()
+
+
+def test_what_was_said_of_arbitrated_writes_is_let_go() -> None:
+    m = RestartMachine(mode=ApicMode.XAPIC)
+    alice, _, _ = m.nodes.values()
+    alice.ring(LOWEST, 3)
+    play(m, "ud")
+    m.restart()
+    m.settle()
+    m.kill(0)
+    resent = m.bus._recovery.resent
+    assert not resent._arbitrated
+    assert not resent._noted
+    assert alice

@@ -6,6 +6,7 @@ from typing import Any
 from mkrpc.instance import attachment as attachment_module
 from mkrpc.instance.arrivals import Arrivals
 from mkrpc.instance.attachment import Attachment
+from mkrpc.instance.moves import Moves
 from mkrpc.interconnect.changes import ChangeLog
 from mkrpc.interconnect.clients import Call
 from mkrpc.interconnect.injection import Injections
@@ -203,6 +204,14 @@ def the_rows_of_what_was_answered_are_not_restored(
 _restored = RestoredBooks.__init__
 
 
+def who_has_another_address_is_not_asked(self: Any, write: Any, icr: Any) -> Any:
+    return iter(())
+
+
+def only_acknowledged_changes_are_told(self: Any) -> Any:
+    return tuple(self._told) if any(each.ever for each in self._told) else ()
+
+
 MUTANTS = [
     (Arrivals, "begin_again", outcomes_are_forgotten_with_the_interconnect, 13),
     (ResentWrites, "_mark", stamps_are_ignored, 34),
@@ -231,4 +240,6 @@ MUTANTS = [
     (Call, "to_keep", an_answer_is_kept_without_some_rows, 3),
     (ChangeLog, "forgotten", the_rows_of_a_call_are_added_while_it_is_kept, 39),
     (RestoredBooks, "__init__", the_rows_of_what_was_answered_are_not_restored, 3),
+    (ResentWrites, "_moved_since", who_has_another_address_is_not_asked, 271),
+    (Moves, "told", only_acknowledged_changes_are_told, 271),
 ]
