@@ -60,16 +60,22 @@ class Moves:
 
         def write() -> None:
             cpu: Cpu = life.kernel.cpus[number]
-            bsp = APIC_BASE_BSP if cpu.apic.bsp else 0
             for each in instructions:
                 stays = isinstance(each, Wrmsr)
                 try:
-                    cpu.execute(replace(each, value=each.value | bsp) if stays else each)
+                    cpu.execute(_as_boot_processor(each) if cpu.apic.bsp else each)
                 except (GeneralProtection, PageFault, ClusterStateError):
                     continue
             self._world.faults["move"] += 1
 
         life.turn(write)
+
+
+def _as_boot_processor(instruction: Instruction) -> Instruction:
+    """The same by a CPU that stays one."""
+    if not isinstance(instruction, Wrmsr):
+        return instruction
+    return replace(instruction, value=instruction.value | APIC_BASE_BSP)
 
 
 def _instructions(rng: Rng, where: InstanceOptions) -> tuple[Instruction, ...]:
