@@ -61,7 +61,6 @@ class Moves:
         def write() -> None:
             cpu: Cpu = life.kernel.cpus[number]
             for each in instructions:
-                stays = isinstance(each, Wrmsr)
                 try:
                     cpu.execute(_as_boot_processor(each) if cpu.apic.bsp else each)
                 except (GeneralProtection, PageFault, ClusterStateError):
