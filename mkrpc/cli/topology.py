@@ -79,11 +79,14 @@ def _apic_ids(path: Path) -> Mapping[int, int]:
 
     try:
         with path.open("rb") as file:
-            text = file.read(_MAX_CPUINFO_BYTES).decode("utf-8", "replace")
+            data = file.read(_MAX_CPUINFO_BYTES + 1)
     except OSError as error:
         message = f"{path}: cannot be read: {error.strerror}"
         raise InvalidArgumentError(message, advice="give a copy of /proc/cpuinfo") from None
-    return parse_cpuinfo(text, str(path))
+    if len(data) > _MAX_CPUINFO_BYTES:
+        message = f"{path}: more than {_MAX_CPUINFO_BYTES} bytes"
+        raise InvalidArgumentError(message, advice="give a copy of /proc/cpuinfo")
+    return parse_cpuinfo(data.decode("utf-8", "replace"), str(path))
 
 
 def _checked(

@@ -101,8 +101,9 @@ def _pool(description: Description) -> Iterator[Finding]:
     if pool is not None and known:
         yield from _outside("the pool", pool, known, "the tree's NUMA nodes")
     if pool is not None:
+        owned = set(pool.ids)
         for instance in description.instances.values():
-            yield from _outside(instance.described, instance.cpus, set(pool.ids), "the pool")
+            yield from _outside(instance.described, instance.cpus, owned, "the pool")
 
 
 def _outside(owner: str, cpus: CpuList, known: set[int], where: str) -> Iterator[Finding]:

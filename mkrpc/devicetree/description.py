@@ -59,6 +59,7 @@ class Description:
     ``dialects``: which one each file is, by file. ``pool``: None if no file has one. ``nodes``:
     CPUs that the tree knows to exist, by NUMA node. ``host``, ``host_label``: the CPUs and the name
     of instance 0, if a file says them.
+    ``is_full``: an instance was refused, one too many.
     ``left_out``: names of properties and nodes that mkrpc has no use for.
     """
 
@@ -69,6 +70,7 @@ class Description:
     nodes: list[CpuList] = field(default_factory=list)
     host: CpuList | None = None
     host_label: str = ""
+    is_full: bool = False
     left_out: set[str] = field(default_factory=set)
     findings: list[Finding] = field(default_factory=list)
 

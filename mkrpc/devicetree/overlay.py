@@ -93,7 +93,7 @@ def _named(reader: Reader, operation: Node, key: str, target: str) -> Instance |
     name = own if own is not None else target.removeprefix(f"{_INSTANCES}/")
     instance = reader.description.instances.get(name)
     if instance is None:
-        known = ", ".join(reader.description.instances) or "none"
+        known = ", ".join(list(reader.description.instances)[:16]) or "none"
         advice = f"create it first, in this file or one given before it; instances: {known}"
         what = f"no instance {name}" if name else "which instance?"
         reader.say(error(reader.place(operation), what, advice))
@@ -105,7 +105,8 @@ def _added(cpus: CpuList, more: CpuList) -> CpuList:
 
 
 def _removed(cpus: CpuList, less: CpuList) -> CpuList:
-    return replace(cpus, ids=tuple(one for one in cpus.ids if one not in less.ids))
+    gone = set(less.ids)
+    return replace(cpus, ids=tuple(one for one in cpus.ids if one not in gone))
 
 
 def _cpus(
@@ -125,13 +126,16 @@ def _cpus(
         if instance is None:
             return
         cpus, owner = instance.cpus, instance.described
+    owned = set(cpus.ids)
     for one in moved:
-        missing = [number for number in one.ids if number not in cpus.ids]
+        missing = [number for number in one.ids if number not in owned]
         if change is _removed and missing:
             what = f"{owner} has no CPU {missing[0]}"
             advice = f"CPUs of it: {', '.join(map(str, cpus.ids[:16])) or 'none'}"
             reader.say(error(one.place, what, advice, current=one.written))
-        cpus = change(cpus, one)
+    if moved:
+        ids = tuple(number for one in moved for number in one.ids)
+        cpus = change(cpus, replace(moved[-1], ids=ids))
     if target == _POOL:
         reader.description.pool = cpus
     elif instance is not None:

@@ -103,7 +103,7 @@ class Reader:
             self.description.host = CpuList(place, (number,), found.shown(), key)
 
     def instance(self, node: Node, name: str) -> Instance | None:
-        """Add the instance that a node describes; None if one of that name is there already."""
+        """Add the instance that a node describes; None if it cannot be."""
         known = self.description.instances
         place = self.place(node)
         if not name:
@@ -113,6 +113,13 @@ class Reader:
         if (other := known.get(name)) is not None:
             what = f"instance {name} twice, first at {other.place}"
             self.say(error(place, what, "give every instance a name of its own"))
+            return None
+        if len(known) >= MAX_INSTANCE_ID:
+            # Once: whoever has thousands needs no thousands of lines.
+            if not self.description.is_full:
+                self.description.is_full = True
+                advice = f"a machine has at most {MAX_INSTANCE_ID}, and its host"
+                self.say(error(place, f"more than {MAX_INSTANCE_ID} instances", advice))
             return None
         made = known[name] = Instance(name, place, CpuList(place), self._id(node))
         resources = node.children.get("resources")

@@ -85,7 +85,7 @@ class _Parser:
         kind, token = self._kind, self._token
         self._line = self._next_line
         if expected and token not in expected and kind not in expected:
-            wanted = " or ".join(expected)
+            wanted = " or ".join("a word" if one == "word" else one for one in expected)
             self._fail(f"{_named(token)} where {wanted} belongs", f"write {wanted} there")
         self._end = self._start + len(token)
         if kind != "end":
