@@ -1,7 +1,7 @@
 """Malformed device trees give an error that says where, and never anything else.
 
 Text and blobs of every dialect, with bytes changed, cut, doubled and swapped for what means
-something. The quick tier tries 4,000, the full one 100,000.
+something, and with properties of another value. The quick tier tries 4,000, the full one 100,000.
 """
 
 import random
@@ -23,9 +23,10 @@ from device_trees import (
     u64,
 )
 
+from mkrpc.devicetree.blob import write_blob
 from mkrpc.devicetree.finding import DeviceTreeError, Severity
-from mkrpc.devicetree.loading import describe, is_device_tree, machine_of
-from mkrpc.devicetree.node import MAX_DEPTH, MAX_DEVICE_TREE_BYTES
+from mkrpc.devicetree.loading import describe, is_device_tree, machine_of, parse
+from mkrpc.devicetree.node import MAX_DEPTH, MAX_DEVICE_TREE_BYTES, Property
 from mkrpc.devicetree.writing import as_overlay, as_source, as_toml
 from mkrpc.errors import TopologyError
 from mkrpc.topology import Topology
@@ -57,8 +58,40 @@ WORDS = [
 ]
 
 
+VALUES = [
+    *(
+        b"",
+        b"\0",
+        b"\0\0",
+        b"all\0",
+        b"a\0b\0",
+        b"\xff\0",
+        b"web",
+        b"/instances\0",
+        b"/resources\0",
+    ),
+    *(u32(*cells) for cells in ((0,), (1,), (9,), (0, 1), (2, 3), (1, 2, 3), (0, 0, 0, 0), (512,))),
+    *(u64(*ids) for ids in ((2, 2), (8, 9), (2**32 - 1,), (2**64 - 1,), (0,), (4096,), (2**63,))),
+]
+
+
+def revalued(chance: random.Random) -> bytes:
+    """One of the trees, well-formed, with up to five properties that say something else."""
+    tree = parse("f", chance.choice(chance.choice((TEXTS, BLOBS))))
+    nodes = [tree.root]
+    for node in nodes:
+        nodes.extend(node.children.values())
+    for _ in range(chance.randint(1, 5)):
+        node = chance.choice(nodes)
+        name = chance.choice([*node.properties, "cpus", "id", "reg", "memory-bytes", "model"])
+        node.properties[name] = Property(name, chance.choice(VALUES))
+    return write_blob(tree.root)
+
+
 def malformed(chance: random.Random) -> bytes:
     """One of the trees, in which up to five things are changed."""
+    if chance.randrange(4) == 0:
+        return revalued(chance)
     data = bytearray(chance.choice(chance.choice((TEXTS, BLOBS))))
     for _ in range(chance.randint(1, 5)):
         at = chance.randrange(len(data) + 1)
