@@ -9,6 +9,8 @@ __all__ = [
     "MAX_INSTANCE_ID",
     "MAX_STORE_BUFFER",
     "MAX_WRITES_PER_S",
+    "MAX_X2APIC_ID",
+    "RESERVED_NAMES",
     "default_burst",
 ]
 
@@ -35,6 +37,12 @@ MAX_WRITES_PER_S = 1_000_000_000
 
 MAX_BURST = 1_000_000
 """ICR writes at once to which a source can be limited."""
+
+MAX_X2APIC_ID = 0xFFFF_FFFE
+"""0xFFFFFFFF is the x2APIC broadcast (SDM vol. 3, 10.12.9)."""
+
+RESERVED_NAMES = ("self", "all", "others")
+"""Destination shorthands: no instance may be called so, or ``--to`` could not tell them apart."""
 
 
 def default_burst(writes_per_s: int) -> int:

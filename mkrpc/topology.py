@@ -1,16 +1,15 @@
 """What a machine is made of: instances, CPUs, APIC ids, policy.
 
-A topology comes from a TOML file (:meth:`Topology.load`), from two numbers (:meth:`Topology.of`) or
-from the plain form handed to other processes (:meth:`Topology.from_dict`), and is validated whole:
-one that exists has unique instance ids, names and APIC ids, and every name, CPU list, APIC mode and
-table of switches filled in. What is wrong is one :class:`mkrpc.errors.TopologyError`, first the
-keys each by itself, and only if they are right how they go together. The keys are in
-:mod:`mkrpc.topology_spec`.
+A topology comes from files, TOML or device trees (:meth:`Topology.load`), from two numbers
+(:meth:`Topology.of`) or from the plain form handed to other processes (:meth:`Topology.from_dict`),
+and is validated whole: one that exists has unique instance ids, names and APIC ids, and every name,
+CPU list, APIC mode and table of switches filled in. What is wrong is one
+:class:`mkrpc.errors.TopologyError`, first the keys each by itself, and only if they are right how
+they go together. The keys are in :mod:`mkrpc.topology_spec`.
 """
 
-import tomllib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -25,9 +24,10 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from mkrpc.errors import NotFoundError, TopologyError
-from mkrpc.limits import MAX_CPUS, MAX_FAULTS
+from mkrpc.limits import MAX_CPUS, MAX_FAULTS, MAX_X2APIC_ID, RESERVED_NAMES
 from mkrpc.topology_faults import FaultSpec, fault_problems
-from mkrpc.topology_report import KeyPath, Problem, lines_of, report
+from mkrpc.topology_file import MAX_TOPOLOGY_BYTES, read_topology
+from mkrpc.topology_report import KeyPath, Problem, report
 from mkrpc.topology_spec import (
     MAX_INSTANCES,
     MAX_PRINTK_RECORDS,
@@ -59,12 +59,6 @@ __all__ = [
 
 MAX_XAPIC_ID = 254
 """An xAPIC id has 8 bits, and 0xFF is the broadcast (SDM vol. 3, 10.6.2.1; rule R23)."""
-MAX_X2APIC_ID = 0xFFFF_FFFE
-"""0xFFFFFFFF is the x2APIC broadcast (SDM vol. 3, 10.12.9)."""
-MAX_TOPOLOGY_BYTES = 4 << 20
-"""Size of a topology file."""
-RESERVED_NAMES = ("self", "all", "others")
-"""Destination shorthands: no instance may be called so, or ``--to`` could not tell them apart."""
 
 PolicyName = Literal["bare-metal", "filtered"]
 
@@ -123,26 +117,27 @@ class Topology(Spec):
             raise report(error, where="topology", specs=_SPECS, lines={}) from None
 
     @classmethod
-    def load(cls, path: Path | str, *, apic: Mapping[str, Any] | None = None) -> Self:
-        """Read a TOML file of at most 4 MiB; ``apic`` in place of those keys of its ``[apic]``.
+    def load(
+        cls,
+        path: Path | str,
+        *more: Path | str,
+        apic: Mapping[str, Any] | None = None,
+        on_warning: Callable[[str], None] | None = None,
+    ) -> Self:
+        """Read a TOML file, or one or more device trees, which together describe the machine.
 
-        Raises TopologyError, which names the file, the line where it can be found, and the key.
+        ``apic`` in place of those keys of its ``[apic]``. ``on_warning`` is told what in a device
+        tree is likely not meant, one line each. Raises TopologyError, which names the file, the
+        line where it can be found, and the key.
         """
-        text = _read(Path(path))
-        try:
-            data = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            advice = "mend the TOML syntax there; deploy/topologies holds examples"
-            raise TopologyError(f"{path}: not TOML: {error}", advice=advice) from None
-        except RecursionError:
-            advice = "a topology is a list of [[instances]] tables"
-            raise TopologyError(f"{path}: nested too deeply", advice=advice) from None
+        file = read_topology(Path(path), *map(Path, more), on_warning=on_warning)
+        data = file.data
         if apic and isinstance(data.setdefault("apic", {}), dict):
             data["apic"].update(apic)
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            raise report(error, where=str(path), specs=_SPECS, lines=lines_of(text)) from None
+            raise report(error, where=file.where, specs=_SPECS, lines=file.lines) from None
 
     def rates(self) -> dict[str, Any]:
         """Who is limited to how many ICR writes: ``instances`` by id, and ``clients``."""
@@ -323,17 +318,3 @@ def _program_problems(at: tuple[str, int], spec: InstanceSpec) -> Iterator[Probl
             what = f"CPU {program.cpu} of {spec.name} has two programs"
             yield Problem(path, what, "a CPU runs one program; call the second from the first")
         seen.add(program.cpu)
-
-
-def _read(path: Path) -> str:
-    try:
-        size = path.stat().st_size
-        if size > MAX_TOPOLOGY_BYTES:
-            message = f"{path}: {size} bytes are more than a topology may have"
-            raise TopologyError(message, advice=f"keep it below {MAX_TOPOLOGY_BYTES} bytes")
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        message = f"{path}: cannot be read: {error.strerror}"
-        raise TopologyError(message, advice="name a TOML file that exists") from None
-    except UnicodeDecodeError:
-        raise TopologyError(f"{path}: not UTF-8 text", advice="a topology is a TOML file") from None

@@ -21,6 +21,7 @@ from mkrpc.cli.proc import dmesg, interrupts
 from mkrpc.cli.replay import replay
 from mkrpc.cli.show import show
 from mkrpc.cli.sim import sim
+from mkrpc.cli.topology import topology
 from mkrpc.cli.up import up
 from mkrpc.cli.watch import watch
 from mkrpc.cli.why import why
@@ -44,6 +45,7 @@ def main() -> None:
 for command in (
     up,
     down,
+    topology,
     show,
     ipi,
     cpu,

@@ -35,9 +35,11 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 @click.option("--cpus", type=Number(1, 512), help="CPUs of each instance; 2 if not given.")
 @click.option(
     "--topology",
-    "path",
+    "paths",
+    multiple=True,
     type=click.Path(dir_okay=False, path_type=Path),
-    help="A TOML file, in place of --instances, --cpus, --policy and --mode.",
+    help="A TOML file, or a device tree (.dts, .dtb, a `kerf dump`), in place of --instances, "
+    "--cpus, --policy and --mode; device trees: repeatable.",
 )
 @click.option(
     "--policy", type=click.Choice(["bare-metal", "filtered"]), help="bare-metal if not given."
@@ -71,7 +73,7 @@ def up(
     name: str,
     instances: int | None,
     cpus: int | None,
-    path: Path | None,
+    paths: tuple[Path, ...],
     policy: str | None,
     mode: str | None,
     apic: tuple[tuple[str, str | bool], ...],
@@ -85,7 +87,7 @@ def up(
     """Start a cluster. In the foreground it is stopped by Ctrl-C, SIGTERM or SIGHUP."""
     if as_json and not detach:
         raise click.UsageError("--json needs --detach: in the foreground up prints a live view")
-    topology = _topology(instances, cpus, path, policy, mode, apic=dict(apic))
+    topology = _topology(instances, cpus, paths, policy, mode, apic=dict(apic))
     if address is not None:
         _check_directory(address)
     if limit_mib is not None and folder is None:
@@ -126,7 +128,7 @@ def up(
 def _topology(
     instances: int | None,
     cpus: int | None,
-    path: Path | None,
+    paths: tuple[Path, ...],
     policy: str | None,
     mode: str | None,
     *,
@@ -135,7 +137,7 @@ def _topology(
     from mkrpc.errors import TopologyError
     from mkrpc.topology import Topology
 
-    if path is None:
+    if not paths:
         try:
             return Topology.of(
                 instances=_DEFAULT_INSTANCES if instances is None else instances,
@@ -152,7 +154,11 @@ def _topology(
     given = [option for option, value in beside.items() if value is not None]
     if given:
         raise click.UsageError(f"{' and '.join(given)} beside --topology: the file says it all")
-    return Topology.load(path, apic=apic)
+    return Topology.load(*paths, apic=apic, on_warning=_warn)
+
+
+def _warn(line: str) -> None:
+    click.echo(f"warning: {line}", err=True)
 
 
 def _progress(instances: int) -> Callable[[str], None]:
