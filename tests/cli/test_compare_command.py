@@ -1,6 +1,8 @@
 """``mkrpc compare``: its table, JSON keys and exit codes."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
@@ -8,6 +10,10 @@ from click.testing import CliRunner, Result
 from mkrpc.cli import main
 from mkrpc.instance.multikernel.catalogue import channels
 from mkrpc.simulation.message_defects import DEFECTS
+
+
+PAGE = Path(__file__).parent.parent.parent / "docs" / "messages.md"
+SCREENS = re.findall(r"^\$ mkrpc compare (.*)\n((?:.*\n)+?)```", PAGE.read_text(), re.MULTILINE)
 
 
 def compare(*args: object) -> Result:
@@ -109,3 +115,21 @@ def test_what_cannot_be_is_one_line_and_advice_and_exits_2(args, message) -> Non
     assert result.exit_code == 2, result.output
     assert message in result.stderr
     assert len(result.stderr.splitlines()) <= 2
+
+
+def test_the_page_has_two_screens() -> None:
+    assert [command for command, _ in SCREENS] == [
+        "--seeds 200 --kill",
+        "--defect publish-flag-wedged",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("command", "screen"),
+    [
+        pytest.param(*screen, marks=[pytest.mark.full] if "--seeds" in screen[0] else [])
+        for screen in SCREENS
+    ],
+)
+def test_a_screen_of_the_page_is_what_is_printed(command: str, screen: str) -> None:
+    assert compare(*command.split()).stdout == screen
