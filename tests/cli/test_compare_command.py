@@ -11,7 +11,6 @@ from mkrpc.cli import main
 from mkrpc.instance.multikernel.catalogue import channels
 from mkrpc.simulation.message_defects import DEFECTS
 
-
 PAGE = Path(__file__).parent.parent.parent / "docs" / "messages.md"
 SCREENS = re.findall(r"^\$ mkrpc compare (.*)\n((?:.*\n)+?)```", PAGE.read_text(), re.MULTILINE)
 

@@ -9,7 +9,7 @@ import pytest
 from mkrpc.errors import InvalidArgumentError
 from mkrpc.instance.instructions import Nop
 from mkrpc.instance.kernel import KernelConfig
-from mkrpc.instance.multikernel.catalogue import DEFAULT_CHANNEL, channel_named, channels
+from mkrpc.instance.multikernel.catalogue import DEFAULT_CHANNEL, channels
 from mkrpc.instance.multikernel.channels.link_rings import LinkRings
 from mkrpc.instance.multikernel.ipi import MultikernelIpi
 from mkrpc.instance.multikernel.messages import MkMessages
@@ -22,8 +22,11 @@ SEEDS = 1_000
 CHUNK = 250
 
 
+CHANNELS = channels()
+
+
 def run(channel: str, seed: int, workload: Workload) -> Report:
-    return run_messages(channel_named(channel), seed, random.Random, workload)
+    return run_messages(CHANNELS[channel], seed, random.Random, workload)
 
 
 @pytest.mark.parametrize("defect", DEFECTS.values(), ids=DEFECTS)
@@ -71,7 +74,7 @@ def test_a_report_adds_up(name):
         report = run(name, seed, Workload(senders=2, messages=5))
         assert report.sent == 10
         assert report.sent == report.received + report.lost + report.held
-        assert report.doorbells == (10 if channel_named(name).doorbell else 0)
+        assert report.doorbells == (10 if CHANNELS[name].doorbell else 0)
         assert report.interrupts <= report.doorbells
         if report.doorbells:
             assert 0 <= report.coalescing_ratio < 1
