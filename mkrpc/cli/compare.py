@@ -52,6 +52,7 @@ _COLUMNS = (
 @click.option("--size", type=int, help="Bytes of a message, 16 to 256.")
 @click.option("--gap", type=int, help="Instructions between two messages of a sender.")
 @click.option("--link-every", type=int, help="One tick in so many moves the links.")
+@click.option("--store-buffer", type=int, help="Stores that wait in a CPU, 0 to 64.")
 @click.option("--kill", is_flag=True, help="One of the senders dies at a step of its own.")
 @click.option("--defect", metavar="NAME", help="A known defect, beside the default channel.")
 @click.option("--list", "listing", is_flag=True, help="Print the channels and the known defects.")
@@ -65,6 +66,7 @@ def compare(  # noqa: PLR0917 - click gives them by name
     size: int | None,
     gap: int | None,
     link_every: int | None,
+    store_buffer: int | None,
     kill: bool,
     defect: str | None,
     listing: bool,
@@ -88,6 +90,7 @@ def compare(  # noqa: PLR0917 - click gives them by name
             ("size", size),
             ("gap", gap),
             ("link_every", link_every),
+            ("store_buffer", store_buffer),
         )
         if value is not None
     }

@@ -20,6 +20,7 @@ from mkrpc.instance.kernel import KernelConfig
 from mkrpc.instance.memory import SharedMemory
 from mkrpc.instance.multikernel.channel import Channel, Delivery, padded
 from mkrpc.instance.multikernel.ipi import MultikernelIpi
+from mkrpc.limits import MAX_STORE_BUFFER
 from mkrpc.simulation.machine import Machine
 
 if TYPE_CHECKING:
@@ -66,9 +67,10 @@ class Workload:
     at an instruction of its own that the seed draws.
 
     ``link_every``: one tick in so many moves the links, on the average; the later doorbells come,
-    the more of them merge. ``gap``: instructions between two messages of a sender. Raises
+    the more of them merge. ``gap``: instructions between two messages of a sender.
+    ``store_buffer``: as in KernelConfig, of every kernel; 0: each store is visible at once. Raises
     InvalidArgumentError beyond MAX_SENDERS, MAX_MESSAGES, 16 to 256 bytes, 2 to 1000 ticks, 0 to
-    1000 instructions.
+    1000 instructions, MAX_STORE_BUFFER.
     """
 
     senders: int = 3
@@ -77,6 +79,7 @@ class Workload:
     kill: bool = False
     link_every: int = 6
     gap: int = 10
+    store_buffer: int = 0
 
     def __post_init__(self) -> None:
         for name, lowest, highest in (
@@ -85,6 +88,7 @@ class Workload:
             ("size", _LEAST_BYTES, 256),
             ("link_every", 2, 1000),
             ("gap", 0, 1000),
+            ("store_buffer", 0, MAX_STORE_BUFFER),
         ):
             value = getattr(self, name)
             if not lowest <= value <= highest:
@@ -178,7 +182,12 @@ class MessageRun:
         room = padded(workload.size)
         ends = [make_channel(instances, own=own, max_data=room) for own in instances]
         self.machine = Machine(
-            [KernelConfig(instance_id=n, name=f"mk{n}", apic_ids=(n,)) for n in instances],
+            [
+                KernelConfig(
+                    instance_id=n, name=f"mk{n}", apic_ids=(n,), store_buffer=workload.store_buffer
+                )
+                for n in instances
+            ],
             memory=SharedMemory(bytearray(max(8, padded(ends[0].memory_bytes)))),
         )
         doorbells = {n: n for n in instances}

@@ -33,7 +33,7 @@ def test_all_channels_have_a_row_under_a_heading() -> None:
 def test_json_has_the_workload_and_a_report_for_each_channel() -> None:
     result = compare(
         *("link-rings", "mailbox", "--seed", 3, "--seeds", 4, "--senders", 2, "--messages", 3),
-        *("--size", 64, "--gap", 5, "--link-every", 9, "--kill", "--json"),
+        *("--size", 64, "--gap", 5, "--link-every", 9, "--store-buffer", 4, "--kill", "--json"),
     )
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
@@ -45,6 +45,7 @@ def test_json_has_the_workload_and_a_report_for_each_channel() -> None:
         "kill": True,
         "link_every": 9,
         "gap": 5,
+        "store_buffer": 4,
     }
     first, second = found["channels"]
     assert (first["channel"], second["channel"]) == ("link-rings", "mailbox")

@@ -62,6 +62,15 @@ def test_the_other_rings_have_none_as_long_as_nobody_dies(name):
         assert run(name, seed, Workload(messages=4)).flawless, seed
 
 
+@pytest.mark.rule("R17")
+@pytest.mark.parametrize("depth", [1, 8, 64])
+@pytest.mark.parametrize("name", ["link-rings", "publish-flag", "ikc", "ump"])
+def test_stores_that_become_visible_late_but_in_order_break_no_ring(name, depth):
+    """Release and acquire cost nothing on x86; only the doorbell needs its fence."""
+    for seed in range(40):
+        assert run(name, seed, Workload(messages=4, store_buffer=depth)).flawless, seed
+
+
 @pytest.mark.parametrize("name", channels())
 def test_the_same_seed_is_the_same_run(name):
     reports = [run(name, seed, Workload(kill=True)).as_dict() for seed in (7, 7, 8)]
@@ -108,6 +117,7 @@ def test_a_full_ring_refuses_and_the_sender_comes_through_in_the_end():
         {"size": 257},
         {"gap": -1},
         {"link_every": 1},
+        {"store_buffer": 65},
     ],
 )
 def test_a_workload_beyond_its_limits_is_refused(settings):
