@@ -8,8 +8,9 @@ A child may be killed in the middle of it. In the end everybody alive sends once
 whether the channel still moves.
 """
 
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -105,9 +106,9 @@ class Report:
     than one of a message. ``refused``: sends that were told the channel is full, and tried again.
     ``hung``: senders that never came to an end. ``wedged``: runs in which a sender that lives could
     not get a message through in the end. ``killed``: runs in which a sender died. ``doorbells``:
-    ICR writes; ``interrupts``: runs of their handler. ``latencies``: ticks from the first attempt
-    to send a message to its handler. The messages that ask in the end whether the channel still
-    moves are counted nowhere.
+    ICR writes; ``interrupts``: runs of their handler. ``latencies``: how often it was so many
+    ticks from the first attempt to send a message to its handler. The messages that ask in the end
+    whether the channel still moves are counted nowhere.
     """
 
     channel: str
@@ -125,7 +126,7 @@ class Report:
     doorbells: int = 0
     interrupts: int = 0
     ticks: int = 0
-    latencies: list[int] = field(default_factory=list)
+    latencies: Counter[int] = field(default_factory=Counter)
 
     @property
     def flawless(self) -> bool:
@@ -145,20 +146,23 @@ class Report:
 
     def latency(self, share: float) -> int | None:
         """The latency that ``share`` of the messages (0 to 1) does not exceed."""
-        ordered = sorted(self.latencies)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None
+        left = share * self.latencies.total()
+        for ticks, count in sorted(self.latencies.items()):
+            left -= count
+            if left <= 0:
+                return ticks
+        return None
 
     def add(self, other: "Report") -> None:
         """Take in another run over the same channel."""
-        for name in self.__dataclass_fields__:
-            if name != "channel":
-                setattr(self, name, getattr(self, name) + getattr(other, name))
+        for each in fields(self):
+            if each.name != "channel":
+                setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
 
     def as_dict(self) -> dict[str, object]:
         """For JSON: counts and ratios, and of the latencies median, 99th percentile, highest."""
-        counts = asdict(self)
-        del counts["latencies"]
-        return counts | {
+        names = (each.name for each in fields(self) if each.name != "latencies")
+        return {name: getattr(self, name) for name in names} | {
             "messages_per_doorbell": self.messages_per_doorbell,
             "coalescing_ratio": self.coalescing_ratio,
             "latency_p50": self.latency(0.5),
@@ -217,10 +221,10 @@ class MessageRun:
         report.hung = len(self._busy)
         report.doorbells = sum(end.rung for end in self.ends)
         report.interrupts = self.ends[0].interrupts
-        sent, latencies, refused = set(self._sent), len(report.latencies), report.refused
+        sent, latencies, refused = set(self._sent), report.latencies.copy(), report.refused
         report.wedged = int(not self._still_moves())
         # What the last messages brought along with them still counts as received, but late.
-        del report.latencies[latencies:]
+        report.latencies = latencies
         report.refused = refused
         report.sent = len(sent)
         report.received = len(sent & self._arrived_times.keys())
@@ -292,7 +296,7 @@ class MessageRun:
             self.report.doubled += 1
         else:
             self._arrived_times[delivery.data] = self.report.ticks
-            self.report.latencies.append(self.report.ticks - began)
+            self.report.latencies[self.report.ticks - began] += 1
 
     def _poller(self, cpu: "Cpu") -> Body:
         while True:

@@ -91,6 +91,17 @@ def test_a_report_adds_up(name):
             assert report.messages_per_doorbell is None
 
 
+def test_latencies_are_those_that_a_share_does_not_exceed():
+    report = Report(channel="any")
+    assert report.latency(0.5) is None
+    report.latencies.update([5, 5, 7, 9])
+    assert [report.latency(share) for share in (0, 0.5, 0.51, 0.75, 0.99, 1)] == [5, 5, 7, 7, 9, 9]
+    other = Report(channel="any", sent=2)
+    other.latencies.update([1, 9])
+    report.add(other)
+    assert (report.runs, report.sent, report.latency(0.1), report.latency(1)) == (2, 2, 1, 9)
+
+
 def test_doorbells_that_come_late_merge_and_lose_nothing():
     ratios = []
     for link_every in (2, 40):
