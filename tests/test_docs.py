@@ -25,6 +25,7 @@ from mkrpc.x86.apic_policy import ApicPolicy
 
 ROOT = Path(__file__).parent.parent
 PROGRAMS = ROOT / "docs" / "programs.md"
+MESSAGES = ROOT / "docs" / "messages.md"
 RULES = ROOT / "docs" / "rules.md"
 FAITHFULNESS = ROOT / "docs" / "faithfulness.md"
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -55,7 +56,7 @@ def value_of(cell: str) -> int | float:
 
 EXAMPLES = [
     pytest.param(code, id=f"{page.name}:{line}")
-    for page in (ROOT / "README.md", PROGRAMS)
+    for page in (ROOT / "README.md", PROGRAMS, MESSAGES)
     for line, code in blocks(page, "python")
 ]
 
@@ -71,8 +72,9 @@ def state_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     shutil.rmtree(directory)
 
 
-def test_both_pages_have_examples():
-    assert {example.id.partition(":")[0] for example in EXAMPLES} == {"README.md", "programs.md"}
+def test_these_pages_have_examples():
+    pages = {example.id.partition(":")[0] for example in EXAMPLES}
+    assert pages == {"README.md", "programs.md", "messages.md"}
 
 
 @pytest.mark.e2e

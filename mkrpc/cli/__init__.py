@@ -9,6 +9,7 @@ what to do.
 import click
 
 from mkrpc.cli.chaos import chaos
+from mkrpc.cli.compare import compare
 from mkrpc.cli.conform import conform
 from mkrpc.cli.cpu import cpu
 from mkrpc.cli.fault import fault, pause, resume
@@ -62,6 +63,7 @@ for command in (
     fault,
     conform,
     sim,
+    compare,
     replay,
     chaos,
 ):

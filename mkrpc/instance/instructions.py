@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Cli",
+    "Cmpxchg",
     "Cpuid",
     "Eoi",
     "Hlt",
@@ -280,3 +281,27 @@ class Store(Instruction):
     def execute(self, cpu: "Cpu") -> None:
         """Raises PageFault."""
         cpu.store(self.address, self.value, self.size)
+
+
+@dataclass(frozen=True, slots=True)
+class Cmpxchg(Instruction):
+    """LOCK CMPXCHG: ``size`` bytes become ``value`` if they are ``expected``. Result: what was
+    there before. Earlier stores drain, and its own is visible at once (SDM vol. 3, 8.1.2, 11.10).
+
+    A departure: atomic among the CPUs that one thread runs, a machine in one thread or an instance;
+    processes that map the same file are not held off.
+    """
+
+    drains_stores: ClassVar[bool] = True
+    address: int
+    expected: int
+    value: int
+    size: int = 8
+
+    def execute(self, cpu: "Cpu") -> int:
+        """Raises PageFault."""
+        before = cpu.load(self.address, self.size)
+        if before == self.expected:
+            assert cpu.kernel.memory is not None, "a load without memory has faulted"
+            cpu.kernel.memory.store(self.address, self.value, self.size)
+        return before

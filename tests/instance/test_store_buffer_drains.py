@@ -53,6 +53,7 @@ def stored(kernel, *, before=(), behind=()):
         (ins.Eoi(), False),
         (ins.WriteTpr(0x30), False),
         (ins.Mfence(), True),
+        (ins.Cmpxchg(8, 0, 1), True),
         (ins.Cpuid(0xB), True),
         (ins.Hlt(), True),
         (ins.Int(0x41), True),

@@ -1,0 +1,66 @@
+"""Channels by name, and out of a file of the user's."""
+
+import importlib
+import importlib.util
+import pkgutil
+from pathlib import Path
+from types import ModuleType
+
+from mkrpc.errors import InvalidArgumentError, NotFoundError
+from mkrpc.instance.multikernel import channels as room
+from mkrpc.instance.multikernel.channel import Channel
+
+__all__ = ["DEFAULT_CHANNEL", "channel_named", "channels", "load_channels"]
+
+DEFAULT_CHANNEL = "link-rings"
+"""G5."""
+
+
+def channels() -> dict[str, type[Channel]]:
+    """All channels of the package ``channels``, by name."""
+    found: dict[str, type[Channel]] = {}
+    for entry in pkgutil.iter_modules(room.__path__):
+        module = importlib.import_module(f"{room.__name__}.{entry.name}")
+        found |= {each.name: each for each in _defined_in(module)}
+    return dict(sorted(found.items()))
+
+
+def channel_named(name: str) -> type[Channel]:
+    """Raises NotFoundError, which names those that there are."""
+    known = channels()
+    if name not in known:
+        raise NotFoundError(f"no channel {name!r}", advice=f"there are {', '.join(known)}")
+    return known[name]
+
+
+def load_channels(path: Path) -> list[type[Channel]]:
+    """The channels that a Python file defines; it is executed.
+
+    Raises InvalidArgumentError for a file that cannot be executed, and for one that defines none.
+    """
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise InvalidArgumentError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise InvalidArgumentError(f"{path}: {type(error).__name__}: {error}") from error
+    found = _defined_in(module)
+    if not found:
+        raise InvalidArgumentError(
+            f"{path} defines no channel", advice="subclass Channel and give it a name"
+        )
+    return found
+
+
+def _defined_in(module: ModuleType) -> list[type[Channel]]:
+    return [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and issubclass(value, Channel)
+        and value.__module__ == module.__name__
+        and not getattr(value, "__abstractmethods__", None)
+        and isinstance(getattr(value, "name", None), str)
+    ]

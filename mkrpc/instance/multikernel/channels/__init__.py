@@ -1,0 +1,1 @@
+"""Message channels, one in each file."""
