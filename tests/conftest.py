@@ -4,6 +4,7 @@ Tests marked ``full`` run only with ``--full``, which also makes hypothesis try 
 examples. The peer is a real gRPC server whose answers a test writes down beforehand.
 """
 
+import signal
 import tempfile
 from collections import deque
 from collections.abc import Iterator
@@ -19,6 +20,10 @@ from mkrpc.v1 import control_pb2 as pb
 from mkrpc.v1 import control_pb2_grpc
 
 QUICK_EXAMPLES = 100
+
+# What nohup or a shell's & has switched off would stay off in every process that a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # No deadline for one example: on a busy machine it would fail tests at random.
 settings.register_profile("quick", max_examples=QUICK_EXAMPLES, deadline=None)
