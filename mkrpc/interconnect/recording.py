@@ -72,6 +72,7 @@ READERS = frozenset(
         "in_flight",
         "instances",
         "is_awaited",
+        "keep_no_changes",
         "lease_left_us",
         "lease_us",
         "may_beat",
@@ -90,7 +91,8 @@ READERS = frozenset(
     }
 )
 """The rest. ``take_ready`` says whom to serve next, ``take_changes`` what to keep for a successor,
-and ``watch`` who looks on: none of them changes what any input gives."""
+``keep_no_changes`` that nobody keeps it, and ``watch`` who looks on: none of them changes what any
+input gives."""
 
 CALL_BACKS = ("on_done", "on_reply")
 """Arguments that are called with what a replay must tell again."""

@@ -116,7 +116,7 @@ def test_a_publication_is_due_after_enough_and_repeats_everything() -> None:
 
 def test_a_publication_keeps_the_longest_runs() -> None:
     window = written(10_000)
-    window.resolve(ResolvedRun(n, n) for n in range(1, 4 * MAX_PUBLISHED_RUNS, 2))
+    window.resolve([ResolvedRun(n, n) for n in range(1, 4 * MAX_PUBLISHED_RUNS, 2)])
     window.resolve([ResolvedRun(5000, 10_000)])
     published = window.take_publication()
     assert len(published) == MAX_PUBLISHED_RUNS

@@ -10,6 +10,7 @@ import pytest
 from mkrpc.errors import ProtocolError
 from mkrpc.frame_codec import decode_down, decode_up, encode_down, encode_up
 from mkrpc.instance.accounting import assert_books, whole_account
+from mkrpc.instance.arrivals import Arrivals
 from mkrpc.instance.attachment import Attachment
 from mkrpc.instance.kernel import Kernel, KernelConfig
 from mkrpc.interconnect.apic_bus import ApicBus
@@ -30,10 +31,19 @@ class Witness(Attachment):
     def __init__(self, kernel: Kernel) -> None:
         super().__init__(kernel)
         self.legs: list[tuple[bytes, int, int]] = []
+        self._arrivals = _Noted(kernel, self.legs)
 
-    def _apply(self, legs: Legs) -> None:
-        self.legs += [(legs.source, n, cpu) for n, cpu in zip(legs.seqs, legs.cpus, strict=True)]
-        super()._apply(legs)
+
+class _Noted(Arrivals):
+    __slots__ = ("_legs",)
+
+    def __init__(self, kernel: Kernel, legs: list[tuple[bytes, int, int]]) -> None:
+        super().__init__(kernel)
+        self._legs = legs
+
+    def apply(self, legs: Legs) -> None:
+        self._legs += [(legs.source, n, cpu) for n, cpu in zip(legs.seqs, legs.cpus, strict=True)]
+        super().apply(legs)
 
 
 class Node:

@@ -63,8 +63,9 @@ def a_dead_instance_stays_in_the_map(self: Any, initial_id: int) -> None:
     return None
 
 
-def a_change_of_address_does_not_reach_the_map(self: Any, session: Any, address: Any) -> None:
+def a_change_of_address_does_not_reach_the_map(self: Any, session: Any, address: Any) -> Any:
     session.addresses[address.cpu] = address
+    return False, False
 
 
 def a_source_is_not_told_what_is_resolved(self: Any) -> bool:
