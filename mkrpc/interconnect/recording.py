@@ -90,8 +90,7 @@ READERS = frozenset(
         "written",
     }
 )
-"""The rest. ``take_ready`` says whom to serve next, ``take_changes`` what to keep for a successor, if
-anybody keeps it, and ``watch`` who looks on: none of them changes what any input gives."""
+"""The rest: none of them changes what any input gives."""
 
 CALL_BACKS = ("on_done", "on_reply")
 """Arguments that are called with what a replay must tell again."""
