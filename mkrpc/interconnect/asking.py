@@ -1,5 +1,6 @@
 """The part of the bus that does what clients ask for."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from mkrpc.interconnect.commands import Asked, Commands
@@ -11,14 +12,15 @@ from mkrpc.link.frames import CommandKind, Reply
 __all__ = ["Asking"]
 
 
-class Asking(FaultInjection):
+class Asking(FaultInjection, ABC):
     """Injections, and commands to instances."""
 
     _injections: Injections
     _commands: Commands
 
+    @abstractmethod
     def _run_later(self) -> None:
-        raise NotImplementedError
+        """Call back, now that everything is consistent."""
 
     def inject(
         self,

@@ -158,6 +158,7 @@ async def test_a_delay_ends_by_the_clock(rig: Rig) -> None:
 
 async def test_a_fault_ends_by_the_clock_where_nothing_else_happens(rig: Rig) -> None:
     rig.set("partition", for_us=20_000)
+    assert list(rig.bus.faults)
     await until(lambda: not list(rig.bus.faults))
 
 

@@ -10,6 +10,7 @@ has been sent again it may add a leg to nobody, for those whom nobody can ask.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import ClassVar
 
 from mkrpc.errors import NotFoundError
@@ -168,11 +169,8 @@ class Routing(Checker):
         what became of it, and nobody gives it the write now."""
         if not self._journal.may_come_again(event.source, seq):
             return False
-        try:
+        with suppress(NotFoundError):  # of one that has died since, nobody can say
             session, cpu = self._bus.cpu_owner(event.apic_id)
-        except NotFoundError:
-            pass  # it has died since
-        else:
             if not session.moved[cpu].ever:
                 return False
         key = event.source, seq, event.apic_id
