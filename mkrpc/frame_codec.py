@@ -19,6 +19,7 @@ from mkrpc.codec import (
     pending_view_to_pb,
 )
 from mkrpc.errors import ProtocolError
+from mkrpc.legs_codec import legs_from_pb, legs_to_pb
 from mkrpc.link.frames import (
     Command,
     CommandKind,
@@ -26,7 +27,6 @@ from mkrpc.link.frames import (
     DownFrame,
     Goodbye,
     Hello,
-    Legs,
     OutcomeRun,
     Reply,
     SettledWrite,
@@ -42,7 +42,6 @@ from mkrpc.part_codec import (
     hello_to_pb,
     identity_from_pb,
     outcome_from_pb,
-    resent_from_pb,
     runs_from_pb,
     runs_to_pb,
     source_book_from_pb,
@@ -242,10 +241,7 @@ def _down_frame_to_pb(frame: DownFrame, pb: data.DownFrame) -> None:
     for floor in frame.floors:
         pb.floors.add(source=floor.source, runs=runs_to_pb(floor.runs))
     for legs in frame.legs:
-        slot = pb.legs.add(source=legs.source, seqs=legs.seqs, words=legs.words, cpus=legs.cpus)
-        if legs.resent or legs.arbitrated:
-            slot.resent = int(legs.resent)  # type: ignore[assignment]
-            slot.arbitrated = legs.arbitrated
+        legs_to_pb(legs, pb.legs.add())
     pb.resolved.extend(runs_to_pb(frame.resolved))
     for command in frame.commands:
         pb.commands.add(
@@ -287,16 +283,6 @@ def decode_down(message: bytes) -> Welcome | DownFrame | Goodbye:
             raise ProtocolError("an empty message from the interconnect")
 
 
-def _legs_from_pb(pb: data.Legs) -> Legs:
-    source = identity_from_pb(pb.source, "a source")
-    legs = Legs(source, list(pb.seqs), list(pb.words), list(pb.cpus))
-    if pb.resent or pb.arbitrated:
-        legs.resent, legs.arbitrated = resent_from_pb(pb.resent), pb.arbitrated
-    if not len(legs.seqs) == len(legs.words) == len(legs.cpus):
-        raise ProtocolError("legs whose columns differ in length")
-    return legs
-
-
 def _command_from_pb(pb: data.Command) -> Command:
     kind = _COMMANDS.get(pb.kind)
     if kind is None:
@@ -312,7 +298,7 @@ def _down_frame_from_pb(pb: data.DownFrame) -> DownFrame:
             SourceFloor(identity_from_pb(floor.source, "a source"), tuple(runs_from_pb(floor.runs)))
             for floor in pb.floors
         ],
-        legs=[_legs_from_pb(legs) for legs in pb.legs],
+        legs=[legs_from_pb(legs) for legs in pb.legs],
         resolved=runs_from_pb(pb.resolved),
         commands=[_command_from_pb(command) for command in pb.commands],
         beat=pb.beat,

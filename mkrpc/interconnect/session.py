@@ -324,12 +324,13 @@ class Session(SourceSide):
             source, marks = run.batch.source.identity, (run.resent, run.arbitrated)
             legs = columns[-1] if columns else None
             if legs is None or legs.source != source or (legs.resent, legs.arbitrated) != marks:
-                legs = Legs(source, resent=run.resent, arbitrated=run.arbitrated)
+                seqs, words, cpus = list[int](), list[int](), list[int]()
+                legs = Legs(source, seqs, words, cpus, run.resent, run.arbitrated)
                 columns.append(legs)
                 self._hear(source)
-            legs.seqs.extend(range(run.first_seq, run.first_seq + run.count))
-            legs.words.extend([run.batch.word] * run.count)
-            legs.cpus.extend([run.cpu] * run.count)
+            seqs.extend(range(run.first_seq, run.first_seq + run.count))
+            words.extend([run.batch.word] * run.count)
+            cpus.extend([run.cpu] * run.count)
         return columns
 
     def _hear(self, source: bytes) -> None:

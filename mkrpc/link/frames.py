@@ -11,8 +11,9 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from mkrpc.link.accounts import CpuAccount, VectorCount
+from mkrpc.link.legs import Legs
 from mkrpc.link.moved import Moved
-from mkrpc.link.recovery import Arbitrated, Resent, SourceBook
+from mkrpc.link.recovery import Arbitrated, SourceBook
 from mkrpc.outcome import Outcome
 from mkrpc.x86.pending import CoreState
 
@@ -304,25 +305,6 @@ class UpFrame:
     books: list[SourceBook] = field(default_factory=list)
     arbitrated: list[Arbitrated] = field(default_factory=list)
     recovered: bool = False
-
-
-@dataclass(slots=True)
-class Legs:
-    """Legs from one source, in its order; three columns of equal length.
-
-    ``words[i]`` (x2APIC layout) was write number ``seqs[i]`` of the source and goes to the local
-    CPU ``cpus[i]``. ``arbitrated``: lowest priority, one destination chosen among several.
-    """
-
-    source: bytes
-    seqs: list[int] = field(default_factory=list)
-    words: list[int] = field(default_factory=list)
-    cpus: list[int] = field(default_factory=list)
-    resent: Resent = Resent.NO
-    arbitrated: bool = False
-
-    def __len__(self) -> int:
-        return len(self.seqs)
 
 
 @dataclass(slots=True)

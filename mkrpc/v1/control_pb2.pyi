@@ -237,6 +237,70 @@ class InjectResponse(_message.Message):
     roster: int
     def __init__(self, written: _Optional[int] = ..., legs: _Optional[_Iterable[_Union[LegCount, _Mapping]]] = ..., at_least_once: _Optional[bool] = ..., repeated_call: _Optional[bool] = ..., roster: _Optional[int] = ...) -> None: ...
 
+class InjectStreamRequest(_message.Message):
+    __slots__ = ("client_id", "first_seq", "words", "resolved_below", "roster", "again", "each")
+    CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
+    FIRST_SEQ_FIELD_NUMBER: _ClassVar[int]
+    WORDS_FIELD_NUMBER: _ClassVar[int]
+    RESOLVED_BELOW_FIELD_NUMBER: _ClassVar[int]
+    ROSTER_FIELD_NUMBER: _ClassVar[int]
+    AGAIN_FIELD_NUMBER: _ClassVar[int]
+    EACH_FIELD_NUMBER: _ClassVar[int]
+    client_id: bytes
+    first_seq: int
+    words: _containers.RepeatedScalarFieldContainer[int]
+    resolved_below: int
+    roster: int
+    again: bool
+    each: bool
+    def __init__(self, client_id: _Optional[bytes] = ..., first_seq: _Optional[int] = ..., words: _Optional[_Iterable[int]] = ..., resolved_below: _Optional[int] = ..., roster: _Optional[int] = ..., again: _Optional[bool] = ..., each: _Optional[bool] = ...) -> None: ...
+
+class InjectStreamResponse(_message.Message):
+    __slots__ = ("window", "requests", "answered", "legs", "outcomes", "roster")
+    WINDOW_FIELD_NUMBER: _ClassVar[int]
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    ANSWERED_FIELD_NUMBER: _ClassVar[int]
+    LEGS_FIELD_NUMBER: _ClassVar[int]
+    OUTCOMES_FIELD_NUMBER: _ClassVar[int]
+    ROSTER_FIELD_NUMBER: _ClassVar[int]
+    window: int
+    requests: int
+    answered: _containers.RepeatedCompositeFieldContainer[InjectedRun]
+    legs: _containers.RepeatedCompositeFieldContainer[LegCount]
+    outcomes: _containers.RepeatedCompositeFieldContainer[InjectedOutcomes]
+    roster: int
+    def __init__(self, window: _Optional[int] = ..., requests: _Optional[int] = ..., answered: _Optional[_Iterable[_Union[InjectedRun, _Mapping]]] = ..., legs: _Optional[_Iterable[_Union[LegCount, _Mapping]]] = ..., outcomes: _Optional[_Iterable[_Union[InjectedOutcomes, _Mapping]]] = ..., roster: _Optional[int] = ...) -> None: ...
+
+class InjectedRun(_message.Message):
+    __slots__ = ("first", "last", "repeated_call")
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    REPEATED_CALL_FIELD_NUMBER: _ClassVar[int]
+    first: int
+    last: int
+    repeated_call: bool
+    def __init__(self, first: _Optional[int] = ..., last: _Optional[int] = ..., repeated_call: _Optional[bool] = ...) -> None: ...
+
+class InjectedOutcomes(_message.Message):
+    __slots__ = ("first_seq", "outcomes", "several", "counts_only")
+    FIRST_SEQ_FIELD_NUMBER: _ClassVar[int]
+    OUTCOMES_FIELD_NUMBER: _ClassVar[int]
+    SEVERAL_FIELD_NUMBER: _ClassVar[int]
+    COUNTS_ONLY_FIELD_NUMBER: _ClassVar[int]
+    first_seq: int
+    outcomes: bytes
+    several: _containers.RepeatedCompositeFieldContainer[InjectedLegs]
+    counts_only: bool
+    def __init__(self, first_seq: _Optional[int] = ..., outcomes: _Optional[bytes] = ..., several: _Optional[_Iterable[_Union[InjectedLegs, _Mapping]]] = ..., counts_only: _Optional[bool] = ...) -> None: ...
+
+class InjectedLegs(_message.Message):
+    __slots__ = ("seq", "legs")
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    LEGS_FIELD_NUMBER: _ClassVar[int]
+    seq: int
+    legs: _containers.RepeatedCompositeFieldContainer[LegCount]
+    def __init__(self, seq: _Optional[int] = ..., legs: _Optional[_Iterable[_Union[LegCount, _Mapping]]] = ...) -> None: ...
+
 class LegCount(_message.Message):
     __slots__ = ("apic_id", "instance_id", "outcome", "count")
     APIC_ID_FIELD_NUMBER: _ClassVar[int]

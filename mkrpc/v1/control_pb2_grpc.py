@@ -45,6 +45,11 @@ class ControlStub:
                 request_serializer=mkrpc_dot_v1_dot_control__pb2.InjectRequest.SerializeToString,
                 response_deserializer=mkrpc_dot_v1_dot_control__pb2.InjectResponse.FromString,
                 _registered_method=True)
+        self.InjectStream = channel.stream_stream(
+                '/mkrpc.v1.Control/InjectStream',
+                request_serializer=mkrpc_dot_v1_dot_control__pb2.InjectStreamRequest.SerializeToString,
+                response_deserializer=mkrpc_dot_v1_dot_control__pb2.InjectStreamResponse.FromString,
+                _registered_method=True)
         self.WriteIcr = channel.unary_unary(
                 '/mkrpc.v1.Control/WriteIcr',
                 request_serializer=mkrpc_dot_v1_dot_control__pb2.WriteIcrRequest.SerializeToString,
@@ -157,6 +162,15 @@ class ControlServicer:
         """Inject IPIs as an external agent, which has no APIC of its own. Returns when every leg has its
         outcome. With a client id and sequence number a repeated call happens once; without, it is at
         least once.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def InjectStream(self, request_iterator, context):
+        """Inject many: a stream of ICR words, as an external agent. Each request is a call that happens once,
+        by its client id and first number, as with Inject; after a stream that broke, those without an
+        answer are sent again, just as they were, over another one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -307,6 +321,11 @@ def add_ControlServicer_to_server(servicer, server):
                     servicer.Inject,
                     request_deserializer=mkrpc_dot_v1_dot_control__pb2.InjectRequest.FromString,
                     response_serializer=mkrpc_dot_v1_dot_control__pb2.InjectResponse.SerializeToString,
+            ),
+            'InjectStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.InjectStream,
+                    request_deserializer=mkrpc_dot_v1_dot_control__pb2.InjectStreamRequest.FromString,
+                    response_serializer=mkrpc_dot_v1_dot_control__pb2.InjectStreamResponse.SerializeToString,
             ),
             'WriteIcr': grpc.unary_unary_rpc_method_handler(
                     servicer.WriteIcr,
@@ -459,6 +478,33 @@ class Control:
             '/mkrpc.v1.Control/Inject',
             mkrpc_dot_v1_dot_control__pb2.InjectRequest.SerializeToString,
             mkrpc_dot_v1_dot_control__pb2.InjectResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def InjectStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/mkrpc.v1.Control/InjectStream',
+            mkrpc_dot_v1_dot_control__pb2.InjectStreamRequest.SerializeToString,
+            mkrpc_dot_v1_dot_control__pb2.InjectStreamResponse.FromString,
             options,
             channel_credentials,
             insecure,

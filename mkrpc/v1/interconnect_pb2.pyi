@@ -276,20 +276,26 @@ class BeatResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class Legs(_message.Message):
-    __slots__ = ("source", "seqs", "words", "cpus", "resent", "arbitrated")
+    __slots__ = ("source", "seqs", "words", "cpus", "resent", "arbitrated", "first_seq", "offsets", "places")
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     SEQS_FIELD_NUMBER: _ClassVar[int]
     WORDS_FIELD_NUMBER: _ClassVar[int]
     CPUS_FIELD_NUMBER: _ClassVar[int]
     RESENT_FIELD_NUMBER: _ClassVar[int]
     ARBITRATED_FIELD_NUMBER: _ClassVar[int]
+    FIRST_SEQ_FIELD_NUMBER: _ClassVar[int]
+    OFFSETS_FIELD_NUMBER: _ClassVar[int]
+    PLACES_FIELD_NUMBER: _ClassVar[int]
     source: bytes
     seqs: _containers.RepeatedScalarFieldContainer[int]
     words: _containers.RepeatedScalarFieldContainer[int]
     cpus: _containers.RepeatedScalarFieldContainer[int]
     resent: Resent
     arbitrated: bool
-    def __init__(self, source: _Optional[bytes] = ..., seqs: _Optional[_Iterable[int]] = ..., words: _Optional[_Iterable[int]] = ..., cpus: _Optional[_Iterable[int]] = ..., resent: _Optional[_Union[Resent, str]] = ..., arbitrated: _Optional[bool] = ...) -> None: ...
+    first_seq: int
+    offsets: _containers.RepeatedScalarFieldContainer[int]
+    places: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, source: _Optional[bytes] = ..., seqs: _Optional[_Iterable[int]] = ..., words: _Optional[_Iterable[int]] = ..., cpus: _Optional[_Iterable[int]] = ..., resent: _Optional[_Union[Resent, str]] = ..., arbitrated: _Optional[bool] = ..., first_seq: _Optional[int] = ..., offsets: _Optional[_Iterable[int]] = ..., places: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class SourceFloor(_message.Message):
     __slots__ = ("source", "runs")
