@@ -27,6 +27,7 @@ from mkrpc.errors import (
 from mkrpc.host.launch import (
     STOP_TIMEOUT_S,
     Program,
+    StartMethod,
     Via,
     launch,
     write_callables,
@@ -51,7 +52,7 @@ from mkrpc.state_dir import (
 from mkrpc.topology import Topology
 from mkrpc.transport.address import BEATS_SUFFIX, AddressLock, parse
 
-__all__ = ["Cluster", "Via", "find", "remove", "running"]
+__all__ = ["Cluster", "StartMethod", "Via", "find", "remove", "running"]
 
 LOCK_WAIT_S = 30.0
 """Seconds that a removal waits for a start or a removal of the same name to be over."""
@@ -78,6 +79,7 @@ class Cluster:
         handlers: Mapping[int, Sequence[Program]] | None = None,
         via: Mapping[int, Via] | None = None,
         recording: Recording | None = None,
+        start_method: StartMethod = "forkserver",
         timeout_s: float = 60.0,
         on_progress: Callable[[str], None] | None = None,
     ) -> Self:
@@ -86,8 +88,9 @@ class Cluster:
         ``programs`` by APIC id and ``handlers`` by instance id are callables of the caller's
         script; they reach the instances as copies. ``via`` by instance id: another way to the
         interconnect than its address. ``recording``: a folder in which every process keeps a
-        journal of its inputs. Raises :class:`ClusterStateError` if a cluster
-        of this name runs, starts or stops, or if something else has its directory,
+        journal of its inputs. ``start_method``: how its processes are started. Raises
+        :class:`ClusterStateError` if a cluster of this name runs, starts or stops, or if something
+        else has its directory,
         :class:`AddressInUseError`, :class:`mkrpc.errors.StartUpError` if a process ended before
         all were up, and what else kept one from starting; whatever had started is stopped again.
         """
@@ -100,6 +103,7 @@ class Cluster:
                 insecure=insecure,
                 via=via or {},
                 recording=recording,
+                start_method=start_method,
             )
             write_callables(directory, programs or {}, handlers or {})
             launch(directory, timeout_s, on_progress or (lambda _line: None))

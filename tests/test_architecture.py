@@ -59,13 +59,24 @@ def test_the_machine_in_one_thread_loads_no_grpc(package):
     assert not {m for m in loaded if m.split(".")[0] in {"grpc", "google", "asyncio", "socket"}}
 
 
-def test_the_fork_server_starts_without_grpc():
-    """Forking a process that has used gRPC is unsafe: what it preloads must not bring it in."""
-    code = "import sys, mkrpc.host.agent as h; [__import__(m) for m in h.PRELOAD]; "
-    code += "print(*sorted(sys.modules))"
+def test_the_host_agent_starts_others_without_grpc():
+    """No thread of gRPC is in the launcher while it starts processes."""
+    code = "import sys, mkrpc.host.__main__; print(*sorted(sys.modules))"
+    assert not {m for m in run(sys.executable, "-c", code).split() if m.split(".")[0] == "grpc"}
+
+
+def test_the_fork_server_imports_all_that_its_children_need_and_starts_no_thread():
+    """Forking a process that has used gRPC is unsafe: it would have threads and descriptors."""
+    code = (
+        "import gc, os, sys; before = set(os.listdir('/proc/self/fd'))\n"
+        "import mkrpc.host.agent as h; [__import__(m) for m in h.PRELOAD]\n"
+        "assert len(os.listdir('/proc/self/task')) == 1\n"
+        "assert set(os.listdir('/proc/self/fd')) == before\n"
+        "assert gc.get_freeze_count() > 10_000\n"
+        "print(*sorted(sys.modules))"
+    )
     loaded = set(run(sys.executable, "-c", code).split())
-    assert "mkrpc.instance.kernel" in loaded
-    assert "grpc" not in loaded
+    assert {"grpc", "mkrpc.instance.process", "mkrpc.interconnect.server"} <= loaded
 
 
 @pytest.mark.parametrize("path", OWN, ids=lambda path: str(path.relative_to(ROOT)))

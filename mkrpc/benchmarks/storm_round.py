@@ -1,12 +1,12 @@
 """One round of :mod:`mkrpc.benchmarks.storm`: described and read in the cluster's shared memory."""
 
-import os
 import statistics
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mkrpc.benchmarks.footprint import process_cpu_s
 from mkrpc.benchmarks.storm_programs import MAX_SAMPLES, SAMPLES_AT, Kind, Word
 from mkrpc.host.children import MEMORY_FILE
 from mkrpc.instance.mapping import map_memory
@@ -99,12 +99,7 @@ class Table:
 def cpu_seconds(interconnect: int, pids: Mapping[int, int]) -> dict[str, float]:
     """CPU time that the processes have had: the interconnect, the pair, all attackers together."""
     return {
-        "interconnect": _cpu_s(interconnect),
-        "pair": sum(_cpu_s(pid) for number, pid in pids.items() if number < 2),
-        "attackers": sum(_cpu_s(pid) for number, pid in pids.items() if number >= 2),
+        "interconnect": process_cpu_s(interconnect),
+        "pair": sum(process_cpu_s(pid) for number, pid in pids.items() if number < 2),
+        "attackers": sum(process_cpu_s(pid) for number, pid in pids.items() if number >= 2),
     }
-
-
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -38,7 +38,7 @@ def main() -> int:
     except BaseException:
         agent.stop()
         raise
-    # Only now: importing it brings gRPC in, and the fork server must have started without.
+    # Only now: importing it brings gRPC in, which nothing here needs before.
     from mkrpc.host.link import serve
 
     return serve(agent)

@@ -1,7 +1,7 @@
 """Starts, watches and stops the processes of one cluster on one host.
 
-Nothing here imports gRPC: forking a process that has used it is unsafe, so the fork server starts
-before this process has.
+Nothing here imports gRPC, so this process has none of its threads while it starts the others. They
+are forked from a fork server that has imported all that they need (:mod:`mkrpc.host.preload`).
 """
 
 import json
@@ -22,8 +22,8 @@ from mkrpc.topology import Topology
 
 __all__ = ["PRELOAD", "HostAgent"]
 
-PRELOAD = ["mkrpc.instance.kernel", "mkrpc.topology", "mkrpc.host.children", "structlog"]
-"""What the fork server imports once for every child: pure rooms only, no gRPC."""
+PRELOAD = ["mkrpc.host.preload"]
+"""What the fork server imports once for every child."""
 
 STDOUT = 1
 """Where the launcher listens until this agent is ready."""
@@ -42,7 +42,7 @@ class HostAgent:
         self.insecure: bool = config["insecure"]
         self._via: dict[str, dict[str, str]] = config.get("via", {})
         self.record: dict[str, Any] | None = config.get("record")
-        self._context = multiprocess.get_context("forkserver")
+        self._context = multiprocess.get_context(config.get("start_method", "forkserver"))
         self._context.set_forkserver_preload(PRELOAD)
         self.interconnect: Child | None = None
         self.instances: dict[int, Child] = {}
@@ -61,6 +61,7 @@ class HostAgent:
         self._say(progress="starting the interconnect")
         self.start_interconnect()
         waiting = []
+        self._say(progress=f"starting {len(self.topology.instances)} instances")
         for instance in self.topology.instances:
             waiting.append(self._spawn_instance(instance.id))
         for number, (child, ready) in enumerate(waiting, 1):

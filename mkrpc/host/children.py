@@ -1,7 +1,8 @@
 """What the host agent runs in the processes that it starts.
 
-These are plain functions of JSON, so that the fork server can hand them over, and they import
-gRPC only once they run: in the child, never in the fork server.
+These are plain functions of JSON, so that the fork server can hand them over. The host agent, which
+must not import gRPC, imports them: so they import what needs it only once they run, where the fork
+server has imported it already (:mod:`mkrpc.host.preload`).
 """
 
 import json

@@ -96,6 +96,7 @@ def test_it_tells_its_progress_then_where_it_is_ready_and_ends_all_when_asked(st
     address = f"unix:{state_dir}/s"
     assert said(process) == [
         {"progress": "starting the interconnect"},
+        {"progress": "starting 2 instances"},
         {"progress": "1 of 2 instances attached"},
         {"progress": "2 of 2 instances attached"},
         {"ready": address},
