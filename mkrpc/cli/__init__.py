@@ -8,6 +8,7 @@ what to do.
 
 import click
 
+from mkrpc.cli.bench import bench
 from mkrpc.cli.chaos import chaos
 from mkrpc.cli.compare import compare
 from mkrpc.cli.conform import conform
@@ -66,5 +67,6 @@ for command in (
     compare,
     replay,
     chaos,
+    bench,
 ):
     main.add_command(command)

@@ -1,0 +1,180 @@
+"""What ``mkrpc bench`` finds: figures with their rounds, and ratios of two of them.
+
+A figure is named ``SUBJECT.MEASURE.UNIT``, such as ``mkrpc.delay.p50_us``. Only ratios of figures
+of one run mean something on another machine.
+"""
+
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["RATIOS", "Figure", "Figures", "Ratio", "ratios_of"]
+
+
+@dataclass(slots=True)
+class Figure:
+    """One value a round. ``counts``: of all rounds together, for what passed words on."""
+
+    rounds: list[float] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def median(self) -> float:
+        """Of the rounds."""
+        return statistics.median(self.rounds)
+
+
+class Figures(dict[str, Figure]):
+    """By name; ``failures`` says what of an answer cannot be, a line each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failures: list[str] = []
+
+    def add(self, key: str, answer: Mapping[str, Any]) -> None:
+        """The answer of a subject to one order: delays, or words that passed, or plain numbers."""
+        if "delays_us" in answer:
+            self._add_delays(key, sorted(answer["delays_us"]))
+        elif "written" in answer:
+            self._add_passed(key, answer)
+        else:
+            for unit, value in answer.items():
+                self.note(f"{key}.{unit}", value)
+
+    def note(self, name: str, value: float) -> None:
+        """One more round."""
+        self.setdefault(name, Figure()).rounds.append(round(value, 6))
+
+    def _add_delays(self, key: str, delays_us: list[float]) -> None:
+        if not delays_us or delays_us[0] <= 0:
+            self.failures.append(f"{key}: a delay of {delays_us[:1]} us")
+        self.note(f"{key}.p50_us", percentile(delays_us, 50))
+        self.note(f"{key}.p99_us", percentile(delays_us, 99))
+
+    def _add_passed(self, key: str, answer: Mapping[str, Any]) -> None:
+        written, handled, coalesced = (answer[name] for name in ("written", "handled", "coalesced"))
+        if written != handled + coalesced or not written:
+            self.failures.append(
+                f"{key}: {written} words written, {handled} handlers ran, {coalesced} coalesced"
+            )
+        self.note(f"{key}.per_s", written / answer["seconds"])
+        counts = self[f"{key}.per_s"].counts
+        for name in ("written", "handled", "coalesced"):
+            counts[name] = counts.get(name, 0) + int(answer[name])
+
+
+def percentile(ordered: list[float], percent: int) -> float:
+    """Of values in ascending order: the smallest one that so many percent do not exceed."""
+    return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """One figure over another. ``goal``: at least, or if ``at_most`` at most, what it should be.
+
+    ``means``: what is divided, in words.
+    """
+
+    of: str
+    over: str
+    means: str
+    goal: float | None = None
+    at_most: bool = False
+
+
+RATIOS: Mapping[str, Ratio] = {
+    "delay_over_raw_relay": Ratio(
+        "mkrpc.delay.p50_us",
+        "raw_relay.delay.p50_us",
+        "delay from a client to the handler's first line, over that of a relay that does nothing",
+        1.15,
+        at_most=True,
+    ),
+    "delay_over_idiomatic": Ratio(
+        "mkrpc.delay.p50_us",
+        "idiomatic.delay.p50_us",
+        "the same over that of the design one would write first",
+        0.5,
+        at_most=True,
+    ),
+    "one_per_message_over_idiomatic": Ratio(
+        "mkrpc.one.per_s",
+        "idiomatic.one.per_s",
+        "IPIs a second, one a message, each acknowledged by its outcome",
+        15,
+    ),
+    "one_per_message_cumulative_over_idiomatic": Ratio(
+        "mkrpc.one_cumulative.per_s",
+        "idiomatic.one.per_s",
+        "the same with cumulative acknowledgement, over the design that acknowledges each",
+        30,
+    ),
+    "one_per_message_cumulative_over_idiomatic_cumulative": Ratio(
+        "mkrpc.one_cumulative.per_s",
+        "idiomatic.one_cumulative.per_s",
+        "the same with acknowledgements matched: its calls return once queued, a fence at the end",
+    ),
+    "natural_batching_over_one_per_message": Ratio(
+        "mkrpc.natural.per_s",
+        "mkrpc.one_cumulative.per_s",
+        "words written one by one, joined while a frame is on its way, over one a message",
+        15,
+    ),
+    "burst_over_model_alone": Ratio(
+        "mkrpc.burst_10k.per_s",
+        "model.burst_10k.per_s",
+        "bursts of 10,000 words end to end, over the model alone",
+        0.8,
+    ),
+    "burst_over_best_brokered_peer": Ratio(
+        "mkrpc.burst_10k.per_s",
+        "best_brokered_peer.burst_10k.per_s",
+        "the same over the fastest peer with a broker, which runs the same model",
+        1,
+    ),
+    "compiled_over_pure": Ratio(
+        "compiled.burst_10k.per_s",
+        "pure.burst_10k.per_s",
+        "bursts of 10,000 words with the compiled model, over the pure one",
+        2.5,
+    ),
+    "delay_128_over_2": Ratio(
+        "mkrpc_128.delay.p50_us",
+        "mkrpc_2.delay.p50_us",
+        "the delay with 128 instances, over that with 2",
+        1.5,
+        at_most=True,
+    ),
+    "spawn_over_forkserver_128": Ratio(
+        "startup_128.spawn.s",
+        "startup_128.forkserver.s",
+        "until 128 instances are attached, by spawn over by fork server",
+        8,
+    ),
+}
+"""What a run reports, in order."""
+
+
+def ratios_of(figures: Figures, reasons: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Every ratio as a table for JSON: null where a figure is missing, with the reason.
+
+    ``reasons``: why a subject was not measured, by its name. ``value`` is the ratio of the two
+    medians; ``rounds`` are those of the rounds, pair by pair.
+    """
+    found = {}
+    for name, ratio in RATIOS.items():
+        row: dict[str, Any] = {"value": None, "means": ratio.means, "of": ratio.of}
+        row |= {"over": ratio.over, "rounds": [], "goal": ratio.goal, "at_most": ratio.at_most}
+        missing = [each for each in (ratio.of, ratio.over) if each not in figures]
+        if missing:
+            why = reasons.get(missing[0].partition(".")[0], "it was not asked for")
+            row["reason"] = f"{missing[0]} was not measured: {why}"
+        else:
+            of, over = figures[ratio.of], figures[ratio.over]
+            row["value"] = round(of.median / over.median, 4)
+            pairs = zip(of.rounds, over.rounds, strict=False)
+            row["rounds"] = [round(a / b, 4) for a, b in pairs]
+            row |= {"of_rounds": of.rounds, "over_rounds": over.rounds}
+        found[name] = row
+    return found

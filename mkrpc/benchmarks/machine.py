@@ -1,0 +1,206 @@
+"""mkrpc as ``mkrpc bench`` measures it: ``python -m mkrpc.benchmarks.machine INSTANCES CPUS``.
+
+A cluster of real processes with its client, answering orders (:mod:`mkrpc.benchmarks.serving`).
+"""
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mkrpc.benchmarks.bench_programs import (
+    LAST_AT,
+    MAX_STAMPS,
+    STAMPS_AT,
+    TARGET,
+    WRITER,
+    Word,
+)
+from mkrpc.benchmarks.serving import passed, serve
+from mkrpc.client import Client, apic
+from mkrpc.cluster import Cluster
+from mkrpc.errors import DeadlineExceededError
+from mkrpc.host.children import MEMORY_FILE
+from mkrpc.instance.mapping import map_memory
+from mkrpc.topology import Topology
+
+__all__ = ["MachineUnderTest", "main", "topology"]
+
+PATIENCE_S = 60.0
+"""Seconds in which what was begun has to be over."""
+
+
+def topology(instances: int, cpus: int) -> Topology:
+    """Instance 0 writes, all others are rung; APIC ids in order."""
+    programs = "mkrpc.benchmarks.bench_programs"
+    tables: list[dict[str, Any]] = [
+        {
+            "id": number,
+            "cpus": list(range(number * cpus, (number + 1) * cpus)),
+            "handlers": [f"{programs}:on_ring"],
+        }
+        for number in range(instances)
+    ]
+    tables[WRITER]["programs"] = [{"cpu": 1, "entry": f"{programs}:write_on_request"}]
+    return Topology.from_dict({"name": "bench", "instances": tables})
+
+
+class MachineUnderTest:
+    """One cluster; every method answers an order, its arguments and its answer are JSON."""
+
+    def __init__(self, cluster: Cluster, instances: int, cpus: int) -> None:
+        self._cluster = cluster
+        self._instances, self._cpus = instances, cpus
+        self._client: Client = cluster.client
+        self._memory = map_memory(cluster.state_dir / MEMORY_FILE)
+        self._memory.store(Word.TARGET_APIC, TARGET * cpus, 8)
+        self._stamps = 0
+
+    def commands(self) -> dict[str, Callable[..., Any]]:
+        """By name."""
+        orders = (self.delay, self.ping_pong, self.stream, self.natural, self.memory, self.books)
+        return {order.__name__: order for order in orders}
+
+    # One interrupt.
+
+    def delay(self, count: int) -> dict[str, Any]:
+        """A client's injections, one at a time, to each instance but the writer in turn."""
+        delays_us = []
+        for number in range(count):
+            target = TARGET + number % (self._instances - 1)
+            began_ns = time.monotonic_ns()
+            self._arrives(self._client.inject(to=apic(target * self._cpus)).all_arrived)
+            ran_ns = self._memory.load(LAST_AT + 8 * target, 8)
+            self._stamps += target == TARGET
+            delays_us.append((ran_ns - began_ns) / 1000)
+        return {"delays_us": delays_us}
+
+    def ping_pong(self, count: int) -> dict[str, Any]:
+        """CPU 0 of the writer and of the target ring each other: one way there, each time."""
+        assert count <= MAX_STAMPS
+        self._memory.store(Word.PINGS, count, 8)
+        self._arrives(self._client.inject(to=apic(WRITER)).all_arrived)
+        self._wait(lambda: self._memory.load(Word.PINGS, 8) == 0)
+        self._client.quiesce()
+        self._memory.store(Word.PINGED_AT, 0, 8)
+        first, self._stamps = self._stamps, self._stamps + count
+        return {"delays_us": [self._stamp(number) / 1000 for number in range(first, self._stamps)]}
+
+    # Many.
+
+    def stream(self, messages: int, words: int) -> dict[str, float]:
+        """So many messages of a client, each of so many words to the target's CPUs."""
+        before = self._counts()
+        spread = self._cpus - 1
+        began = time.perf_counter()
+        for number in range(messages):
+            to = apic(TARGET * self._cpus + 1 + number % spread)
+            self._arrives(self._client.inject(to=to, count=words).all_arrived)
+        seconds = time.perf_counter() - began
+        return self._passed(seconds, before)
+
+    def natural(self, words: int) -> dict[str, float]:
+        """A program that writes its ICR one by one, as fast as it can; frames form by themselves.
+
+        Until the handler of the last one has begun.
+        """
+        before = self._counts()
+        at = LAST_AT + 8 * TARGET
+        self._memory.store(at, 0, 8)
+        self._memory.store(Word.SPREAD, self._cpus - 1, 8)
+        self._memory.store(Word.WRITES, words, 8)
+        self._arrives(self._client.inject(to=apic(WRITER + 1)).all_arrived)
+        self._wait(lambda: self._memory.load(at, 8) != 0)
+        self._stamps += 1
+        began_ns = self._memory.load(Word.WRITTEN_AT, 8)
+        return self._passed((self._memory.load(at, 8) - began_ns) / 1e9, before)
+
+    # What it costs, and whether all is accounted for.
+
+    def memory(self) -> dict[str, Any]:
+        """KiB of each process: its proportional share (PSS), and what it shares with nobody."""
+        found = {}
+        pids = {f"mk{number}": pid for number, pid in self._cluster.pids().items()}
+        pids["interconnect"] = self._client.cluster().interconnect_pid
+        for name, pid in pids.items():
+            sizes = Counter[str]()
+            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                key, _, rest = line.partition(":")
+                if rest.endswith(" kB"):
+                    sizes[key] = int(rest.split()[0])
+            private = sizes["Private_Clean"] + sizes["Private_Dirty"]
+            found[name] = {"pss_kib": sizes["Pss"], "private_kib": private}
+        return found
+
+    def books(self) -> dict[str, Any]:
+        """The ledger and the mirrors, once nothing moves: ``wrong`` says what is not as it must."""
+        self._client.quiesce()
+        ledger = self._client.ledger()
+        totals = ledger.totals
+        wrong = list(ledger.discrepancies)
+        if not ledger.balanced and not wrong:
+            wrong.append("the ledger does not balance")
+        if totals.in_flight:
+            wrong.append(f"{totals.in_flight} legs are in flight")
+        for number in range(self._instances):
+            accounts = self._client.accounts(number, from_instance=True)
+            if accounts.mirror != accounts.instance:
+                wrong.append(f"the mirror of instance {number} differs from it")
+        counts = self._counts()
+        if counts["handled"] != counts["delivered"]:
+            wrong.append(f"{counts['handled']} handlers ran for {counts['delivered']} delivered")
+        if counts["written"] != counts["delivered"] + counts["coalesced"]:
+            wrong.append(f"not all that was written was delivered or coalesced: {dict(counts)}")
+        return {**counts, "in_flight": totals.in_flight, "wrong": wrong}
+
+    # Within.
+
+    def _stamp(self, number: int) -> int:
+        return self._memory.load(STAMPS_AT + 8 * (number % MAX_STAMPS), 8)
+
+    def _counts(self) -> Counter[str]:
+        """All legs so far, and all handlers that ran."""
+        self._client.quiesce()
+        ledger = self._client.ledger()
+        counts = Counter({"written": ledger.totals.written})
+        for row in ledger.rows:
+            for outcome, count in row.outcomes:
+                counts[outcome.kind.name.lower()] += count
+        for number in range(self._instances):
+            for account in self._client.accounts(number).mirror:
+                counts["handled"] += sum(each.handled for each in account.vectors)
+        return counts
+
+    def _passed(self, seconds: float, before: Counter[str]) -> dict[str, float]:
+        after = self._counts()
+        written, handled, coalesced = (
+            after[key] - before[key] for key in ("written", "handled", "coalesced")
+        )
+        return passed(seconds, written, handled, coalesced)
+
+    @staticmethod
+    def _arrives(arrived: bool) -> None:
+        assert arrived, "a leg did not arrive"
+
+    @staticmethod
+    def _wait(over: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while not over():
+            if time.monotonic() > deadline:
+                raise DeadlineExceededError(f"it was not over within {PATIENCE_S:.0f} s")
+            time.sleep(0.002)
+
+
+def main() -> None:
+    """Start, answer, stop."""
+    instances, cpus = (int(argument) for argument in sys.argv[1:])
+    name = f"bench-{instances}"
+    with Cluster.start(topology(instances, cpus), name=name, timeout_s=120.0) as cluster:
+        machine = MachineUnderTest(cluster, instances, cpus)
+        serve(machine.commands(), transport="aio", model="pure", orders=sorted(machine.commands()))
+
+
+if __name__ == "__main__":
+    main()

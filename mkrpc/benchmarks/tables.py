@@ -1,0 +1,133 @@
+"""What a saved run of ``mkrpc bench`` says, as text: for a terminal, or in Markdown.
+
+``python -m mkrpc.benchmarks.tables FILE`` prints the tables of the page on performance.
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+__all__ = ["NOT_ALIKE", "delay_rows", "markdown", "number", "ratio_rows", "throughput_rows"]
+
+NOT_ALIKE = (
+    "The raw relay does nothing: no model, no ledger, no sequence numbers.",
+    "The idiomatic design and the peers run the same model, count what is written, delivered and "
+    "coalesced, and acknowledge every message within the same window of messages; they have no "
+    "sequence numbers, no resend, no policy and no leases, which mkrpc pays for.",
+    "A client of mkrpc waits for outcomes that are in the books; theirs waits for a number.",
+    "Peers other than gRPC talk to a broker of one client and one instance, not of many.",
+)
+"""What of the comparison is not like for like."""
+
+_SUBJECTS = {
+    "mkrpc": "mkrpc",
+    "raw_relay": "raw relay, same transport",
+    "idiomatic": "idiomatic gRPC",
+    "unix_socket": "Unix-socket broker",
+    "pipe": "multiprocessing Pipe",
+    "queue": "multiprocessing Queue",
+    "shared_memory": "shared memory + eventfd",
+    "zeromq": "ZeroMQ",
+    "nats": "NATS",
+    "redis": "Redis",
+    "model": "the model alone",
+}
+
+_MEASURES = ("one", "one_cumulative", "natural", "burst_1k", "burst_10k")
+
+Run = Mapping[str, Any]
+"""A saved run: what ``mkrpc bench --save`` writes."""
+
+
+def number(value: float | None) -> str:
+    """Three digits that count, thousands and millions by their letter."""
+    if value is None:
+        return "-"
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:.3g}{letter}"
+    return f"{value:.3g}"
+
+
+def ratio_rows(run: Run) -> list[tuple[str, str, str, str]]:
+    """Name, value, goal, and the rounds or the reason why there is none."""
+    rows = []
+    for name, ratio in run["ratios"].items():
+        goal = ratio["goal"]
+        wanted = "-" if goal is None else f"{'≤' if ratio['at_most'] else '≥'} {goal:g}"
+        if ratio["value"] is None:
+            rows.append((name, "-", wanted, ratio["reason"]))
+            continue
+        rounds = " ".join(f"{value:.3g}" for value in ratio["rounds"])
+        rows.append((name, f"{ratio['value']:.3g}", wanted, rounds))
+    return rows
+
+
+def delay_rows(run: Run) -> list[tuple[str, str, str]]:
+    """Whose delay, its median and its 99th percentile in microseconds."""
+    figures = run["figures"]
+    rows = []
+    for key in figures:
+        if not key.endswith(".p50_us"):
+            continue
+        stem = key.removesuffix(".p50_us")
+        subject, _, what = stem.partition(".")
+        label = _SUBJECTS.get(subject, subject) + ("" if what == "delay" else f", {what}")
+        p99 = figures[f"{stem}.p99_us"]["median"]
+        rows.append((label, f"{figures[key]['median']:.0f}", f"{p99:.0f}"))
+    return rows
+
+
+def throughput_rows(run: Run) -> list[tuple[str, ...]]:
+    """Words a second of each subject: one a message, cumulative, natural, bursts."""
+    figures = run["figures"]
+    rows = []
+    for subject, label in _SUBJECTS.items():
+        cells = [figures.get(f"{subject}.{name}.per_s") for name in _MEASURES]
+        if any(cells):
+            rows.append((label, *(number(each["median"]) if each else "-" for each in cells)))
+        elif subject in run["not_measured"]:
+            rows.append((label, run["not_measured"][subject], *[""] * (len(_MEASURES) - 1)))
+    return rows
+
+
+def _grid(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    lines += [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join(lines)
+
+
+def markdown(run: Run) -> str:
+    """All tables of a run."""
+    host, plan = run["host"], run["plan"]
+    packages = ", ".join(f"{name} {found}" for name, found in host["packages"].items())
+    transports = sorted({about["transport"] for about in run["subjects"].values()
+                         if "transport" in about})  # fmt: skip
+    parts = [
+        f"{host['cores']} CPUs ({host['cpu']}), kernel {host['kernel']}, Python {host['python']}, "
+        f"{packages}; transport {', '.join(transports)}; placement {plan['pin_text']}; medians of "
+        f"{plan['rounds']} alternating rounds; load before {host['load_before']}.",
+        _grid(("ratio", "value", "goal", "rounds"), ratio_rows(run)),
+        _grid(("delay to the handler's first line", "p50 us", "p99 us"), delay_rows(run)),
+        _grid(
+            ("words a second", "one a message", "cumulative", "natural", "1k bursts", "10k bursts"),
+            throughput_rows(run),
+        ),
+        "Not like for like:\n\n" + "\n".join(f"- {line}" for line in NOT_ALIKE),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+@click.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def main(file: Path) -> None:
+    """Print a saved run in Markdown."""
+    sys.stdout.write(markdown(json.loads(file.read_text())))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""``mkrpc bench``: how fast it is, and against what."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from mkrpc.cli.group import EXIT_NO, EXIT_OK
+from mkrpc.cli.options import json_option
+from mkrpc.cli.output import print_json, print_table
+
+__all__ = ["bench"]
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command()
+@json_option
+@click.option("--quick", is_flag=True, help="A look in seconds: one round of small counts.")
+@click.option("--rounds", type=click.IntRange(1, 100), help="Alternating rounds.")
+@click.option("--save", type=_FILE, metavar="FILE", help="Write the JSON of the run there too.")
+@click.option("--plot", type=_FILE, metavar="FILE.svg", help="Draw the run there.")
+@click.option("--pin", default="none", show_default=True, metavar="none|one|CPULIST",
+              help="CPUs that all processes run on.")  # fmt: skip
+@click.option("--no-peers", is_flag=True, help="Leave out ZeroMQ, Pipe, Queue and their like.")
+def bench(
+    *,
+    as_json: bool,
+    quick: bool,
+    rounds: int | None,
+    save: Path | None,
+    plot: Path | None,
+    pin: str,
+    no_peers: bool,
+) -> int:
+    """Measure one interrupt's delay, throughput and bursts, beside what one would compare with.
+
+    mkrpc, a raw relay over its transport, the gRPC design one would write first, and peers that run
+    the same model take turns; only the ratios mean something on another machine. The baselines are
+    part of the sources of mkrpc. Exits 1 if the books do not balance afterwards, or if anything
+    else went wrong.
+    """
+    # Imported late: it brings gRPC in, and the placement has to be set before that.
+    from dataclasses import replace
+
+    from mkrpc.benchmarks.placement import parse_pin
+    from mkrpc.benchmarks.plot import svg
+    from mkrpc.benchmarks.suite import Plan, measure
+
+    plan = Plan.quick() if quick else Plan()
+    plan = replace(
+        plan,
+        rounds=rounds or plan.rounds,
+        pin=parse_pin(pin),
+        pin_text=pin,
+        peers=not no_peers,
+    )
+    report = measure(plan, lambda line: click.echo(line, err=True))
+    run = json.loads(json.dumps(report.to_dict()))
+    if save is not None:
+        save.write_text(json.dumps(run, indent=2) + "\n")
+    if plot is not None:
+        plot.write_text(svg(run))
+    if as_json:
+        print_json(run)
+    else:
+        _print(run)
+    return EXIT_NO if report.failures else EXIT_OK
+
+
+def _print(run: dict[str, object]) -> None:
+    from mkrpc.benchmarks.tables import NOT_ALIKE, delay_rows, ratio_rows, throughput_rows
+
+    print_table(("RATIO", "VALUE#", "GOAL#", "ROUNDS"), ratio_rows(run))
+    click.echo()
+    print_table(("DELAY", "P50 us#", "P99 us#"), delay_rows(run))
+    click.echo()
+    print_table(
+        ("WORDS A SECOND", "ONE#", "CUMULATIVE#", "NATURAL#", "1K BURSTS#", "10K BURSTS#"),
+        throughput_rows(run),
+    )
+    for line in NOT_ALIKE:
+        click.echo(f"not alike: {line}")
+    failures = run["failures"]
+    assert isinstance(failures, list)
+    for line in failures:
+        click.echo(f"FAULT: {line}", err=True)
+    if not failures:
+        click.echo("the books balance, and every mirror equals its instance")
+    sys.stdout.flush()

@@ -1,0 +1,133 @@
+"""``mkrpc bench`` runs, its books balance, and what it reports is what it says."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from mkrpc.benchmarks.figures import RATIOS, Figures, percentile, ratios_of
+from mkrpc.benchmarks.model import Model, model_words
+from mkrpc.benchmarks.placement import parse_pin
+from mkrpc.benchmarks.serving import ACKNOWLEDGEMENT, words_of
+from mkrpc.benchmarks.subject import OrderFailedError, Subject
+from mkrpc.errors import InvalidArgumentError, StartUpError
+
+DEMANDED = {
+    "delay_over_raw_relay",
+    "delay_over_idiomatic",
+    "one_per_message_over_idiomatic",
+    "one_per_message_cumulative_over_idiomatic",
+    "natural_batching_over_one_per_message",
+    "burst_over_model_alone",
+    "compiled_over_pure",
+    "delay_128_over_2",
+    "spawn_over_forkserver_128",
+}
+
+
+@pytest.mark.e2e
+def test_a_quick_run_balances_and_reports_every_ratio_or_why_not(tmp_path: Path):
+    saved, plot = tmp_path / "run.json", tmp_path / "run.svg"
+    command = [sys.executable, "-m", "mkrpc.cli", "bench", "--quick", "--no-peers", "--json"]
+    done = subprocess.run(
+        [*command, "--save", str(saved), "--plot", str(plot)],
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr
+    run = json.loads(done.stdout)
+    assert run == json.loads(saved.read_text())
+    assert run["failures"] == []
+    for books in run["books"].values():
+        assert books["wrong"] == []
+        assert books["written"] == books["delivered"] + books.get("coalesced", 0)
+        assert books["handled"] == books["delivered"] > 0
+    assert set(run["ratios"]) >= DEMANDED
+    for name, ratio in run["ratios"].items():
+        assert (ratio["value"] is None) == bool(ratio.get("reason")), name
+    measured = {name for name, ratio in run["ratios"].items() if ratio["value"] is not None}
+    assert measured >= {"delay_over_raw_relay", "delay_over_idiomatic", "burst_over_model_alone"}
+    assert ElementTree.fromstring(plot.read_text()).tag.endswith("svg")
+
+
+def test_the_model_alone_acknowledges_what_it_has_handled():
+    model = Model()
+    _, handled, coalesced = ACKNOWLEDGEMENT.unpack(model.accept(words_of(model_words(7))))
+    assert (handled, coalesced) == (7, 0)
+    cpu = model.kernel.cpu(1)
+    cpu.interrupts_enabled = False
+    word = words_of(model_words(1) * 3)
+    assert ACKNOWLEDGEMENT.unpack(model.accept(word))[1:] == (0, 2)
+
+
+def test_what_was_written_and_did_nothing_is_a_failure():
+    figures = Figures()
+    figures.add("a.one", {"seconds": 1.0, "written": 3, "handled": 2, "coalesced": 1})
+    assert figures.failures == []
+    figures.add("a.one", {"seconds": 1.0, "written": 3, "handled": 2, "coalesced": 0})
+    figures.add("a.delay", {"delays_us": [-1.0, 2.0]})
+    assert len(figures.failures) == 2
+    assert figures["a.one.per_s"].counts == {"written": 6, "handled": 4, "coalesced": 1}
+
+
+@pytest.mark.parametrize(
+    ("percent", "value"), [(50, 50), (99, 99), (100, 100), (1, 1)], ids=lambda each: str(each)
+)
+def test_a_percentile_is_a_value_that_was_seen(percent: int, value: int):
+    assert percentile([float(each) for each in range(1, 101)], percent) == value
+
+
+def test_a_ratio_is_that_of_the_medians_and_says_its_rounds():
+    figures = Figures()
+    ratio = RATIOS["delay_over_raw_relay"]
+    for of, over in ((1.0, 2.0), (6.0, 3.0), (2.0, 4.0)):
+        figures.note(ratio.of, of)
+        figures.note(ratio.over, over)
+    rows = ratios_of(figures, {"startup_128": "there was no time"})
+    assert rows["delay_over_raw_relay"]["value"] == round(2 / 3, 4)
+    assert rows["delay_over_raw_relay"]["rounds"] == [0.5, 2.0, 0.5]
+    missing = rows["spawn_over_forkserver_128"]
+    assert missing["value"] is None
+    assert "there was no time" in missing["reason"]
+
+
+def test_a_placement_is_a_list_of_cpus_that_one_may_use():
+    assert parse_pin("none") is None
+    (one,) = parse_pin("one") or ()
+    assert parse_pin(f"{one}-{one}") == {one}
+    for wrong in ("some", "1,,2", "", "-1", "99999"):
+        with pytest.raises(InvalidArgumentError):
+            parse_pin(wrong)
+
+
+def subject_of(code: str, tmp_path: Path) -> Subject:
+    return Subject("it", ["-c", code], log=tmp_path / "log")
+
+
+def test_a_subject_that_fails_an_order_goes_on_and_one_that_ends_is_told(tmp_path: Path):
+    code = (
+        "from mkrpc.benchmarks.serving import serve\n"
+        "import os\n"
+        "serve({'half': lambda n: 1 / n, 'end': lambda: os._exit(1)}, of='two')\n"
+    )
+    with subject_of(code, tmp_path) as subject:
+        subject.wait_until_ready()
+        assert subject.about == {"of": "two"}
+        with pytest.raises(OrderFailedError, match="ZeroDivisionError"):
+            subject.ask("half", n=0)
+        assert subject.ask("half", n=2) == 0.5
+        with pytest.raises(StartUpError, match="ended"):
+            subject.ask("end")
+        assert subject.silent
+
+
+def test_a_subject_that_cannot_start_is_told_by_its_last_words(tmp_path: Path):
+    with subject_of("raise SystemExit('no such thing')", tmp_path) as subject:
+        with pytest.raises(StartUpError) as told:
+            subject.wait_until_ready()
+        assert "no such thing" in told.value.advice
