@@ -76,7 +76,7 @@ def test_what_was_written_and_did_nothing_is_a_failure():
 
 
 @pytest.mark.parametrize(
-    ("percent", "value"), [(50, 50), (99, 99), (100, 100), (1, 1)], ids=lambda each: str(each)
+    ("percent", "value"), [(50, 50), (99, 99), (100, 100), (1, 1)], ids=str
 )
 def test_a_percentile_is_a_value_that_was_seen(percent: int, value: int):
     assert percentile([float(each) for each in range(1, 101)], percent) == value
