@@ -75,9 +75,7 @@ def test_what_was_written_and_did_nothing_is_a_failure():
     assert figures["a.one.per_s"].counts == {"written": 6, "handled": 4, "coalesced": 1}
 
 
-@pytest.mark.parametrize(
-    ("percent", "value"), [(50, 50), (99, 99), (100, 100), (1, 1)], ids=str
-)
+@pytest.mark.parametrize(("percent", "value"), [(50, 50), (99, 99), (100, 100), (1, 1)], ids=str)
 def test_a_percentile_is_a_value_that_was_seen(percent: int, value: int):
     assert percentile([float(each) for each in range(1, 101)], percent) == value
 
