@@ -1,5 +1,7 @@
 """The legs that come to an instance: applied once, and answered by their number on the link."""
 
+from itertools import groupby
+
 from mkrpc.instance.kernel import Kernel
 from mkrpc.link.frames import MAX_FRAME_WORDS, Legs, OutcomeRun, UpFrame
 from mkrpc.link.recovery import Resent
@@ -13,9 +15,9 @@ class _Run:
 
     __slots__ = ("count", "first", "outcome")
 
-    def __init__(self, first: int, outcome: Outcome) -> None:
+    def __init__(self, first: int, count: int, outcome: Outcome) -> None:
         self.first = first
-        self.count = 1
+        self.count = count
         self.outcome = outcome
 
 
@@ -45,9 +47,33 @@ class Arrivals:
 
     def apply(self, legs: Legs) -> None:
         """Legs have come, each for a CPU of this kernel."""
+        kernel = self._kernel
         if legs.resent or legs.arbitrated:
             self._apply_marked(legs)
+        elif kernel.outcomes.may_record_row(
+            legs.source, legs.seqs, legs.cpus, cpus_below=len(kernel.cpus)
+        ):
+            self._apply_row(legs)
+        else:
+            self._apply_each(legs)
+
+    def _apply_row(self, legs: Legs) -> None:
+        """Legs of a burst, all of them new: nothing is done for each but to accept it."""
+        kernel = self._kernel
+        words = zip(legs.cpus, legs.words, strict=True)
+        outcomes = [kernel.accept(cpu, word) for cpu, word in words]
+        kernel.outcomes.record_row(legs.source, legs.seqs, legs.cpus, outcomes)
+        if outcomes.count(Outcome.DELIVERED) == len(outcomes):
+            self.applied += len(outcomes)
             return
+        for outcome, alike in groupby(outcomes):
+            count = len(list(alike))
+            if outcome is not Outcome.DELIVERED:
+                self._note(outcome, count)
+            self.applied += count
+
+    def _apply_each(self, legs: Legs) -> None:
+        """The same of any legs."""
         accept = self._kernel.accept
         cpus = len(self._kernel.cpus)
         memory = self._kernel.outcomes
@@ -61,9 +87,9 @@ class Arrivals:
                     memory.record(source, seq, cpu, outcome)
                 else:
                     outcome = Outcome.REJECTED_BACKPRESSURE
-            self.applied += 1
             if outcome is not Outcome.DELIVERED:
                 self._note(outcome)
+            self.applied += 1
 
     def _apply_marked(self, legs: Legs) -> None:
         """The same of legs that may have been here before, or that are for one CPU of several."""
@@ -81,9 +107,9 @@ class Arrivals:
                 memory.record(legs.source, seq, cpu, outcome)
                 if legs.arbitrated:
                     memory.note_arbitrated(legs.source, seq, cpu)
-            self.applied += 1
             if outcome is not Outcome.DELIVERED:
                 self._note(outcome)
+            self.applied += 1
 
     def _refusal(self, legs: Legs, seq: int, cpu: int) -> Outcome | None:
         """Why a leg without a recorded outcome is not applied; None if it is.
@@ -103,14 +129,15 @@ class Arrivals:
             return Outcome.REJECTED_BACKPRESSURE
         return None
 
-    def _note(self, outcome: Outcome) -> None:
-        """Extend the last run of outcomes other than delivered, or begin one."""
+    def _note(self, outcome: Outcome, count: int = 1) -> None:
+        """The next legs ended other than delivered: extend the last run of such, or begin one."""
+        number = self.applied + 1
         if self._outcomes:
             last = self._outcomes[-1]
-            if last.outcome is outcome and last.first + last.count == self.applied:
-                last.count += 1
+            if last.outcome is outcome and last.first + last.count == number:
+                last.count += count
                 return
-        self._outcomes.append(_Run(self.applied, outcome))
+        self._outcomes.append(_Run(number, count, outcome))
 
     def take(self, frame: UpFrame) -> None:
         """At most MAX_FRAME_WORDS runs; ``applied`` stops short of the first that is left."""

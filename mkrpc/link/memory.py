@@ -1,12 +1,11 @@
 """The destination's side of exactly-once: it remembers outcomes (design 3.3, rule 2)."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
-from mkrpc.limits import MAX_CPUS
 from mkrpc.link.frames import ResolvedRun
 from mkrpc.link.recovery import Arbitrated
-from mkrpc.link.runs import RunSet
+from mkrpc.link.remembered import CPU_BIT, MIN_ROW, ROW_CPUS, Remembered
 from mkrpc.outcome import Outcome
 
 __all__ = ["MAX_REMEMBERED", "MAX_REMEMBERED_PER_SOURCE", "MAX_SOURCES", "OutcomeMemory"]
@@ -32,75 +31,6 @@ instance, or others leave :data:`MAX_REMEMBERED` writes there, and that then rep
 a new interconnect, may have it applied twice.
 """
 
-_OUTCOME_BITS = 8
-_OUTCOME_MASK = (1 << _OUTCOME_BITS) - 1
-_CPU_BIT = tuple(1 << _OUTCOME_BITS + cpu for cpu in range(MAX_CPUS))
-
-
-class _Remembered:
-    """What is known of one source."""
-
-    __slots__ = ("arbitrated", "forgotten", "highest", "highest_forgotten", "others", "outcomes")
-
-    def __init__(self) -> None:
-        # Nearly all legs of a write end alike, so they are one integer under its number: a bit for
-        # each CPU, and their outcome in the low byte. Legs that ended otherwise are in `others`, an
-        # integer of the same kind for each of their outcomes.
-        self.outcomes: dict[int, int] = {}
-        self.others: dict[int, list[int]] = {}
-        self.arbitrated: dict[int, int] = {}
-        """The CPUs that were chosen for lowest-priority writes."""
-        self.highest: dict[int, int] = {}
-        """By CPU the highest number recorded, whether forgotten or not."""
-        self.forgotten = RunSet()
-        self.highest_forgotten = 0
-
-    def recall(self, seq: int, cpu: int) -> Outcome | None:
-        entry = self.outcomes.get(seq)
-        if entry is None:
-            return Outcome.REJECTED_MALFORMED if seq in self.forgotten else None
-        bit = _CPU_BIT[cpu]
-        if entry & bit:
-            return Outcome(entry & _OUTCOME_MASK)
-        for other in self.others.get(seq, ()):
-            if other & bit:
-                return Outcome(other & _OUTCOME_MASK)
-        return None
-
-    def record_further(self, seq: int, cpu: int, outcome: Outcome) -> None:
-        """A leg of a write that has other legs here."""
-        assert self.recall(seq, cpu) is None, "a leg has one outcome"
-        bit = _CPU_BIT[cpu]
-        if self.outcomes[seq] & _OUTCOME_MASK == outcome:
-            self.outcomes[seq] |= bit
-            return
-        others = self.others.setdefault(seq, [])
-        for index, other in enumerate(others):
-            if other & _OUTCOME_MASK == outcome:
-                others[index] |= bit
-                return
-        others.append(bit | outcome)
-
-    def forget(self, run: ResolvedRun) -> int:
-        """Forget the writes of a run; returns how many were known."""
-        before = len(self.outcomes)
-        for new in self.forgotten.missing(run.first, run.last):
-            if new.last - new.first < len(self.outcomes):
-                gone = [seq for seq in range(new.first, new.last + 1) if seq in self.outcomes]
-            else:
-                gone = [seq for seq in self.outcomes if new.first <= seq <= new.last]
-            for seq in gone:
-                del self.outcomes[seq]
-                self.others.pop(seq, None)
-                self.arbitrated.pop(seq, None)
-        self.forgotten.add_run(run.first, run.last)
-        self.highest_forgotten = self.forgotten.highest
-        return before - len(self.outcomes)
-
-    def legs(self) -> int:
-        entries = [*self.outcomes.values(), *(one for more in self.others.values() for one in more)]
-        return sum((entry >> _OUTCOME_BITS).bit_count() for entry in entries)
-
 
 class OutcomeMemory:
     """Outcomes by (source, sequence number, CPU), for answering a repeated write.
@@ -114,9 +44,9 @@ class OutcomeMemory:
     __slots__ = ("_latest", "_latest_id", "_size", "_sources")
 
     def __init__(self) -> None:
-        self._sources: OrderedDict[bytes, _Remembered] = OrderedDict()
+        self._sources: OrderedDict[bytes, Remembered] = OrderedDict()
         self._latest_id = b""
-        self._latest = _Remembered()
+        self._latest = Remembered()
         self._size = 0
 
     def __len__(self) -> int:
@@ -126,7 +56,7 @@ class OutcomeMemory:
     def remembered(self, source: bytes) -> int:
         """How many outcomes of one source are remembered, leg by leg."""
         known = self._sources.get(source)
-        return known.legs() if known else 0
+        return known.legs() if known is not None else 0
 
     def recall(self, source: bytes, seq: int, cpu: int) -> Outcome | None:
         """The recorded outcome of a leg; None for one not seen before.
@@ -135,7 +65,7 @@ class OutcomeMemory:
         such a one has lost count, and it must not be applied again.
         """
         known = self._latest if source == self._latest_id else self._sources.get(source)
-        if known is None or (seq not in known.outcomes and seq > known.highest_forgotten):
+        if known is None or (seq not in known.outcomes and seq > known.unknown_above):
             return None
         return known.recall(seq, cpu)
 
@@ -145,23 +75,51 @@ class OutcomeMemory:
         ``seq`` 0 stands for a write not seen before; a further leg of one that was always fits.
         """
         known = self._latest if source == self._latest_id else self._sources.get(source)
-        if known is None or len(known.outcomes) < MAX_REMEMBERED_PER_SOURCE:
+        if known is None or len(known) < MAX_REMEMBERED_PER_SOURCE:
             return True
-        return seq in known.outcomes
+        return known.has(seq)
 
     def record(self, source: bytes, seq: int, cpu: int, outcome: Outcome) -> None:
         """Remember the outcome of a leg that has just been applied."""
         known = self._latest if source == self._latest_id else self._turn_to(source)
         if seq > known.highest.get(cpu, 0):
             known.highest[cpu] = seq
+        if seq <= known.unknown_above:
+            assert seq not in known.forgotten, "ask recall first"
+            known.dissolve_row_of(seq)
         if seq in known.outcomes:
             known.record_further(seq, cpu, outcome)
             return
-        assert len(known.outcomes) < MAX_REMEMBERED_PER_SOURCE, "ask may_record first"
-        assert seq > known.highest_forgotten or seq not in known.forgotten, "ask recall first"
-        known.outcomes[seq] = _CPU_BIT[cpu] | outcome
+        assert len(known) < MAX_REMEMBERED_PER_SOURCE, "ask may_record first"
+        known.outcomes[seq] = CPU_BIT[cpu] | outcome
         self._size += 1
         if self._size > MAX_REMEMBERED:
+            self._forget_a_silent_source()
+
+    def may_record_row(
+        self, source: bytes, seqs: Sequence[int], cpus: Sequence[int], *, cpus_below: int
+    ) -> bool:
+        """Whether these legs can be applied without a look at each, and recorded by
+        :meth:`record_row`: they fit, ascend, one to a write, and come after all that was recorded
+        of their source. ``seqs[i]`` goes to ``cpus[i]``, which is to be from 0 to below
+        ``cpus_below``. False says nothing about any one of them.
+        """
+        if len(seqs) < MIN_ROW or max(cpus) >= min(ROW_CPUS, cpus_below) or min(cpus) < 0:
+            return False
+        known = self._latest if source == self._latest_id else self._sources.get(source)
+        if known is None:
+            known = Remembered()
+        fits = len(known) + len(seqs) <= MAX_REMEMBERED_PER_SOURCE
+        return fits and known.is_new_row(seqs)
+
+    def record_row(
+        self, source: bytes, seqs: Sequence[int], cpus: Sequence[int], outcomes: Sequence[Outcome]
+    ) -> None:
+        """Remember the outcomes of legs of which :meth:`may_record_row` is true."""
+        known = self._latest if source == self._latest_id else self._turn_to(source)
+        known.record_row(seqs, cpus, outcomes)
+        self._size += len(seqs)
+        while self._size > MAX_REMEMBERED:
             self._forget_a_silent_source()
 
     def note_arbitrated(self, source: bytes, seq: int, cpu: int) -> None:
@@ -178,7 +136,7 @@ class OutcomeMemory:
     def highest(self, source: bytes, cpu: int) -> int:
         """The highest number of this source that was recorded of a CPU, remembered or not; or 0."""
         known = self._sources.get(source)
-        return known.highest.get(cpu, 0) if known else 0
+        return known.highest.get(cpu, 0) if known is not None else 0
 
     def forget(self, source: bytes, runs: Iterable[ResolvedRun]) -> None:
         """Forget the writes of ``runs``, which their source has published as resolved.
@@ -189,11 +147,11 @@ class OutcomeMemory:
         if known is not None:
             self._size -= sum(known.forget(run) for run in runs)
 
-    def _turn_to(self, source: bytes) -> _Remembered:
+    def _turn_to(self, source: bytes) -> Remembered:
         """Make ``source`` the one most recently active, and drop one that is long silent."""
         known = self._sources.get(source)
         if known is None:
-            known = self._sources[source] = _Remembered()
+            known = self._sources[source] = Remembered()
             if len(self._sources) > MAX_SOURCES:
                 self._forget_a_silent_source()
         else:
@@ -205,4 +163,4 @@ class OutcomeMemory:
         """The first in the order of :meth:`_turn_to`; the latest is never alone at a limit."""
         assert len(self._sources) > 1, "one source alone stays below its own limit"
         _, known = self._sources.popitem(last=False)
-        self._size -= len(known.outcomes)
+        self._size -= len(known)

@@ -67,6 +67,11 @@ class RunSet:
         index = bisect_right(self._firsts, first) - 1
         return index >= 0 and last <= self._lasts[index]
 
+    def overlaps(self, first: int, last: int) -> bool:
+        """Whether any number from ``first`` to ``last`` is in the set."""
+        index = bisect_left(self._lasts, first)
+        return index < len(self._firsts) and self._firsts[index] <= last
+
     def add(self, number: int) -> int:
         """Add one number. Returns 1 if it is new, 0 if not."""
         return self.add_run(number, number)

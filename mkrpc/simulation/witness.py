@@ -4,7 +4,8 @@ The journal must not rest on what it checks, so it looks at the doors on both si
 looked for in the outcomes that are remembered, and what was then given to a CPU.
 """
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 
 from mkrpc.instance.attachment import Attachment
 from mkrpc.instance.kernel import Kernel
@@ -16,17 +17,30 @@ __all__ = ["witness"]
 
 
 class _WatchedMemory(OutcomeMemory):
-    """Notes which leg was asked for last."""
+    """Notes which legs were asked for last, one or a row of them."""
 
     __slots__ = ("asked",)
 
     def __init__(self) -> None:
         super().__init__()
-        self.asked: tuple[bytes, int, int] = (b"", 0, 0)
+        self.asked: deque[tuple[bytes, int, int]] = deque()
 
     def recall(self, source: bytes, seq: int, cpu: int) -> Outcome | None:
-        self.asked = source, seq, cpu
+        self.asked.clear()
+        self.asked.append((source, seq, cpu))
         return super().recall(source, seq, cpu)
+
+    def may_record_row(
+        self, source: bytes, seqs: Sequence[int], cpus: Sequence[int], *, cpus_below: int
+    ) -> bool:
+        self.asked.clear()
+        may = super().may_record_row(source, seqs, cpus, cpus_below=cpus_below)
+        if may:
+            self.asked.extend((source, seq, cpu) for seq, cpu in zip(seqs, cpus, strict=True))
+        return may
+
+
+_NOBODY_ASKED = (b"", 0, -1)
 
 
 def witness(kernel: Kernel, show: Callable[[object], None]) -> Attachment:
@@ -36,8 +50,7 @@ def witness(kernel: Kernel, show: Callable[[object], None]) -> Attachment:
     accept = kernel.accept
 
     def watched_accept(cpu: int, word: int) -> Outcome:
-        source, seq, asked_cpu = memory.asked
-        memory.asked = b"", 0, 0
+        source, seq, asked_cpu = memory.asked.popleft() if memory.asked else _NOBODY_ASKED
         outcome = accept(cpu, word)
         show(Applied(kernel, source if asked_cpu == cpu else b"", seq, cpu, word, outcome))
         return outcome

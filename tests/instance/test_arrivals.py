@@ -6,7 +6,7 @@ from mkrpc.instance.arrivals import Arrivals
 from mkrpc.link.frames import Legs, OutcomeRun, UpFrame
 from mkrpc.link.recovery import Arbitrated, Resent
 from mkrpc.outcome import Outcome
-from mkrpc.x86.icr import fixed
+from mkrpc.x86.icr import fixed, nmi
 
 ALICE = b"a" * 16
 WORD = fixed(0, 0x41)
@@ -98,3 +98,37 @@ def test_a_new_link_owes_no_answers_of_the_old_one(kernel):
     arrivals.apply(Legs(ALICE, [2], [WORD], [0], IN_ORDER))
     arrivals.take(frame := UpFrame())
     assert frame.outcomes == [OutcomeRun(1, 1, Outcome.COALESCED)]
+
+
+def test_a_long_row_ends_as_its_legs_do_one_by_one(kernel):
+    """CPU 0 takes each, CPU 1 merges all but the first; one vector is illegal,
+    and one write is an NMI."""
+    kernel.cpus[1].interrupts_enabled = False
+    arrivals, alone = Arrivals(kernel), Arrivals(kernel)
+    words = [WORD] * 8 + [fixed(0, 3)] + [WORD] * 4 + [nmi(0)] + [WORD] * 7
+    cpus = [0] * 4 + [1] * 4 + [0, 1, 1, 0, 0, 0, 1, 1] + [0] * 5
+    seqs = list(range(1, 22))
+    row, one_by_one = UpFrame(), UpFrame()
+    arrivals.apply(Legs(ALICE, seqs, words, cpus))
+    arrivals.take(row)
+    kernel.cpus[1].interrupts_enabled = True
+    kernel.cpus[1].boundary()
+    kernel.cpus[1].interrupts_enabled = False
+    for seq, word, cpu in zip(seqs, words, cpus, strict=True):
+        alone.apply(Legs(b"b" * 16, [seq], [word], [cpu]))
+    alone.take(one_by_one)
+    assert row.applied == one_by_one.applied == len(seqs)
+    assert row.outcomes == one_by_one.outcomes
+    assert [(run.first, run.count) for run in row.outcomes] == [(6, 3), (9, 1), (10, 2), (15, 2)]
+    for seq, cpu in zip(seqs, cpus, strict=True):
+        recalled = kernel.outcomes.recall(ALICE, seq, cpu)
+        assert recalled is kernel.outcomes.recall(b"b" * 16, seq, cpu) is not None
+
+
+def test_a_long_row_to_a_cpu_that_is_not_there_is_malformed_leg_by_leg(kernel):
+    arrivals, frame = Arrivals(kernel), UpFrame()
+    cpus = [0] * 19 + [2]
+    arrivals.apply(Legs(ALICE, list(range(1, 21)), [WORD] * 20, cpus))
+    arrivals.take(frame)
+    assert frame.outcomes == [OutcomeRun(20, 1, Outcome.REJECTED_MALFORMED)]
+    assert kernel.outcomes.remembered(ALICE) == 19

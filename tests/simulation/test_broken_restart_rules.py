@@ -91,7 +91,7 @@ def forget_below(memory: OutcomeMemory, source: bytes, runs: Any) -> None:
     """Instead of the runs that were published: a plain high-water mark."""
     OutcomeMemory.forget(memory, source, [ResolvedRun(1, runs[-1].last)])
     memory._sources[source].forgotten.take()
-    memory._sources[source].highest_forgotten = 0
+    memory._sources[source].unknown_above = 0
 
 
 BETWEEN = 4 * PUBLISH_EVERY
