@@ -142,7 +142,7 @@ class Remembered:
         first, last = seqs[0], seqs[-1]
         seqs = range(first, last + 1) if last - first < len(seqs) else array("Q", seqs)
         delivered = outcomes.count(_DELIVERED) == len(outcomes)
-        row = _Row(seqs, bytes(cpus), b"" if delivered else bytes(outcomes))
+        row = _Row(seqs, bytes(list(cpus)), b"" if delivered else bytes(outcomes))
         self._rows.append(row)
         self._in_rows += row.left
         for cpu in set(row.cpus):

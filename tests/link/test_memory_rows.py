@@ -1,5 +1,6 @@
 """Legs that come in long rows are remembered as rows, and nobody can tell."""
 
+from array import array
 from collections.abc import Sequence
 
 import pytest
@@ -31,6 +32,7 @@ ROWS = st.tuples(
     st.integers(-30, 20),
     st.lists(st.integers(1, 3), min_size=MIN_ROW, max_size=2 * MIN_ROW),
     st.booleans(),
+    st.booleans(),
 )
 SINGLE = st.tuples(st.just("single"), st.integers(1, 120), st.integers(0, CPUS - 1))
 FORGET = st.tuples(st.just("forget"), st.integers(1, 120), st.integers(0, 60))
@@ -42,10 +44,12 @@ def test_rows_are_remembered_as_if_each_leg_had_come_alone(steps: list[tuple]) -
     end = 1
     for step in steps:
         if step[0] == "row":
-            _, gap, steps_between, delivered = step
+            _, gap, steps_between, delivered, dense = step
             first = max(1, end + gap)
             seqs = [first + sum(steps_between[:index]) for index in range(len(steps_between))]
             cpus = [seq % CPUS for seq in seqs]
+            if dense:  # as a frame may bring them
+                seqs, cpus = array("Q", seqs), array("I", cpus)
             if not may_record_row(memory, seqs, cpus):
                 continue
             assert all(
