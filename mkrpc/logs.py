@@ -47,8 +47,19 @@ class LogFile:
         """Nothing waits."""
 
 
+_levels: list[int] = []
+"""What this process, or the fork server that it comes from, has been configured for."""
+
+
 def configure(process: str, *, level: int = logging.INFO) -> None:
     """Log as ``process``, such as ``interconnect`` or ``instance mk1``, from here on."""
+    if not structlog.is_configured() or _levels != [level]:
+        _configure(level)
+        _levels[:] = [level]
+    structlog.contextvars.bind_contextvars(process=process)
+
+
+def _configure(level: int) -> None:
     output: Any = LogFile()
     logging.basicConfig(stream=output, level=level, format="%(message)s", force=True)
     structlog.configure(
@@ -63,4 +74,3 @@ def configure(process: str, *, level: int = logging.INFO) -> None:
         logger_factory=structlog.PrintLoggerFactory(output),
         cache_logger_on_first_use=False,
     )
-    structlog.contextvars.bind_contextvars(process=process)

@@ -163,10 +163,6 @@ class Topology(Spec):
         ids = {spec.name: spec.id for spec in self.instances}
         return [spec.as_fault(ids).to_dict() for spec in self.faults]
 
-    def alone(self, instance_id: int) -> Self:
-        """All that one instance needs of the machine: with hundreds the rest would add up."""
-        return self.model_copy(update={"instances": (self.instance(instance_id),), "faults": ()})
-
     def instance(self, instance_id: int) -> InstanceSpec:
         """The instance of that id; :class:`NotFoundError` if there is none."""
         for spec in self.instances:

@@ -74,9 +74,6 @@ period_ms = 200
     ]
     assert [Fault.of(table) for table in topology.injected()] == expected
     assert Topology.from_dict(topology.to_dict()) == topology
-    alone = topology.alone(5)
-    assert ([spec.id for spec in alone.instances], alone.injected()) == ([5], [])
-    assert Topology.from_dict(alone.to_dict()) == alone
 
 
 @pytest.mark.parametrize(

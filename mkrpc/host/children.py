@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from mkrpc import logs
 from mkrpc.errors import MkrpcError
 from mkrpc.fault import Fault
-from mkrpc.topology import Topology
 
 if TYPE_CHECKING:
     from mkrpc.journal.recorder import Recording
@@ -72,17 +71,19 @@ def run_interconnect(options_json: str, log_path: str, ready: Any) -> None:
 def run_instance(options_json: str, log_path: str, ready: Any) -> None:
     """Be one instance until told to stop, or until its link breaks."""
     options = json.loads(options_json)
-    topology = Topology.from_dict(options["topology"])
-    spec = topology.instance(options["instance_id"])
-    _begin(f"instance {spec.name}", log_path)
-    from mkrpc.instance.boot import boot_from_topology, load_callables
+    from mkrpc.instance.boot import boot_from_entries, load_callables
     from mkrpc.instance.process import run
+    from mkrpc.journal.values import from_plain
+
+    config = from_plain(options["config"], lambda _kind, _number: None)
+    _begin(f"instance {config.name}", log_path)
 
     def start(tell: Callable[[dict[str, Any]], None]) -> int:
         state_dir = Path(options["state_dir"])
-        boot = boot_from_topology(
-            topology,
-            spec.id,
+        boot = boot_from_entries(
+            config,
+            programs=options["programs"],
+            handlers=options["handlers"],
             address=options["address"],
             beats=options["beats"],
             memory=state_dir / MEMORY_FILE,

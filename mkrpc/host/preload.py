@@ -25,6 +25,12 @@ import mkrpc.instance.boot
 import mkrpc.instance.process
 import mkrpc.interconnect.server
 import mkrpc.journal.recorder
+import mkrpc.journal.values
+from mkrpc import logs
+from mkrpc.instance.config import KernelConfig
+
+logs.configure("fork server")
+KernelConfig(instance_id=0, name="none", apic_ids=(0,))  # so that its switches are known
 
 gc.collect()
 gc.freeze()

@@ -1,6 +1,6 @@
 """What an instance starts with, and how it comes from a topology."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from mkrpc.journal.recorder import Recording
 from mkrpc.topology import Topology
 from mkrpc.transport.address import Address, beside, parse
 
-__all__ = ["Boot", "boot_from_topology", "load_callables"]
+__all__ = ["Boot", "boot_from_entries", "boot_from_topology", "load_callables"]
 
 Callables = Mapping[str, Mapping[int, list[Callable[..., Any]]]]
 """``programs`` by APIC id and ``handlers`` by instance id."""
@@ -61,19 +61,46 @@ def boot_from_topology(
     Raises :class:`mkrpc.errors.TopologyError` for an entry that names nothing.
     """
     spec = topology.instance(instance_id)
-    given = callables or {}
-    programs = [(p.cpu, load_entry(p.entry)) for p in spec.programs]
-    for apic_id, found in given.get("programs", {}).items():
-        if apic_id in spec.cpus:
-            programs += [(spec.cpus.index(apic_id), program) for program in found]
-    handlers = [load_entry(entry) for entry in spec.handlers]
-    handlers += given.get("handlers", {}).get(instance_id, [])
-    return Boot(
-        config=kernel_config(topology, instance_id),
+    return boot_from_entries(
+        kernel_config(topology, instance_id),
+        programs=[(program.cpu, program.entry) for program in spec.programs],
+        handlers=spec.handlers,
         address=address,
         beats=beats,
-        programs=programs,
-        handlers=handlers,
+        memory=memory,
+        callables=callables,
+        recording=recording,
+        on_attached=on_attached,
+    )
+
+
+def boot_from_entries(
+    config: KernelConfig,
+    *,
+    programs: Iterable[tuple[int, str]],
+    handlers: Iterable[str],
+    address: str,
+    beats: str | None = None,
+    memory: Path | None = None,
+    callables: Callables | None = None,
+    recording: Recording | None = None,
+    on_attached: Callable[[], None] = lambda: None,
+) -> Boot:
+    """The same, from what somebody has taken out of the topology: whoever starts hundreds of
+    instances validates once, and none of them loads what that takes."""
+    given = callables or {}
+    loaded = [(cpu, load_entry(entry)) for cpu, entry in programs]
+    for apic_id, found in given.get("programs", {}).items():
+        if apic_id in config.apic_ids:
+            loaded += [(config.apic_ids.index(apic_id), program) for program in found]
+    called = [load_entry(entry) for entry in handlers]
+    called += given.get("handlers", {}).get(config.instance_id, [])
+    return Boot(
+        config=config,
+        address=address,
+        beats=beats,
+        programs=loaded,
+        handlers=called,
         memory=memory,
         recording=recording,
         on_attached=on_attached,

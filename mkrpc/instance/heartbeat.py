@@ -8,6 +8,7 @@ beats also tell what holds the loop, since nobody else can.
 
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import grpc
@@ -133,20 +134,27 @@ class Heartbeat:
         self._stop.set()
 
     def _run(self) -> None:
-        options = tuple(channel_options())
-        with grpc.insecure_channel(self._address.connect_target, options) as channel:
-            beat: Any = channel.unary_unary(BEAT)
+        with ExitStack() as open_channel:
+            beat: Any = None
             while not self._stop.wait(self._interval_s / 2):
                 sent_us = self._now_us()
-                renewed_us = max(self._renewed_us(), self.answered_us)
-                if sent_us - renewed_us < _LATE * self._interval_s * 1e6:
+                if not self._is_late(sent_us):
                     continue
+                if beat is None:
+                    # Only now: most instances never need it.
+                    options = tuple(channel_options())
+                    channel = grpc.insecure_channel(self._address.connect_target, options)
+                    beat = open_channel.enter_context(channel).unary_unary(BEAT)
                 try:
                     beat(self._request(), timeout=self._timeout_s)
                 except grpc.RpcError as refusal:
                     _log.debug("a beat past the stream went unanswered", error=str(refusal))
                 else:
                     self.answered_us = sent_us
+
+    def _is_late(self, now_us: int) -> bool:
+        renewed_us = max(self._renewed_us(), self.answered_us)
+        return now_us - renewed_us >= _LATE * self._interval_s * 1e6
 
     def _request(self) -> bytes:
         cores, where = self._describe()
