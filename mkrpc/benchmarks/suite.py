@@ -30,11 +30,11 @@ BASELINES = Path(mkrpc.__file__).parent.parent / "tests" / "benchmarks" / "basel
 PEERS = {
     "unix_socket": "a Unix-socket broker",
     "pipe": "multiprocessing Pipe with a broker",
-    "queue": "multiprocessing Queue with a broker",
+    "queue_broker": "multiprocessing Queue with a broker",
     "shared_memory": "rings in shared memory with eventfd, and a broker",
     "zeromq": "ZeroMQ",
-    "nats": "NATS",
-    "redis": "Redis",
+    "nats_broker": "NATS",
+    "redis_lists": "Redis",
 }
 """By the name of their program among the baselines; all have a broker between two processes."""
 

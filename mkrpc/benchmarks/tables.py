@@ -29,11 +29,11 @@ _SUBJECTS = {
     "idiomatic": "idiomatic gRPC",
     "unix_socket": "Unix-socket broker",
     "pipe": "multiprocessing Pipe",
-    "queue": "multiprocessing Queue",
+    "queue_broker": "multiprocessing Queue",
     "shared_memory": "shared memory + eventfd",
     "zeromq": "ZeroMQ",
-    "nats": "NATS",
-    "redis": "Redis",
+    "nats_broker": "NATS",
+    "redis_lists": "Redis lists",
     "model": "the model alone",
 }
 
