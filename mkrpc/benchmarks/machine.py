@@ -3,11 +3,12 @@
 A cluster of real processes with its client, answering orders (:mod:`mkrpc.benchmarks.serving`).
 """
 
+import os
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 from mkrpc.benchmarks.bench_programs import (
@@ -18,6 +19,7 @@ from mkrpc.benchmarks.bench_programs import (
     WRITER,
     Word,
 )
+from mkrpc.benchmarks.footprint import footprint
 from mkrpc.benchmarks.serving import passed, serve
 from mkrpc.client import Client, apic
 from mkrpc.cluster import Cluster
@@ -120,19 +122,10 @@ class MachineUnderTest:
     # What it costs, and whether all is accounted for.
 
     def memory(self) -> dict[str, Any]:
-        """KiB of each process: its proportional share (PSS), and what it shares with nobody."""
-        found = {}
+        """What each process has: its proportional share of memory, what is its own, and so on."""
         pids = {f"mk{number}": pid for number, pid in self._cluster.pids().items()}
         pids["interconnect"] = self._client.cluster().interconnect_pid
-        for name, pid in pids.items():
-            sizes = Counter[str]()
-            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-                key, _, rest = line.partition(":")
-                if rest.endswith(" kB"):
-                    sizes[key] = int(rest.split()[0])
-            private = sizes["Private_Clean"] + sizes["Private_Dirty"]
-            found[name] = {"pss_kib": sizes["Pss"], "private_kib": private}
-        return found
+        return {name: asdict(footprint(pid)) for name, pid in pids.items()}
 
     def books(self) -> dict[str, Any]:
         """The ledger and the mirrors, once nothing moves: ``wrong`` says what is not as it must."""
@@ -196,7 +189,7 @@ class MachineUnderTest:
 def main() -> None:
     """Start, answer, stop."""
     instances, cpus = (int(argument) for argument in sys.argv[1:])
-    name = f"bench-{instances}"
+    name = f"bench-{os.getpid()}"
     with Cluster.start(topology(instances, cpus), name=name, timeout_s=120.0) as cluster:
         machine = MachineUnderTest(cluster, instances, cpus)
         serve(machine.commands(), transport="aio", model="pure", orders=sorted(machine.commands()))

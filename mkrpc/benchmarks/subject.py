@@ -39,7 +39,8 @@ class Subject:
     """A process, started at once and asked afterwards.
 
     ``command``: what Python runs, such as ``["-m", "mkrpc.benchmarks.machine", "2", "5"]``.
-    ``about``: what it said of itself when it was ready. As a context manager it is ended, with
+    ``environment`` is added to this process's; it runs in ``directory``, whose packages it
+    imports first with ``-m``. ``about``: what it said of itself when it was ready. As a context manager it is ended, with
     everything in its process group. Raises StartUpError if it ends before it is ready.
     """
 
@@ -50,6 +51,7 @@ class Subject:
         *,
         log: Path,
         environment: Mapping[str, str] | None = None,
+        directory: Path | None = None,
     ) -> None:
         self.name = name
         self._log = log
@@ -60,6 +62,7 @@ class Subject:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 env={**os.environ, **(environment or {})},
+                cwd=directory,
                 start_new_session=True,
             )
         self._buffer = b""

@@ -45,8 +45,9 @@ def bench(
     from dataclasses import replace
 
     from mkrpc.benchmarks.placement import parse_pin
+    from mkrpc.benchmarks.plan import Plan
     from mkrpc.benchmarks.plot import svg
-    from mkrpc.benchmarks.suite import Plan, measure
+    from mkrpc.benchmarks.suite import measure
 
     plan = Plan.quick() if quick else Plan()
     plan = replace(

@@ -20,6 +20,7 @@ try:
 except ImportError:
     nats = None
 
+
 def instance(url):
     async def run():
         connection = await nats.connect(url)

@@ -1,0 +1,164 @@
+"""How much ``mkrpc bench`` measures, and what each subject is asked to do."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from mkrpc.benchmarks.model import MODEL_CPUS, model_words
+from mkrpc.x86.icr import fixed
+from mkrpc.x86.irq_vectors import MULTIKERNEL_VECTOR
+
+__all__ = [
+    "CPUS",
+    "GROWTH_CPUS",
+    "PEERS",
+    "Measure",
+    "Plan",
+    "of_baselines",
+    "of_chain",
+    "of_mkrpc",
+    "of_model",
+]
+
+PEERS = {
+    "unix_socket": "a Unix-socket broker",
+    "pipe": "multiprocessing Pipe with a broker",
+    "queue_broker": "multiprocessing Queue with a broker",
+    "shared_memory": "rings in shared memory with eventfd, and a broker",
+    "zeromq": "ZeroMQ",
+    "nats_broker": "NATS",
+    "redis_lists": "Redis",
+}
+"""By the name of their program among the baselines; all have a broker between two processes."""
+
+CPUS = MODEL_CPUS
+"""CPUs of each instance where bursts are measured."""
+
+GROWTH_CPUS = 2
+
+WARM_UP = 10
+"""The first turn does one in so many."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How much. Counts are those of one round; ``window``: messages that are unacknowledged at
+    most, ``burst_window``: bursts. ``growth``, ``startup``: numbers of instances, none to leave
+    that out."""
+
+    rounds: int = 5
+    delays: int = 500
+    ping_pongs: int = 500
+    singles: int = 1000
+    bursts_1k: int = 40
+    bursts_10k: int = 6
+    natural: int = 50_000
+    window: int = 256
+    burst_window: int = 8
+    growth: tuple[int, ...] = (2, 8, 32, 128)
+    growth_delays: int = 300
+    startup: tuple[int, ...] = (8, 32, 128)
+    startup_rounds: int = 3
+    peers: bool = True
+    pin: frozenset[int] | None = None
+    pin_text: str = "none"
+
+    @classmethod
+    def quick(cls) -> "Plan":
+        """A look, not a measurement."""
+        return cls(
+            rounds=1,
+            delays=50,
+            ping_pongs=50,
+            singles=100,
+            bursts_1k=2,
+            bursts_10k=1,
+            natural=2000,
+            growth=(2, 4),
+            growth_delays=20,
+            startup=(2,),
+            startup_rounds=1,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One order to one subject. ``name`` is that of its figure."""
+
+    subject: str
+    name: str
+    order: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """``SUBJECT.MEASURE``: what its figures begin with."""
+        return f"{self.subject}.{self.name}"
+
+    def small(self) -> dict[str, Any]:
+        """The arguments of the turn that warms up."""
+        return {
+            key: max(1, value // WARM_UP) if key in ("count", "messages") else value
+            for key, value in self.arguments.items()
+        }
+
+
+def of_mkrpc(plan: Plan) -> list[Measure]:
+    """A machine of two instances."""
+    return [
+        Measure("mkrpc", "delay", "delay", {"count": plan.delays}),
+        Measure("mkrpc", "cpu_delay", "ping_pong", {"count": plan.ping_pongs}),
+        Measure("mkrpc", "one", "stream", {"messages": plan.singles, "words": 1}),
+        Measure("mkrpc", "burst_1k", "stream", {"messages": plan.bursts_1k, "words": 1000}),
+        Measure("mkrpc", "burst_10k", "stream", {"messages": plan.bursts_10k, "words": 10_000}),
+        Measure("mkrpc", "natural", "natural", {"words": plan.natural}),
+    ]
+
+
+def of_baselines(plan: Plan) -> list[Measure]:
+    """The raw relay and the idiomatic design."""
+    one = {"messages": plan.singles, "words": model_words(1), "window": plan.window}
+    word = fixed(0, MULTIKERNEL_VECTOR)
+    found = [
+        Measure(name, "delay", "delay", {"count": plan.delays, "word": word})
+        for name in ("raw_relay", "idiomatic")
+    ]
+    found += [
+        Measure("raw_relay", "one", "stream", one),
+        Measure("idiomatic", "one", "stream", one),
+        Measure("idiomatic", "one_cumulative", "stream_cumulative", one),
+    ]
+    return found
+
+
+def of_model(plan: Plan) -> list[Measure]:
+    """The model alone: the same bursts."""
+    found = []
+    for name, count, words in (
+        ("burst_1k", plan.bursts_1k, 1000),
+        ("burst_10k", plan.bursts_10k, 10_000),
+    ):
+        arguments = {"messages": count, "words": model_words(words)}
+        found.append(Measure("model", name, "stream", arguments))
+    return found
+
+
+def of_chain(plan: Plan, name: str) -> list[Measure]:
+    """A peer."""
+    return [
+        Measure(
+            name, "delay", "delay", {"count": plan.delays, "word": fixed(0, MULTIKERNEL_VECTOR)}
+        ),
+        *(
+            Measure(
+                name,
+                what,
+                "stream",
+                {"messages": count, "words": model_words(words), "window": window},
+            )
+            for what, count, words, window in (
+                ("one", plan.singles, 1, plan.window),
+                ("burst_1k", plan.bursts_1k, 1000, plan.burst_window),
+                ("burst_10k", plan.bursts_10k, 10_000, plan.burst_window),
+            )
+        ),
+    ]
