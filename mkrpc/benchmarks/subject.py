@@ -40,8 +40,8 @@ class Subject:
 
     ``command``: what Python runs, such as ``["-m", "mkrpc.benchmarks.machine", "2", "5"]``.
     ``environment`` is added to this process's; it runs in ``directory``, whose packages it
-    imports first with ``-m``. ``about``: what it said of itself when it was ready. As a context manager it is ended, with
-    everything in its process group. Raises StartUpError if it ends before it is ready.
+    imports first with ``-m``. ``about``: what it said of itself when it was ready. As a context
+    manager it is ended, with everything in its process group.
     """
 
     def __init__(
