@@ -75,8 +75,7 @@ class Plan:
             natural=2000,
             growth=(2, 4),
             growth_delays=20,
-            startup=(2,),
-            startup_rounds=1,
+            startup=(),
         )
 
 

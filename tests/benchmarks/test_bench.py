@@ -8,12 +8,17 @@ from xml.etree import ElementTree
 
 import pytest
 
+from mkrpc.benchmarks import path
+from mkrpc.benchmarks.compare import compare, sources_of
 from mkrpc.benchmarks.figures import RATIOS, Figures, percentile, ratios_of
 from mkrpc.benchmarks.model import Model, model_words
 from mkrpc.benchmarks.placement import parse_pin
+from mkrpc.benchmarks.plan import Plan
 from mkrpc.benchmarks.serving import ACKNOWLEDGEMENT, words_of
 from mkrpc.benchmarks.subject import OrderFailedError, Subject
 from mkrpc.errors import InvalidArgumentError, StartUpError
+
+ROOT = Path(__file__).parents[2]
 
 DEMANDED = {
     "delay_over_raw_relay",
@@ -129,3 +134,37 @@ def test_a_subject_that_cannot_start_is_told_by_its_last_words(tmp_path: Path):
         with pytest.raises(StartUpError) as told:
             subject.wait_until_ready()
         assert "no such thing" in told.value.advice
+
+
+def test_the_path_of_an_interrupt_names_every_step_and_what_it_took():
+    for words in (1, 50):
+        found = path.measure(words=words, interrupts=50, rounds=1)
+        assert list(found) == list(path.STEPS)
+        assert min(list(found.values())[: path.TO_HANDLER]) > 0
+
+
+@pytest.mark.parametrize(
+    ("revision", "why"),
+    [("no-such-revision", "cannot be had"), ("e95e5dd", "older than this benchmark")],
+)
+def test_a_commit_that_cannot_be_compared_is_told(tmp_path: Path, revision: str, why: str):
+    if revision == "e95e5dd" and not is_clone_with(revision):
+        pytest.skip("the sources are not a whole clone")
+    with pytest.raises(InvalidArgumentError, match=why), sources_of(revision, tmp_path):
+        pass
+
+
+@pytest.mark.full
+@pytest.mark.e2e
+def test_a_tree_is_compared_with_a_commit_of_it():
+    if not is_clone_with("HEAD"):
+        pytest.skip("the sources are not a clone")
+    found = compare("HEAD", Plan.quick())
+    assert found["failures"] == []
+    assert found["ratios"]["mkrpc.burst_10k.per_s"] > 0
+    assert all(before.replace("before", "after") in found["figures"] for before in found["figures"])
+
+
+def is_clone_with(revision: str) -> bool:
+    command = ["git", "cat-file", "-e", f"{revision}:mkrpc/benchmarks/__init__.py"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == 0
