@@ -23,7 +23,7 @@ from mkrpc.interconnect.hosts import ATTACH_HOST
 from mkrpc.link.frames import WIRE_VERSION
 from mkrpc.transport import supervision
 from mkrpc.transport.address import parse
-from mkrpc.transport.aio import connect
+from mkrpc.transport.choice import chosen
 from mkrpc.transport.stream import Connection
 from mkrpc.v1 import interconnect_pb2 as pb
 
@@ -83,6 +83,7 @@ class HostLink:
     async def _serve(self) -> None:
         """One stream after another; raises what keeps the agent from attaching for good."""
         address = parse(self._agent.address)
+        connect = chosen().connect
         await connect(address, ATTACH_HOST, self._open)
         while True:
             await self._broken.wait()

@@ -18,7 +18,7 @@ from mkrpc.errors import (
 )
 from mkrpc.frame_codec import ATTACH
 from mkrpc.transport.address import Address
-from mkrpc.transport.aio import connect
+from mkrpc.transport.choice import chosen
 from mkrpc.transport.stream import CONNECT_DEADLINE_S, Connection
 from mkrpc.transport.supervision import core_task
 
@@ -84,7 +84,7 @@ class Uplink:
 
     async def open(self, deadline_s: float = CONNECT_DEADLINE_S) -> None:
         """Open a stream and say hello; raises as :func:`mkrpc.transport.aio.connect`."""
-        await connect(self._address, ATTACH, self._opened, deadline_s=deadline_s)
+        await chosen().connect(self._address, ATTACH, self._opened, deadline_s=deadline_s)
 
     def come_back(self, patience_s: Callable[[], float]) -> None:
         """Open streams until one stands, or ``patience_s`` says that there is none left.

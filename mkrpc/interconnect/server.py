@@ -33,7 +33,7 @@ from mkrpc.interconnect.watch import EventHub
 from mkrpc.journal.recorder import Recording
 from mkrpc.transport import supervision
 from mkrpc.transport.address import Address, check_listen, parse
-from mkrpc.transport.aio import AioServer
+from mkrpc.transport.choice import chosen
 from mkrpc.transport.supervision import core_task
 from mkrpc.v1 import control_pb2, control_pb2_grpc, interconnect_pb2
 
@@ -76,8 +76,8 @@ def serve(
     outlives it, from which it takes over; None: none. ``recording``: where it keeps a
     journal of its inputs, or None.
     ``on_listening`` is told the address once it answers (with the port chosen for port 0). Raises
-    what :meth:`AioServer.start`, :func:`check_listen`, :meth:`Policy.named` and :func:`open_books`
-    raise, before anything listens.
+    what :meth:`StreamServer.start`, :func:`check_listen`, :meth:`Policy.named` and
+    :func:`open_books` raise, before anything listens.
     """
     where = parse(address)
     check_listen(where, insecure)
@@ -144,7 +144,7 @@ async def _serve(
         add_control(control, server)
         _add_health(healthiness, server)
 
-    server = AioServer(
+    server = chosen().server(
         methods={ATTACH: link_faults.open, ATTACH_HOST: hosts.open}, add_services=add_services
     )
     stop = asyncio.Event()

@@ -16,13 +16,12 @@ import grpc
 from mkrpc.errors import (
     DeadlineExceededError,
     InvalidArgumentError,
-    LimitReachedError,
     MkrpcError,
     UnavailableError,
 )
 from mkrpc.transport.address import Address, AddressLock, bind_error, check_listen
+from mkrpc.transport.admission import Admission
 from mkrpc.transport.aio_connection import AioConnection
-from mkrpc.transport.descriptors import room_for_connections
 from mkrpc.transport.guard import Guard
 from mkrpc.transport.status import abort_arguments, error_of
 from mkrpc.transport.stream import (
@@ -128,14 +127,11 @@ class AioServer:
         self._add_services = add_services
         self._options = {**dict(SERVER_OPTIONS), **dict(options)}
         self._on_bug = on_bug
-        room = room_for_connections()
-        self._max_connections = min(max_connections, room)
-        self._descriptors_are_few = room < max_connections
+        self._admission = Admission(max_connections)
         self._connections: set[AioConnection] = set()
         self._server: grpc.aio.Server | None = None
         self._lock: AddressLock | None = None
         self._bound: Address | None = None
-        self._stopping = False
 
     @property
     def bound_address(self) -> Address:
@@ -186,7 +182,7 @@ class AioServer:
         if self._server is None:
             return
         server, self._server = self._server, None
-        self._stopping = True
+        self._admission.stopping = True
         for connection in tuple(self._connections):
             connection.close(UnavailableError(f"the server at {self._bound} is stopping"))
         await server.stop(grace_s)
@@ -194,7 +190,7 @@ class AioServer:
         self._lock.release()
 
     async def _serve(self, factory: HandlerFactory, context: _Context) -> None:
-        refusal = self._refusal()
+        refusal = self._admission.refusal(len(self._connections), self._bound)
         if refusal is not None:
             await context.abort(*abort_arguments(refusal))
         peer = unquote(context.peer())
@@ -221,20 +217,6 @@ class AioServer:
             error = connection.finish(error)
         if error is not None:
             await context.abort(*abort_arguments(error))
-
-    def _refusal(self) -> MkrpcError | None:
-        if self._stopping:
-            return UnavailableError(f"the server at {self._bound} is stopping")
-        if len(self._connections) >= self._max_connections:
-            why, advice = "its limit", "end instances that are not needed, or try again later"
-            if self._descriptors_are_few:
-                why = "all that its limit of open files leaves room for"
-                advice = "start it again under a higher limit of open files (ulimit -n)"
-            return LimitReachedError(
-                f"the server at {self._bound} holds {self._max_connections} connections, {why}",
-                advice=advice,
-            )
-        return None
 
 
 class _StreamMethods(grpc.GenericRpcHandler):

@@ -38,9 +38,10 @@ class Guard(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None or handler_call_details.method in self._unguarded:
             return handler
-        return self._wrap(handler)
+        return self.wrap(handler)
 
-    def _wrap(self, handler: _Handler) -> _Handler:
+    def wrap(self, handler: _Handler) -> _Handler:
+        """The handler with its behaviour behind the guard."""
         kind = f"{_ARITY[handler.request_streaming]}_{_ARITY[handler.response_streaming]}"
         behaviour = getattr(handler, kind)
         make = getattr(grpc, f"{kind}_rpc_method_handler")

@@ -52,11 +52,20 @@ def end_loudly(bug: BaseException | None, what: str) -> NoReturn:
 def run(main: Coroutine[Any, Any, _ResultT]) -> _ResultT:
     """As ``asyncio.run``, but any part that dies ends the process; signals are up to ``main``.
 
+    The loop is the one that the transport of this process wants.
+
     What ``main`` itself raises is passed on if it is a MkrpcError, else it is a SystemExit with
     :data:`EXIT_BUG`: whoever called can still clean up.
     """
+    from mkrpc.transport.choice import chosen  # the transports themselves end loudly
+
     threading.excepthook = _thread_died
-    with asyncio.Runner() as runner:
+    try:
+        new_loop = chosen().new_loop
+    except MkrpcError:
+        main.close()
+        raise
+    with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.get_loop().set_exception_handler(_loop_met)
         try:
             return runner.run(main)

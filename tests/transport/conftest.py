@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from mkrpc.errors import MkrpcError
-from mkrpc.transport import aio
+from mkrpc.transport import aio, reactor
 from mkrpc.transport.address import Address, parse
+from mkrpc.transport.queue_loop import QueueLoop
 from mkrpc.transport.stream import Connection, ConnectionHandler, StreamServer
 
 METHOD = "/mkrpc.test.Bytes/Attach"
@@ -27,11 +28,21 @@ PATIENCE_S = 20.0
 class Transport:
     """One implementation of the interface."""
 
+    name: str
     server: Callable[..., StreamServer]
     connect: Callable[..., Awaitable[Connection]]
 
 
-TRANSPORTS = {"aio": Transport(aio.AioServer, aio.connect)}
+TRANSPORTS = {
+    "aio": Transport("aio", aio.AioServer, aio.connect),
+    "reactor": Transport("reactor", reactor.ReactorServer, reactor.connect),
+}
+
+
+def pytest_asyncio_loop_factories(config: pytest.Config) -> dict[str, Any]:
+    """Everything runs on the loop that the reactor is fast on; with --full on asyncio's own too."""
+    both = {"queue": QueueLoop, "asyncio": asyncio.new_event_loop}
+    return both if config.getoption("--full") else {"queue": QueueLoop}
 
 
 @dataclass
@@ -102,8 +113,9 @@ def echo() -> Recorder:
 
 CHILD = """
 import asyncio, sys
-from mkrpc.transport import aio
+from mkrpc.transport import aio, reactor
 from mkrpc.transport.address import parse
+from mkrpc.transport.queue_loop import QueueLoop
 
 class Quiet:
     def on_frame(self, connection, frame): pass
@@ -115,25 +127,31 @@ class Buggy(Quiet):
 
 async def main():
     role, address, method = sys.argv[1], parse(sys.argv[2]), sys.argv[3]
+    server_class, connect = {
+        "aio": (aio.AioServer, aio.connect), "reactor": (reactor.ReactorServer, reactor.connect)
+    }[sys.argv[4]]
     if role == "client":
-        await aio.connect(address, method, lambda connection: Quiet())
+        await connect(address, method, lambda connection: Quiet())
         print("ready", flush=True)
     else:
         handler = Buggy() if role == "buggy" else Quiet()
-        server = aio.AioServer(methods={method: lambda connection: handler})
+        server = server_class(methods={method: lambda connection: handler})
         await server.start(address)
         print(server.bound_address, flush=True)
     await asyncio.Event().wait()
 
-asyncio.run(main())
+with asyncio.Runner(loop_factory=QueueLoop) as runner:
+    runner.run(main())
 """
 
 
 @asynccontextmanager
-async def spawn(role: str, address: Address) -> AsyncIterator[asyncio.subprocess.Process]:
+async def spawn(
+    role: str, address: Address, transport: str
+) -> AsyncIterator[asyncio.subprocess.Process]:
     """A child that plays ``role``, killed at the end if it still runs."""
     child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", CHILD, role, str(address), METHOD),
+        *(sys.executable, "-c", CHILD, role, str(address), METHOD, transport),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -176,7 +194,7 @@ class Bench:
     def spawn(
         self, role: str, address: Address
     ) -> AbstractAsyncContextManager[asyncio.subprocess.Process]:
-        return spawn(role, address)
+        return spawn(role, address, self.transport.name)
 
     async def first_line(self, child: asyncio.subprocess.Process) -> str:
         assert child.stdout is not None

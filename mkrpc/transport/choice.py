@@ -1,0 +1,101 @@
+"""Which transport this process uses: the reactor where it is known to work, else grpc.aio.
+
+The environment variable ``MKRPC_TRANSPORT`` forces either (``aio``, ``reactor``) or leaves it to
+what is found here (``auto``). The two speak to each other, and to every other gRPC.
+"""
+
+import asyncio
+import functools
+import os
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+import grpc
+import structlog
+
+from mkrpc.errors import InvalidArgumentError, StartUpError
+from mkrpc.transport import aio
+from mkrpc.transport.stream import Connection, StreamServer
+
+__all__ = ["DEFAULT_CHOICE", "TESTED_VERSIONS", "TRANSPORT_VARIABLE", "Transport", "chosen"]
+
+TRANSPORT_VARIABLE: Final = "MKRPC_TRANSPORT"
+"""The environment variable that chooses."""
+
+DEFAULT_CHOICE: Final = "aio"
+"""What is chosen without it."""
+
+TESTED_VERSIONS: Final = ((1, 81), (1, 85))
+"""The first and the last grpcio whose private interface the contract tests have run on."""
+
+_log = structlog.get_logger("mkrpc.transport")
+
+
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """One implementation of :mod:`mkrpc.transport.stream`, and the event loop that it runs best on.
+
+    ``server`` and ``connect`` take what :class:`mkrpc.transport.aio.AioServer` and
+    :func:`mkrpc.transport.aio.connect` take.
+    """
+
+    name: str
+    server: Callable[..., StreamServer]
+    connect: Callable[..., Awaitable[Connection]]
+    new_loop: Callable[[], asyncio.AbstractEventLoop]
+
+
+@functools.cache
+def chosen() -> Transport:
+    """The transport of this process; the first call decides.
+
+    Raises :class:`InvalidArgumentError` if ``MKRPC_TRANSPORT`` is something else, and
+    :class:`StartUpError` if it asks for a reactor that does not work here.
+    """
+    wanted = os.environ.get(TRANSPORT_VARIABLE) or DEFAULT_CHOICE
+    if wanted not in ("aio", "reactor", "auto"):
+        raise InvalidArgumentError(
+            f"{TRANSPORT_VARIABLE} is {wanted!r}", advice="give aio, reactor or auto"
+        )
+    if wanted == "aio":
+        return _aio()
+    why_not = "" if wanted == "reactor" else untested(grpc.__version__)
+    if not why_not:
+        found = _reactor()
+        if isinstance(found, Transport):
+            return found
+        why_not = found
+    if wanted == "reactor":
+        raise StartUpError(
+            f"the reactor does not work with grpcio {grpc.__version__} here: {why_not}",
+            advice=f"unset {TRANSPORT_VARIABLE}, or set it to aio",
+        )
+    _log.warning("the transport is grpc.aio, not the faster reactor", why=why_not)
+    return _aio()
+
+
+def untested(version: str) -> str:
+    """Why the reactor is not for this version of grpcio; empty if it is."""
+    numbers = re.match(r"(\d+)\.(\d+)\.", version)
+    first, last = TESTED_VERSIONS
+    if numbers is not None and first <= (int(numbers[1]), int(numbers[2])) <= last:
+        return ""
+    tested = " to ".join(f"{major}.{minor}" for major, minor in TESTED_VERSIONS)
+    return f"grpcio {version} is not among the tested versions, {tested}"
+
+
+def _aio() -> Transport:
+    return Transport("aio", aio.AioServer, aio.connect, asyncio.new_event_loop)
+
+
+def _reactor() -> Transport | str:
+    try:
+        from mkrpc.transport import queue_loop, queue_proof, reactor
+    except (ImportError, AttributeError) as error:
+        return f"its interface has changed: {error}"
+    why_not = queue_proof.prove()
+    if why_not:
+        return why_not
+    return Transport("reactor", reactor.ReactorServer, reactor.connect, queue_loop.QueueLoop)
