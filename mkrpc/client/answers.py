@@ -4,7 +4,7 @@ Made from ``mkrpc.v1`` messages here and nowhere else; what both planes share (a
 addresses) is translated by :mod:`mkrpc.codec`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -30,6 +30,7 @@ __all__ = [
     "MirroredCpu",
     "RateLimit",
     "Recovery",
+    "legs_of",
     "outcome_of",
 ]
 
@@ -196,6 +197,19 @@ class LegCount:
     count: int
 
 
+def legs_of(messages: Iterable[pb.LegCount]) -> tuple[LegCount, ...]:
+    """Translate, by APIC id, those to nobody last; ProtocolError for unknown outcomes."""
+    return tuple(
+        LegCount(
+            apic_id=leg.apic_id if leg.HasField("apic_id") else None,
+            instance_id=leg.instance_id if leg.HasField("instance_id") else None,
+            outcome=outcome_of(leg.outcome),
+            count=leg.count,
+        )
+        for leg in sorted(messages, key=_leg_order)
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class IpiResult:
     """What became of ``written`` ICR writes, every leg counted.
@@ -218,15 +232,7 @@ class IpiResult:
     @classmethod
     def of(cls, message: pb.InjectResponse | pb.WriteIcrResponse) -> "IpiResult":
         """Translate, legs by APIC id, those to nobody last; ProtocolError for unknown outcomes."""
-        legs = tuple(
-            LegCount(
-                apic_id=leg.apic_id if leg.HasField("apic_id") else None,
-                instance_id=leg.instance_id if leg.HasField("instance_id") else None,
-                outcome=outcome_of(leg.outcome),
-                count=leg.count,
-            )
-            for leg in sorted(message.legs, key=_leg_order)
-        )
+        legs = legs_of(message.legs)
         if isinstance(message, pb.WriteIcrResponse):
             return cls(written=message.written, legs=legs)
         return cls(

@@ -26,6 +26,8 @@ from mkrpc.client.answers import (
     RateLimit,
 )
 from mkrpc.client.books import Ledger
+from mkrpc.client.bulk import BulkStream
+from mkrpc.client.bulk_sender import INJECT_STREAM, BulkSender
 from mkrpc.client.channel import CONNECT_TIMEOUT_S, MAX_RECEIVE_BYTES, open_channel
 from mkrpc.client.destination import (
     Destination,
@@ -200,6 +202,20 @@ class Client(FaultCalls):
         request = pb.WriteIcrRequest(apic_id=check_apic_id(from_apic_id), **ipi.fields())
         limit_s = self.timeout_s + count * _WRITE_ALLOWANCE_S
         return IpiResult.of(self._call(self._stub.WriteIcr, request, limit_s=limit_s))
+
+    def bulk(self, *, each: bool = False) -> BulkStream:
+        """A stream of ICR words, for many of them: see :class:`mkrpc.client.bulk.BulkStream`.
+
+        ``each``: learn the outcome of every word and not only counts. It is a source of its own,
+        with a client id of its own.
+        """
+        call: Any = self._channel.stream_stream(INJECT_STREAM)
+        return BulkStream(
+            BulkSender(os.urandom(16), each=each),
+            open_call=call,
+            typed=self._typed,
+            timeout_s=self.timeout_s,
+        )
 
     def cpu(self, apic_id: int) -> CpuAnswer:
         """All registers of a CPU, asked of its instance; NotFoundError if none has it."""

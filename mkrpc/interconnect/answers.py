@@ -13,7 +13,7 @@ from mkrpc.interconnect.hosts import HostedProcess, HostRegistry
 from mkrpc.interconnect.ledger import Party, Row, Totals
 from mkrpc.interconnect.registry import InstanceRecord
 from mkrpc.interconnect.standing import link_state
-from mkrpc.interconnect.tally import Tally
+from mkrpc.interconnect.tally import LegKind, Tally
 from mkrpc.v1 import control_pb2 as pb
 from mkrpc.v1 import types_pb2 as types
 
@@ -21,6 +21,7 @@ __all__ = [
     "ROWS_PER_MESSAGE",
     "Switches",
     "cluster_to_pb",
+    "leg_to_pb",
     "ledger_to_pb",
     "legs_to_pb",
     "party_to_pb",
@@ -46,15 +47,18 @@ class Switches:
 
 def legs_to_pb(tally: Tally) -> list[pb.LegCount]:
     """The legs of a request, in the order in which their kinds were first seen."""
-    return [
-        pb.LegCount(
-            apic_id=None if instance_id is None else apic_id,
-            instance_id=instance_id,
-            outcome=int(outcome),  # type: ignore[arg-type]
-            count=count,
-        )
-        for (apic_id, instance_id, outcome), count in tally.legs.items()
-    ]
+    return [leg_to_pb(kind, count) for kind, count in tally.legs.items()]
+
+
+def leg_to_pb(kind: LegKind, count: int) -> pb.LegCount:
+    """So many legs of a kind."""
+    apic_id, instance_id, outcome = kind
+    return pb.LegCount(
+        apic_id=None if instance_id is None else apic_id,
+        instance_id=instance_id,
+        outcome=int(outcome),  # type: ignore[arg-type]
+        count=count,
+    )
 
 
 def cluster_to_pb(

@@ -55,11 +55,48 @@ class Asking(FaultInjection, ABC):
             word=word,
             count=count,
             resolved_below=resolved_below,
-            stamp=max(1, roster) if again and self.takeover is not None else 0,
+            stamp=self._stamp(again, roster),
             on_done=on_done,
         )
         self._run_later()
         return tally
+
+    def inject_words(
+        self,
+        *,
+        client_id: bytes,
+        first_seq: int,
+        words: bytes,
+        resolved_below: int,
+        on_done: Callable[[Tally], None],
+        each: bool = False,
+        again: bool = False,
+        roster: int = 0,
+    ) -> Tally:
+        """As :meth:`inject`, of ICR words that may differ: 8 bytes each, little-endian.
+
+        ``each``: keep the outcome of every word, in the tally's ``each``. A repetition of a call
+        that an earlier interconnect had answered has counts alone.
+
+        :raises InvalidArgumentError: as there; 1 to MAX_REQUEST_WORDS words.
+        :raises LimitReachedError: as there.
+        """
+        tally = self._injections.inject_words(
+            client_id=client_id,
+            first_seq=first_seq,
+            words=words,
+            resolved_below=resolved_below,
+            stamp=self._stamp(again, roster),
+            each=each,
+            on_done=on_done,
+        )
+        self._run_later()
+        return tally
+
+    def _stamp(self, again: bool, roster: int) -> int:
+        """Of writes of a client: 0, or what tells an interconnect that took over where they may
+        have been."""
+        return max(1, roster) if again and self.takeover is not None else 0
 
     def forget_client(self, client_id: bytes) -> None:
         """Nobody will repeat the calls of this client, as after one that named no client.

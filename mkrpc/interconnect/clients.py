@@ -5,6 +5,7 @@ from collections import Counter, deque
 from collections.abc import Sequence
 
 from mkrpc.errors import LimitReachedError
+from mkrpc.interconnect.injected_words import EqualWords, SeveralWords
 from mkrpc.interconnect.ledger import Party, Row, RowKey
 from mkrpc.interconnect.legs import Ended
 from mkrpc.interconnect.policy import SourceKind
@@ -30,11 +31,14 @@ tell the outcome to another interconnect. Clients that say ``resolved_below`` in
 class Call:
     """One injection: its words, how many have been made, and who waits for the answer."""
 
-    def __init__(self, client: "Client", *, first_seq: int, word: int, count: int) -> None:
+    def __init__(
+        self, client: "Client", *, first_seq: int, words: EqualWords | SeveralWords
+    ) -> None:
         self.client = client
         self.first_seq = first_seq
-        self.word = word
-        self.count = count
+        self.words = words
+        self.word = words.word
+        self.count = words.count
         self.tally = Tally()
         self.waiters: list[Tally] = []
         self.stamp = 0
@@ -51,7 +55,8 @@ class Call:
     @classmethod
     def again(cls, client: "Client", kept: KeptCall) -> "Call":
         """One that an earlier interconnect has answered."""
-        call = cls(client, first_seq=kept.first_seq, word=kept.word, count=kept.count)
+        words = EqualWords(kept.word, kept.count)
+        call = cls(client, first_seq=kept.first_seq, words=words)
         call.tally.written = call.tally.resolved = kept.count
         call.tally.legs.update(dict(kept.legs))
         call.tally.done = True

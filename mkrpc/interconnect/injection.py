@@ -8,17 +8,23 @@ from mkrpc.errors import InvalidArgumentError, LimitReachedError
 from mkrpc.interconnect.bucket import CLIENTS, Buckets
 from mkrpc.interconnect.changes import ChangeLog
 from mkrpc.interconnect.clients import Call, Client
+from mkrpc.interconnect.injected_words import (
+    MAX_COUNT,
+    EqualWords,
+    SeveralWords,
+    check_client,
+    check_count,
+    check_word,
+)
 from mkrpc.interconnect.ledger import Ledger
 from mkrpc.interconnect.legs import Ended
 from mkrpc.interconnect.registry import Registry
 from mkrpc.interconnect.routing import Router, Write
 from mkrpc.interconnect.takeover import KeptCall
-from mkrpc.interconnect.tally import Tally
-from mkrpc.limits import IDENTITY_BYTES
+from mkrpc.interconnect.tally import EachOutcome, Tally
 from mkrpc.link.frames import ResolvedRun
 from mkrpc.outcome import Outcome
 from mkrpc.trace import ClientInjected, Sink
-from mkrpc.x86.icr import Shorthand, decode, reserved_bits_x2apic
 
 __all__ = [
     "INJECTION_WINDOW",
@@ -29,9 +35,6 @@ __all__ = [
     "Injections",
     "OnDone",
 ]
-
-MAX_COUNT = 1_000_000
-"""ICR writes in one call at most."""
 
 INJECTION_WINDOW = 4096
 """Unsettled writes of one call at a time; the rest is made as legs settle."""
@@ -49,8 +52,6 @@ _REFILL = INJECTION_WINDOW // 4
 
 MAX_WAITERS = 64
 """Repetitions of one call that wait for its answer; one more is a :class:`LimitReachedError`."""
-
-_MAX_SEQ = 1 << 63
 
 OnDone = Callable[[Tally], None]
 Later = Callable[[Callable[[], None]], None]
@@ -107,11 +108,70 @@ class Injections:
         on_done: OnDone,
     ) -> Tally:
         """See :meth:`mkrpc.interconnect.apic_bus.ApicBus.inject`."""
-        self._check(client_id, first_seq=first_seq, word=word, count=count)
+        self._check_source(client_id, first_seq)
+        check_count(count)
+        check_word(word)
+        return self._call(
+            client_id,
+            first_seq=first_seq,
+            words=EqualWords(word, count),
+            resolved_below=resolved_below,
+            stamp=stamp,
+            tally=Tally(),
+            on_done=on_done,
+        )
+
+    def inject_words(
+        self,
+        *,
+        client_id: bytes,
+        first_seq: int,
+        words: bytes,
+        resolved_below: int,
+        stamp: int,
+        each: bool,
+        on_done: OnDone,
+    ) -> Tally:
+        """See :meth:`mkrpc.interconnect.apic_bus.ApicBus.inject_words`."""
+        self._check_source(client_id, first_seq)
+        several = SeveralWords(words)
+        tally = Tally()
+        if each:
+            tally.each = EachOutcome(first_seq, several.count)
+        return self._call(
+            client_id,
+            first_seq=first_seq,
+            words=several,
+            resolved_below=resolved_below,
+            stamp=stamp,
+            tally=tally,
+            on_done=on_done,
+        )
+
+    def _check_source(self, client_id: bytes, first_seq: int) -> None:
+        check_client(client_id, first_seq)
+        if self._registry.knows_incarnation(client_id):
+            raise InvalidArgumentError(
+                "the client id is the incarnation of an instance", advice="draw random bytes"
+            )
+
+    def _call(
+        self,
+        client_id: bytes,
+        *,
+        first_seq: int,
+        words: EqualWords | SeveralWords,
+        resolved_below: int,
+        stamp: int,
+        tally: Tally,
+        on_done: OnDone,
+    ) -> Tally:
+        """A call, if it has not been made before."""
+        count = words.count
         client = self._clients.get(client_id)
         known = client.calls.get(first_seq) if client is not None else None
         if known is not None:
-            return self._repeat(known, word=word, count=count, on_done=on_done)
+            return self._repeat(known, words, on_done=on_done)
         if resolved_below > first_seq:
             raise InvalidArgumentError(
                 f"write {first_seq} is new, yet all below {resolved_below} are called resolved",
@@ -128,45 +188,14 @@ class Injections:
         self._clients.move_to_end(client_id)
         self._ledger.resume(client.party)
         if self.sink is not None:
-            self.sink(ClientInjected(client=client_id, seq=first_seq, count=count, word=word))
-        call = Call(client, first_seq=first_seq, word=word, count=count)
-        call.stamp = stamp
+            for seq, word, number in words.runs(first_seq, 0, count):
+                self.sink(ClientInjected(client=client_id, seq=seq, count=number, word=word))
+        call = Call(client, first_seq=first_seq, words=words)
+        call.tally, call.stamp = tally, stamp
         client.calls[first_seq] = call
         self._wait(call, call.tally, on_done)
         self._refill(call)
         return call.tally
-
-    def _check(self, client_id: bytes, *, first_seq: int, word: int, count: int) -> None:
-        if len(client_id) != IDENTITY_BYTES:
-            raise InvalidArgumentError(
-                f"a client id of {len(client_id)} bytes",
-                advice=f"draw {IDENTITY_BYTES} random bytes once per client",
-            )
-        if self._registry.knows_incarnation(client_id):
-            raise InvalidArgumentError(
-                "the client id is the incarnation of an instance", advice="draw random bytes"
-            )
-        if not 1 <= count <= MAX_COUNT:
-            raise InvalidArgumentError(
-                f"{count} writes in one call", advice=f"ask for 1 to {MAX_COUNT}"
-            )
-        if not 1 <= first_seq < _MAX_SEQ:
-            raise InvalidArgumentError(
-                f"sequence number {first_seq} is out of range", advice="number writes from 1"
-            )
-        icr = decode(word)
-        reserved = reserved_bits_x2apic(word)
-        if reserved:
-            raise InvalidArgumentError(
-                f"malformed ICR {word:#018x}: reserved bits {reserved:#x} are set",
-                advice="bits 31:20, 17:16 and 13 must be 0 (SDM 10.12.9)",
-            )
-        if icr.shorthand in (Shorthand.SELF, Shorthand.ALL_EXCLUDING_SELF):
-            raise InvalidArgumentError(
-                "an external agent has no APIC of its own, so there is no self to "
-                + ("send to" if icr.shorthand is Shorthand.SELF else "leave out"),
-                advice="name a destination, or ask a CPU to write its ICR",
-            )
 
     @staticmethod
     def _check_fresh(client: Client, first_seq: int, last_seq: int) -> None:
@@ -182,12 +211,11 @@ class Injections:
                 advice="say resolved_below, so that answered calls can be forgotten",
             )
 
-    def _repeat(self, call: Call, *, word: int, count: int, on_done: OnDone) -> Tally:
+    def _repeat(self, call: Call, words: EqualWords | SeveralWords, *, on_done: OnDone) -> Tally:
         """Answer a call that was made before: the same outcomes, nothing written."""
-        if (word, count) != (call.word, call.count):
+        if (words.word, words.count) != (call.word, call.count):
             raise InvalidArgumentError(
-                f"write {call.first_seq} was {call.count} times {call.word:#018x}, "
-                f"now {count} times {word:#018x}",
+                f"write {call.first_seq} was {call.words}, now {words}",
                 advice="repeat a call exactly, or use new numbers",
             )
         if len(call.waiters) >= MAX_WAITERS:
@@ -286,17 +314,17 @@ class Injections:
             Write,
             source=call.client.party,
             apic_id=None,
-            word=call.word,
             tally=call.tally,
             on_resolved=partial(self._resolved, call),
             stamp=call.stamp,
         )
-        if passing:
-            self._router.route(make(first_seq=first_seq, count=passing))
+        words, at = call.words, first_seq - call.first_seq
+        for seq, word, number in words.runs(first_seq, at, at + passing):
+            self._router.route(make(first_seq=seq, count=number, word=word))
         if passing < count:
-            refused = make(first_seq=first_seq + passing, count=count - passing)
-            words = [call.word] * refused.count
-            self._router.refuse(refused, words, Outcome.REJECTED_RATE_LIMITED)
+            over = words.some(at + passing, at + count)
+            refused = make(first_seq=first_seq + passing, count=len(over), word=over[0])
+            self._router.refuse(refused, over, Outcome.REJECTED_RATE_LIMITED)
 
     def _resolved(self, call: Call, first: int, last: int, ended: Sequence[Ended]) -> None:
         call.book(ended)

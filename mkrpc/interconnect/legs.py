@@ -122,6 +122,11 @@ class Batch:
         self._slowest = [(0, lane) for lane in range(lanes)] if lanes > 1 else []
         self._on_resolved = on_resolved
 
+    @property
+    def has_lanes(self) -> bool:
+        """Whether each of its writes has more than one leg."""
+        return bool(self._slowest)
+
     def advance(self, lane: int, count: int, row: Row, outcome: Outcome) -> None:
         """The next ``count`` legs of a lane, in the books at ``row``, have ended like this."""
         before = self._progress[lane]

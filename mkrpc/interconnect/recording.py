@@ -7,6 +7,7 @@ inside of another (``advance`` detaches) are no records of their own.
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from hashlib import blake2b
 from typing import Any
 
 from mkrpc.errors import MkrpcError
@@ -15,6 +16,7 @@ from mkrpc.interconnect.apic_bus import ApicBus
 from mkrpc.interconnect.asked import Asked
 from mkrpc.interconnect.books_text import books_of
 from mkrpc.interconnect.faults import ActiveFault
+from mkrpc.interconnect.recorded_inputs import INPUTS, OF_PARTS, RARE, READERS
 from mkrpc.interconnect.session import Session
 from mkrpc.interconnect.tally import Tally
 from mkrpc.journal.calls import pack_advance, pack_sent, pack_session, reply_text, sent_down
@@ -36,61 +38,6 @@ __all__ = [
 ]
 
 OBJECT = "interconnect"
-
-FREQUENT = ("attach", "advance", "balance", "hear", "receive", "next_frame", "welcome")
-"""Inputs with a payload of their own."""
-
-RARE = (
-    "abandon",
-    "clear_fault",
-    "command",
-    "detach",
-    "disconnect",
-    "forget_client",
-    "inject",
-    "process_ended",
-    "set_fault",
-    "write_icr",
-)
-"""Inputs whose arguments are recorded by their names, whatever they are."""
-
-OF_PARTS = ("buckets.change", "faults.strike", "late.hear")
-"""Inputs of a part that drivers reach through the bus, likewise."""
-
-INPUTS = frozenset(FREQUENT + RARE + OF_PARTS)
-"""Everything that changes what the bus will do or say."""
-
-READERS = frozenset(
-    {
-        "address_of",
-        "apic_ids",
-        "attached_ids",
-        "attached_names",
-        "cpu_owner",
-        "cpu_record",
-        "deadline_us",
-        "in_flight",
-        "instances",
-        "is_awaited",
-        "keep_no_changes",
-        "lease_left_us",
-        "lease_us",
-        "may_beat",
-        "mirrored",
-        "now_us",
-        "quiet",
-        "recovering",
-        "roster_number",
-        "session",
-        "sessions",
-        "take_changes",
-        "take_ready",
-        "totals",
-        "watch",
-        "written",
-    }
-)
-"""The rest: none of them changes what any input gives."""
 
 CALL_BACKS = ("on_done", "on_reply")
 """Arguments that are called with what a replay must tell again."""
@@ -347,4 +294,8 @@ def tally_text(tally: Tally) -> str:
         for (apic_id, instance, outcome), count in tally.legs.items()
     )
     error = f", {error_text(tally.error)}" if tally.error is not None else ""
-    return f"{tally.written} written, {tally.resolved} resolved, legs {legs}{error}"
+    each = ""
+    if tally.each is not None:
+        told = f"{bytes(tally.each.outcomes).hex()} {tally.each.several}"
+        each = f", each {blake2b(told.encode(), digest_size=8).hexdigest()}"
+    return f"{tally.written} written, {tally.resolved} resolved, legs {legs}{error}{each}"

@@ -60,10 +60,18 @@ class Rota:
                 advice="the interconnect has too much to do: try again later",
             )
         answer: asyncio.Future[_ResultT] = asyncio.get_running_loop().create_future()
+        self._put(work, answer)
+        return await answer
+
+    def submit(self, work: Callable[[], None]) -> None:
+        """Do a piece of a client's stream when it is the clients' turn; it raises nothing. How many
+        may wait is the stream's to limit."""
+        self._put(work, None)
+
+    def _put(self, work: Callable[[], Any], answer: asyncio.Future[Any] | None) -> None:
         self._callers.calls.append((work, answer))
         if len(self._callers.calls) == 1:
             self.offer(self._callers)
-        return await answer
 
     def _next_turn(self) -> None:
         self._turn = None
@@ -89,12 +97,14 @@ class _Callers:
 
     def __init__(self) -> None:
         self.spent = 0.0
-        self.calls: deque[tuple[Callable[[], Any], asyncio.Future[Any]]] = deque()
+        self.calls: deque[tuple[Callable[[], Any], asyncio.Future[Any] | None]] = deque()
 
     def apply_next(self) -> bool:
         """Do what has waited for longest, unless its caller has gone."""
         work, answer = self.calls[0]
-        if not answer.done():
+        if answer is None:
+            work()
+        elif not answer.done():
             try:
                 answer.set_result(work())
             except Exception as error:  # noqa: BLE001 - raised where it is awaited

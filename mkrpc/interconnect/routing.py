@@ -154,7 +154,7 @@ class Router:
             self._ledger.settle(row, outcome, count)
             ended.append((row, outcome, count))
         if write.tally is not None:
-            write.tally.add((NOBODY, None, outcome), write.count)
+            write.tally.end(write.first_seq, write.count, (NOBODY, None, outcome))
         if self.sink is not None:
             seq = write.first_seq
             for word, equal in groupby(words):
@@ -169,7 +169,8 @@ class Router:
         self._ledger.settle(run.row, outcome, run.count)
         batch = run.batch
         if batch.tally is not None:
-            batch.tally.add((run.apic_id, run.instance_id, outcome), run.count)
+            kind = (run.apic_id, run.instance_id, outcome)
+            batch.tally.end(run.first_seq, run.count, kind, several=batch.has_lanes)
         if self.sink is not None:
             self._trace_end(run, run.apic_id, outcome)
         batch.advance(run.lane, run.count, run.row, outcome)

@@ -23,6 +23,7 @@ from mkrpc.interconnect.book_keeping import BookKeeper, Books, open_books
 from mkrpc.interconnect.bucket import Rates
 from mkrpc.interconnect.control import ControlService
 from mkrpc.interconnect.hosts import ATTACH_HOST, HostRegistry
+from mkrpc.interconnect.injection_stream import INJECT_STREAM, InjectionStreams
 from mkrpc.interconnect.lease import LEASE_US
 from mkrpc.interconnect.link_faults import LinkFaults
 from mkrpc.interconnect.policy import Policy
@@ -34,6 +35,7 @@ from mkrpc.journal.recorder import Recording
 from mkrpc.transport import supervision
 from mkrpc.transport.address import Address, check_listen, parse
 from mkrpc.transport.choice import chosen
+from mkrpc.transport.stream import HandlerFactory
 from mkrpc.transport.supervision import core_task
 from mkrpc.v1 import control_pb2, control_pb2_grpc, interconnect_pb2
 
@@ -144,9 +146,12 @@ async def _serve(
         add_control(control, server)
         _add_health(healthiness, server)
 
-    server = chosen().server(
-        methods={ATTACH: link_faults.open, ATTACH_HOST: hosts.open}, add_services=add_services
-    )
+    streams: dict[str, HandlerFactory] = {
+        ATTACH: link_faults.open,
+        ATTACH_HOST: hosts.open,
+        INJECT_STREAM: InjectionStreams(pump).open,
+    }
+    server = chosen().server(methods=streams, add_services=add_services)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

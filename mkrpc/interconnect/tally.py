@@ -6,10 +6,45 @@ from dataclasses import dataclass, field
 from mkrpc.errors import MkrpcError
 from mkrpc.outcome import Outcome
 
-__all__ = ["LegKind", "Tally"]
+__all__ = ["MAX_EACH_LEGS", "EachOutcome", "LegKind", "Tally"]
+
+MAX_EACH_LEGS = 16_384
+"""Legs of the words of one request that have several, which are kept one by one; of a request with
+more, only counts are."""
 
 LegKind = tuple[int, int | None, Outcome]
 """APIC id (or :data:`~mkrpc.link.frames.NOBODY`), instance id (None for nobody), outcome."""
+
+
+class EachOutcome:
+    """The outcome of every word of a request that asks for it.
+
+    ``outcomes``: a byte for each word, from number ``first_seq`` on: the outcome of its leg, or 0
+    for a word that has several legs: these are in ``several``, by its number, unless there are
+    ``too_many``.
+    """
+
+    __slots__ = ("_kinds", "first_seq", "outcomes", "several", "too_many")
+
+    def __init__(self, first_seq: int, count: int) -> None:
+        self.first_seq = first_seq
+        self.outcomes = bytearray(count)
+        self.several: dict[int, Counter[LegKind]] = {}
+        self.too_many = False
+        self._kinds = 0
+
+    def note(self, first_seq: int, count: int, kind: LegKind, *, several: bool) -> None:
+        """A leg of each of ``count`` words from number ``first_seq`` on has ended like this."""
+        if several:
+            self._kinds += count
+            if self._kinds > MAX_EACH_LEGS:
+                self.too_many, self.several = True, {}
+                return
+            for seq in range(first_seq, first_seq + count):
+                self.several.setdefault(seq, Counter())[kind] += 1
+            return
+        begin = first_seq - self.first_seq
+        self.outcomes[begin : begin + count] = bytes((kind[2],)) * count
 
 
 @dataclass(slots=True, eq=False)
@@ -19,7 +54,7 @@ class Tally:
     ``written`` is how many ICR writes were made, ``resolved`` how many of them have all their
     outcomes. ``done`` turns true once, and nothing changes after that. ``error`` says why fewer
     writes were made than asked for. ``repeated``: the call had been made before, this is its answer
-    again.
+    again. ``each``: None, or the outcomes word by word.
     """
 
     written: int = 0
@@ -28,15 +63,20 @@ class Tally:
     done: bool = False
     repeated: bool = False
     error: MkrpcError | None = None
+    each: EachOutcome | None = None
 
-    def add(self, kind: LegKind, count: int) -> None:
-        """``count`` more legs have ended alike."""
+    def end(self, first_seq: int, count: int, kind: LegKind, *, several: bool = False) -> None:
+        """A leg of each of ``count`` writes from number ``first_seq`` on has ended like this;
+        ``several``: these writes have more than one."""
         assert not self.done
         self.legs[kind] += count
+        if self.each is not None:
+            self.each.note(first_seq, count, kind, several=several)
 
     def take_over(self, original: "Tally") -> None:
         """Become the answer to a repetition of the call that ``original`` answers."""
         self.written, self.resolved = original.written, original.resolved
         self.legs = Counter(original.legs)
         self.error = original.error
+        self.each = original.each
         self.done = True

@@ -158,9 +158,14 @@ class AioServer:
         lock.acquire()
         try:
             server = grpc.aio.server(interceptors=(guard,), options=tuple(self._options.items()))
-            server.add_generic_rpc_handlers((_StreamMethods(self._methods, self._serve),))
+            streams = _StreamMethods(self._methods, self._serve)
+            server.add_generic_rpc_handlers((streams,))
             if self._add_services is not None:
                 self._add_services(server)
+            # A service may name a byte stream among its methods: the stream's handler serves it.
+            for name, handler in streams.handlers.items():
+                _, service, method = name.split("/")
+                server.add_registered_method_handlers(service, {method: handler})
             try:
                 port = server.add_insecure_port(address.listen_target)
             except (RuntimeError, OSError) as failure:
@@ -227,7 +232,7 @@ class _StreamMethods(grpc.GenericRpcHandler):
         methods: Mapping[str, HandlerFactory],
         serve: Callable[[HandlerFactory, _Context], Awaitable[None]],
     ) -> None:
-        self._handlers = {name: self._handler(factory, serve) for name, factory in methods.items()}
+        self.handlers = {name: self._handler(factory, serve) for name, factory in methods.items()}
 
     @staticmethod
     def _handler(
@@ -240,7 +245,7 @@ class _StreamMethods(grpc.GenericRpcHandler):
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
         """The handler of a method, or None."""
-        return self._handlers.get(handler_call_details.method)
+        return self.handlers.get(handler_call_details.method)
 
 
 _drivers: set[asyncio.Task[None]] = set()

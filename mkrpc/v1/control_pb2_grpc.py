@@ -170,7 +170,8 @@ class ControlServicer:
     def InjectStream(self, request_iterator, context):
         """Inject many: a stream of ICR words, as an external agent. Each request is a call that happens once,
         by its client id and first number, as with Inject; after a stream that broke, those without an
-        answer are sent again, just as they were, over another one.
+        answer are sent again, just as they were, over another one. A client closes its side when it has its
+        answers: that ends the stream.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -17,6 +17,7 @@ from mkrpc.interconnect.bucket import Buckets
 from mkrpc.interconnect.faults import Faults
 from mkrpc.interconnect.late import LateLoops
 from mkrpc.interconnect.policy import Policy
+from mkrpc.interconnect.recorded_inputs import FREQUENT, RARE
 from mkrpc.interconnect.stalls import Stalls
 
 ROOT = Path(__file__).parent.parent.parent / "mkrpc"
@@ -78,7 +79,7 @@ def test_every_public_method_is_an_input_that_is_journalled_or_a_reader(kind, re
     assert public(kind) == inputs | recording.READERS
 
 
-@pytest.mark.parametrize("name", sorted(of_bus.FREQUENT + of_bus.RARE))
+@pytest.mark.parametrize("name", sorted(FREQUENT + RARE))
 def test_every_input_of_the_bus_is_overridden(name):
     assert getattr(of_bus.RecordedBus, name) is not getattr(ApicBus, name)
 

@@ -1,6 +1,7 @@
 """Recorded machines that live through anything at random replay, buses and kernels alike."""
 
 import random
+from array import array
 from contextlib import suppress
 
 import pytest
@@ -42,6 +43,7 @@ class Chance:
                     self.turn,
                     self.turn,
                     self.inject,
+                    self.inject_words,
                     self.write,
                     self.ask,
                     self.cut,
@@ -67,6 +69,19 @@ class Chance:
             word=self.word(),
             count=count,
             resolved_below=self.rng.choice((1, self.seq - count)),
+            on_done=self.told.append,
+        )
+
+    def inject_words(self) -> None:
+        count = self.rng.choice((1, 7, 300))
+        self.seq += count
+        words = [self.word() for _ in range(count)]
+        self.machine.bus.inject_words(
+            client_id=b"c" * 16,
+            first_seq=self.seq - count,
+            words=array("Q", words).tobytes(),
+            resolved_below=self.rng.choice((1, self.seq - count)),
+            each=self.rng.choice((False, True)),
             on_done=self.told.append,
         )
 

@@ -1,0 +1,215 @@
+"""A stream of injected ICR words, for programs that are not asynchronous.
+
+::
+
+    with client.bulk() as stream:
+        for destination in range(4):
+            stream.send([destination << 32 | 0xEA] * 1000)
+        result = stream.flush()
+"""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+
+from mkrpc.client.answers import IpiResult
+from mkrpc.client.bulk_sender import BulkSender, WordOutcomes
+from mkrpc.client.repeating import RESTART_PATIENCE_S, connection_broke
+from mkrpc.errors import ClusterStateError, DeadlineExceededError, MkrpcError, UnavailableError
+
+__all__ = ["MAX_GATHERED_WORDS", "BulkStream"]
+
+MAX_GATHERED_WORDS = 1 << 20
+"""Words that wait to be sent, at which :meth:`BulkStream.send` waits."""
+
+_WORD_ALLOWANCE_S = 0.001
+_ENDED = "the interconnect has ended the stream"
+_BACK_OFF_S = (0.05, 0.5)
+
+
+class BulkStream:
+    """One stream, opened with the first word that is sent; a source of interrupts of its own.
+
+    What is sent goes at once if nothing is outstanding, and else joins what goes next. A stream
+    that breaks is opened again for up to RESTART_PATIENCE_S seconds, and what has no answer is sent
+    again; every word happens once. As a context manager it is flushed and closed at the end, and
+    given up if the block raises. It may be used by several threads.
+
+    ``open_call`` opens the gRPC call for a request iterator; ``typed`` makes an error of a failed
+    one.
+    """
+
+    def __init__(
+        self,
+        sender: BulkSender,
+        *,
+        open_call: Callable[[Iterator[bytes]], Any],
+        typed: Callable[[grpc.RpcError], MkrpcError],
+        timeout_s: float,
+    ) -> None:
+        self._sender = sender
+        self._open_call = open_call
+        self._typed = typed
+        self._timeout_s = timeout_s
+        self._changed = threading.Condition()
+        self._reader: threading.Thread | None = None
+        self._call: Any = None
+        self._calls = 0
+        self._writers = 0
+        self._closing = False
+        self._error: MkrpcError | None = None
+
+    def send(self, words: int | Iterable[int]) -> None:
+        """One ICR word in x2APIC layout, or several, in order; outcomes come with :meth:`flush`.
+
+        Waits while :data:`MAX_GATHERED_WORDS` wait. Raises InvalidArgumentError for what is no
+        64-bit number, and what the stream ended with; a word that the interconnect refuses, such as
+        one with reserved bits, ends the stream.
+        """
+        with self._changed:
+            self._check()
+            self._sender.append((words,) if isinstance(words, int) else words)
+            if self._reader is None:
+                self._reader = threading.Thread(target=self._read, name="mkrpc-bulk", daemon=True)
+                self._reader.start()
+            self._changed.notify_all()
+            while self._sender.gathered > MAX_GATHERED_WORDS and self._error is None:
+                self._changed.wait()
+
+    def flush(self, timeout_s: float | None = None) -> IpiResult:
+        """Wait until every word has its outcomes; what became of all words so far.
+
+        ``timeout_s``: by default the client's, and a millisecond more for every word that has no
+        outcome yet. Raises DeadlineExceededError, and what the stream ended with.
+        """
+        with self._changed:
+            if timeout_s is None:
+                timeout_s = self._timeout_s + self._sender.unanswered * _WORD_ALLOWANCE_S
+            done = self._changed.wait_for(
+                lambda: self._error is not None or not self._sender.unanswered, timeout_s
+            )
+            self._check()
+            if not done:
+                raise DeadlineExceededError(
+                    f"{self._sender.unanswered} words have no outcome after {timeout_s:g} s",
+                    advice="an instance may be stopped or stuck in a handler: `mkrpc show`",
+                )
+            return self._sender.result
+
+    @property
+    def result(self) -> IpiResult:
+        """What has become of the words that are answered by now."""
+        with self._changed:
+            return self._sender.result
+
+    def take_outcomes(self) -> list[WordOutcomes]:
+        """With ``each``: what became of every word that has been answered since the last time."""
+        with self._changed:
+            taken, self._sender.outcomes = self._sender.outcomes, []
+            return taken
+
+    def close(self) -> None:
+        """End the stream. Words without an outcome may still happen, and nobody will know."""
+        with self._changed:
+            self._closing = True
+            well = self._error is None and not self._sender.unanswered
+            self._changed.notify_all()
+            call, reader = self._call, self._reader
+        if not well and call is not None:
+            call.cancel()
+        if reader is not None:
+            reader.join()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._writers)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if error is None:
+                self.flush()
+        finally:
+            self.close()
+
+    def _check(self) -> None:
+        if self._error is not None:
+            raise self._error
+        if self._closing:
+            raise ClusterStateError("the stream is closed", advice="open another one")
+
+    # --- threads: this one reads, gRPC's own takes requests one by one as they are sent -----------
+
+    def _read(self) -> None:
+        heard_s = time.monotonic()
+        back_off_s = _BACK_OFF_S[0]
+        while True:
+            with self._changed:
+                if self._closing:
+                    return
+                self._sender.opened()
+                self._calls += 1
+                self._writers += 1
+                call = self._call = self._open_call(self._requests(self._calls))
+            try:
+                for message in call:
+                    heard_s, back_off_s = time.monotonic(), _BACK_OFF_S[0]
+                    self._take(message)
+                ended = None
+            except grpc.RpcError as error:
+                ended = error
+            except MkrpcError as error:
+                call.cancel()
+                self._end(error)
+                return
+            with self._changed:
+                self._calls += 1  # whoever writes to this call is done
+                self._changed.notify_all()
+                if self._closing:
+                    return
+            final = ended is not None and not connection_broke(ended)
+            if final or time.monotonic() - heard_s > RESTART_PATIENCE_S:
+                self._end(self._typed(ended) if ended is not None else UnavailableError(_ENDED))
+                return
+            time.sleep(back_off_s * random.uniform(0.5, 1.0))
+            back_off_s = min(2 * back_off_s, _BACK_OFF_S[1])
+
+    def _take(self, message: bytes) -> None:
+        with self._changed:
+            self._sender.received(message)
+            self._changed.notify_all()
+
+    def _end(self, error: MkrpcError) -> None:
+        with self._changed:
+            self._calls += 1
+            self._error = error
+            self._changed.notify_all()
+
+    def _requests(self, number: int) -> Iterator[bytes]:
+        """The requests of one call: each is taken when the one before has been sent."""
+        try:
+            while True:
+                with self._changed:
+                    request = None
+                    while self._calls == number:
+                        request = self._sender.next_request()
+                        if request is not None or (self._closing and not self._sender.unanswered):
+                            break
+                        self._changed.wait()
+                if request is None:
+                    return
+                yield request
+        finally:
+            with self._changed:
+                self._writers -= 1
+                self._changed.notify_all()

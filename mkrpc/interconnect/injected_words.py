@@ -1,0 +1,143 @@
+"""What a client may inject: its id, its numbers, its ICR words."""
+
+from array import array
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
+from itertools import groupby
+
+from mkrpc.errors import InvalidArgumentError
+from mkrpc.limits import IDENTITY_BYTES
+from mkrpc.link.frames import MAX_FRAME_WORDS
+from mkrpc.x86.icr import Shorthand, decode, reserved_bits_x2apic
+
+__all__ = [
+    "MAX_COUNT",
+    "MAX_REQUEST_WORDS",
+    "EqualWords",
+    "SeveralWords",
+    "check_client",
+    "check_count",
+    "check_word",
+]
+
+MAX_COUNT = 1_000_000
+"""ICR writes in one call at most."""
+
+MAX_REQUEST_WORDS = MAX_FRAME_WORDS
+"""Words in one request of a stream at most."""
+
+_MAX_SEQ = 1 << 63
+_WORD_BYTES = 8
+
+
+class EqualWords:
+    """``count`` times the same word."""
+
+    __slots__ = ("count", "word")
+
+    def __init__(self, word: int, count: int) -> None:
+        self.word = word
+        self.count = count
+
+    def __str__(self) -> str:
+        return f"{self.count} times {self.word:#018x}"
+
+    def runs(self, first_seq: int, begin: int, end: int) -> Iterator[tuple[int, int, int]]:
+        """Runs of equal words among those from ``begin`` on and before ``end``: the number of the
+        first, of which ``first_seq`` is that of ``begin``; the word; how many."""
+        if begin < end:
+            yield first_seq, self.word, end - begin
+
+    def some(self, begin: int, end: int) -> Sequence[int]:
+        """The words from ``begin`` on and before ``end``."""
+        return [self.word] * (end - begin)
+
+
+class SeveralWords:
+    """Words in the order of their numbers, as little-endian bytes.
+
+    ``word`` stands for all of them where a call is compared with its repetition: 64 bits that are
+    the same for the same words, and for others hardly ever.
+
+    :raises InvalidArgumentError: none or too many, half a word, or one that cannot be injected.
+    """
+
+    __slots__ = ("count", "word", "words")
+
+    def __init__(self, content: bytes) -> None:
+        if not content or len(content) % _WORD_BYTES:
+            raise InvalidArgumentError(
+                f"{len(content)} bytes are no ICR words", advice="a word has 8 bytes; give some"
+            )
+        words = array("Q")
+        words.frombytes(content)
+        if len(words) > MAX_REQUEST_WORDS:
+            raise InvalidArgumentError(
+                f"{len(words)} words in one request", advice=f"give at most {MAX_REQUEST_WORDS}"
+            )
+        for word in dict.fromkeys(words):
+            check_word(word)
+        self.words = words
+        self.count = len(words)
+        self.word = int.from_bytes(blake2b(content, digest_size=_WORD_BYTES).digest(), "big")
+
+    def __str__(self) -> str:
+        return f"{self.count} words from {self.words[0]:#018x} on"
+
+    def runs(self, first_seq: int, begin: int, end: int) -> Iterator[tuple[int, int, int]]:
+        """As :meth:`EqualWords.runs`."""
+        for word, equal in groupby(self.words[begin:end]):
+            count = sum(1 for _ in equal)
+            yield first_seq, word, count
+            first_seq += count
+
+    def some(self, begin: int, end: int) -> Sequence[int]:
+        """As :meth:`EqualWords.some`."""
+        return self.words[begin:end]
+
+
+def check_client(client_id: bytes, first_seq: int) -> None:
+    """Whether a source can bear this id and number.
+
+    :raises InvalidArgumentError: it cannot.
+    """
+    if len(client_id) != IDENTITY_BYTES:
+        raise InvalidArgumentError(
+            f"a client id of {len(client_id)} bytes",
+            advice=f"draw {IDENTITY_BYTES} random bytes once per client",
+        )
+    if not 1 <= first_seq < _MAX_SEQ:
+        raise InvalidArgumentError(
+            f"sequence number {first_seq} is out of range", advice="number writes from 1"
+        )
+
+
+def check_count(count: int) -> None:
+    """Whether one call may make so many writes.
+
+    :raises InvalidArgumentError: it may not.
+    """
+    if not 1 <= count <= MAX_COUNT:
+        raise InvalidArgumentError(
+            f"{count} writes in one call", advice=f"ask for 1 to {MAX_COUNT}"
+        )
+
+
+def check_word(word: int) -> None:
+    """Whether an agent without an APIC can inject the word.
+
+    :raises InvalidArgumentError: reserved bits, self, or all but self.
+    """
+    reserved = reserved_bits_x2apic(word)
+    if reserved:
+        raise InvalidArgumentError(
+            f"malformed ICR {word:#018x}: reserved bits {reserved:#x} are set",
+            advice="bits 31:20, 17:16 and 13 must be 0 (SDM 10.12.9)",
+        )
+    shorthand = decode(word).shorthand
+    if shorthand in (Shorthand.SELF, Shorthand.ALL_EXCLUDING_SELF):
+        raise InvalidArgumentError(
+            "an external agent has no APIC of its own, so there is no self to "
+            + ("send to" if shorthand is Shorthand.SELF else "leave out"),
+            advice="name a destination, or ask a CPU to write its ICR",
+        )

@@ -1,0 +1,241 @@
+"""Streams of injected ICR words: the driver of ``Control.InjectStream``.
+
+A request is one call of the bus, made when it is the clients' turn. Answers gather while a send is
+outstanding and go as one message; there is no timer.
+"""
+
+from array import array
+from collections import Counter, deque
+from functools import partial
+from typing import Any
+
+import structlog
+from google.protobuf.message import DecodeError
+
+from mkrpc.columns import column_to_wire, twins_of
+from mkrpc.errors import LimitReachedError, MkrpcError, ProtocolError
+from mkrpc.interconnect.answers import leg_to_pb
+from mkrpc.interconnect.attachments import Pump
+from mkrpc.interconnect.injected_words import MAX_REQUEST_WORDS
+from mkrpc.interconnect.tally import EachOutcome, LegKind, Tally
+from mkrpc.transport.stream import Connection
+from mkrpc.v1 import control_pb2 as pb
+
+__all__ = [
+    "INJECT_STREAM",
+    "MAX_INJECTION_STREAMS",
+    "MAX_RESPONSE_LEGS",
+    "STREAM_REQUESTS",
+    "STREAM_WINDOW",
+    "InjectionLink",
+    "InjectionStreams",
+]
+
+INJECT_STREAM = "/mkrpc.v1.Control/InjectStream"
+"""The full method name."""
+
+MAX_INJECTION_STREAMS = 128
+"""Streams of clients at a time; one more is refused, since instances need places too."""
+
+STREAM_WINDOW = 4 * MAX_REQUEST_WORDS
+"""Words of one stream that may be without an answer; more are a :class:`ProtocolError`."""
+
+STREAM_REQUESTS = 512
+"""Requests of one stream that may be, likewise."""
+
+MAX_RESPONSE_LEGS = 16_384
+"""Kinds of legs in one response at most, give or take those of one request; what is over waits for
+the next. Keeps it well below the largest frame."""
+
+_WORD_BYTES = 8
+
+_log = structlog.get_logger("mkrpc.interconnect")
+
+(_RequestTwin,) = twins_of(pb.DESCRIPTOR, {"InjectStreamRequest": ("words",)})
+
+
+def request_from(frame: bytes) -> Any:
+    """An InjectStreamRequest whose ``words`` are bytes; :class:`ProtocolError` if it is none.
+
+    Encoders may write a repeated field in several parts, or number by number; hardly one does.
+    """
+    try:
+        request = _RequestTwin.FromString(frame)
+        if not request.words or request.ByteSize() != len(frame):
+            typed = pb.InjectStreamRequest.FromString(frame)
+            words = column_to_wire(array("Q", typed.words))
+            typed.ClearField("words")
+            request = _RequestTwin.FromString(typed.SerializeToString())
+            request.words = words
+    except DecodeError:
+        raise ProtocolError("a message that is no InjectStreamRequest") from None
+    return request
+
+
+class InjectionStreams:
+    """All streams of clients."""
+
+    def __init__(self, pump: Pump) -> None:
+        self.pump = pump
+        self.links: set[InjectionLink] = set()
+
+    def open(self, connection: Connection) -> "InjectionLink":
+        """A client has connected."""
+        return InjectionLink(self, connection)
+
+
+class InjectionLink:
+    """One client's stream; a ``ConnectionHandler``."""
+
+    def __init__(self, streams: InjectionStreams, connection: Connection) -> None:
+        self._streams = streams
+        self._pump = streams.pump
+        self._bus = streams.pump.bus
+        self._connection = connection
+        self._client_id = b""
+        self._waiting: deque[Any] = deque()
+        """Requests that wait for their turn."""
+        self._open: dict[int, Tally | None] = {}
+        """Those without an answer, by their first number; None: not made yet."""
+        self._words = 0
+        """Words of these."""
+        self._answered: deque[tuple[pb.InjectedRun, pb.InjectedOutcomes | None, Tally]] = deque()
+        self._legs: Counter[LegKind] = Counter()
+        self._greeted = False
+        if len(streams.links) >= MAX_INJECTION_STREAMS:
+            connection.close(
+                LimitReachedError(
+                    f"{MAX_INJECTION_STREAMS} clients inject over streams already",
+                    advice="use Inject, or try again when one has ended",
+                )
+            )
+            return
+        streams.links.add(self)
+        self._send()
+
+    # --- in -------------------------------------------------------------------------------------
+
+    def on_frame(self, connection: Connection, frame: bytes) -> None:
+        """The client asks for words to be injected."""
+        self._pump.tell_time()
+        try:
+            self._take(request_from(frame))
+        except MkrpcError as error:
+            self._fail(error)
+        self._pump.drain()
+
+    def on_writable(self, connection: Connection) -> None:
+        """The last response is on its way: what has gathered meanwhile goes as the next one."""
+        self._send()
+
+    def on_closed(self, connection: Connection, error: MkrpcError | None) -> None:
+        """The stream has ended. What was asked for goes on, and may be asked for again; of one that
+        ended well, nobody will."""
+        self._streams.links.discard(self)
+        well = error is None and not self._open
+        self._abandon()
+        if well and self._client_id:
+            self._pump.tell_time()
+            self._bus.forget_client(self._client_id)
+            self._pump.drain()
+
+    def _take(self, request: Any) -> None:
+        self._client_id = self._client_id or request.client_id
+        if request.client_id not in (b"", self._client_id):
+            raise ProtocolError("one stream is one client's, and this is another client id")
+        if request.first_seq in self._open:
+            raise ProtocolError(f"words from number {request.first_seq} on are under way already")
+        words = len(request.words) // _WORD_BYTES
+        if self._words + words > STREAM_WINDOW or len(self._open) >= STREAM_REQUESTS:
+            raise ProtocolError(
+                f"{self._words + words} words in {len(self._open) + 1} requests have no answer",
+                advice=f"{STREAM_WINDOW} in {STREAM_REQUESTS} requests may be",
+            )
+        self._open[request.first_seq] = None
+        self._words += words
+        self._waiting.append(request)
+        self._pump.rota.submit(self._inject_next)
+
+    def _inject_next(self) -> None:
+        """It is the clients' turn: make the call that has waited for longest."""
+        if not self._waiting:
+            return  # the stream has ended
+        request = self._waiting.popleft()
+        first_seq, count = request.first_seq, len(request.words) // _WORD_BYTES
+        try:
+            tally = self._bus.inject_words(
+                client_id=self._client_id,
+                first_seq=first_seq,
+                words=request.words,
+                resolved_below=request.resolved_below,
+                each=request.each,
+                again=request.again,
+                roster=request.roster,
+                on_done=partial(self._done, first_seq, count, request.each),
+            )
+        except MkrpcError as error:
+            self._fail(error)
+            return
+        if first_seq in self._open:
+            self._open[first_seq] = tally
+
+    def _fail(self, error: MkrpcError) -> None:
+        _log.info("closed a stream", peer=self._connection.peer, error=str(error))
+        self._abandon()
+        self._connection.close(error)
+
+    def _abandon(self) -> None:
+        self._waiting.clear()
+        for tally in self._open.values():
+            if tally is not None:
+                self._bus.abandon(tally)
+        self._open.clear()
+
+    # --- out ------------------------------------------------------------------------------------
+
+    def _done(self, first_seq: int, count: int, each: bool, tally: Tally) -> None:
+        """A call has its answer."""
+        self._open.pop(first_seq, None)
+        self._words -= count
+        run = pb.InjectedRun(
+            first=first_seq, last=first_seq + count - 1, repeated_call=tally.repeated
+        )
+        outcomes = outcomes_to_pb(first_seq, tally.each) if each else None
+        self._answered.append((run, outcomes, tally))
+        self._send()
+
+    def _send(self) -> None:
+        """Tell what has been answered, if the connection takes it: with it, how all of the words
+        that are told to be answered have ended, and nothing of others."""
+        if not self._connection.writable or (self._greeted and not self._answered):
+            return
+        response = pb.InjectStreamResponse(roster=self._bus.roster_number)
+        if not self._greeted:
+            self._greeted = True
+            response.window, response.requests = STREAM_WINDOW, STREAM_REQUESTS
+        room = MAX_RESPONSE_LEGS
+        changed: dict[LegKind, None] = {}
+        while self._answered and len(changed) < room:
+            run, outcomes, tally = self._answered.popleft()
+            response.answered.append(run)
+            self._legs.update(tally.legs)
+            changed.update(dict.fromkeys(tally.legs))
+            if outcomes is not None:
+                response.outcomes.append(outcomes)
+                room -= sum(len(word.legs) for word in outcomes.several)
+        response.legs.extend(leg_to_pb(kind, self._legs[kind]) for kind in changed)
+        self._connection.send(response.SerializeToString())
+
+
+def outcomes_to_pb(first_seq: int, each: EachOutcome | None) -> pb.InjectedOutcomes:
+    """The outcomes of a request, word by word."""
+    if each is None:
+        return pb.InjectedOutcomes(first_seq=first_seq, counts_only=True)
+    message = pb.InjectedOutcomes(
+        first_seq=first_seq, outcomes=bytes(each.outcomes), counts_only=each.too_many
+    )
+    for seq, legs in each.several.items():
+        message.several.add(
+            seq=seq, legs=[leg_to_pb(kind, number) for kind, number in legs.items()]
+        )
+    return message
