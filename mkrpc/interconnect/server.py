@@ -146,11 +146,8 @@ async def _serve(
         add_control(control, server)
         _add_health(healthiness, server)
 
-    streams: dict[str, HandlerFactory] = {
-        ATTACH: link_faults.open,
-        ATTACH_HOST: hosts.open,
-        INJECT_STREAM: InjectionStreams(pump).open,
-    }
+    streams: dict[str, HandlerFactory] = {ATTACH: link_faults.open, ATTACH_HOST: hosts.open}
+    streams[INJECT_STREAM] = InjectionStreams(pump).open
     server = chosen().server(methods=streams, add_services=add_services)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
