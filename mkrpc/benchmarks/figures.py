@@ -95,9 +95,24 @@ RATIOS: Mapping[str, Ratio] = {
         "mkrpc.delay.p50_us",
         "idiomatic.delay.p50_us",
         "the same over that of the design one would write first",
-        0.5,
+        0.25,
         at_most=True,
     ),
+    **{
+        f"delay_over_{over}_on_{transport}": Ratio(
+            f"mkrpc_on_{transport}.delay.p50_us",
+            f"{baseline}.delay.p50_us",
+            f"the same on the transport {transport}",
+            goal,
+            at_most=True,
+        )
+        for transport, over, baseline, goal in (
+            ("aio", "raw_relay", "raw_relay_on_aio", 1.15),
+            ("aio", "idiomatic", "idiomatic", 0.5),
+            ("reactor", "raw_relay", "raw_relay_on_reactor", 1.15),
+            ("reactor", "idiomatic", "idiomatic", 0.25),
+        )
+    },
     "one_per_message_over_idiomatic": Ratio(
         "mkrpc.one.per_s",
         "idiomatic.one.per_s",

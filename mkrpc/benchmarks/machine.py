@@ -27,6 +27,7 @@ from mkrpc.errors import DeadlineExceededError
 from mkrpc.host.children import MEMORY_FILE
 from mkrpc.instance.mapping import map_memory
 from mkrpc.topology import Topology
+from mkrpc.transport.choice import chosen
 
 __all__ = ["MachineUnderTest", "main", "topology"]
 
@@ -192,7 +193,12 @@ def main() -> None:
     name = f"bench-{os.getpid()}"
     with Cluster.start(topology(instances, cpus), name=name, timeout_s=120.0) as cluster:
         machine = MachineUnderTest(cluster, instances, cpus)
-        serve(machine.commands(), transport="aio", model="pure", orders=sorted(machine.commands()))
+        serve(
+            machine.commands(),
+            transport=chosen().name,
+            model="pure",
+            orders=sorted(machine.commands()),
+        )
 
 
 if __name__ == "__main__":

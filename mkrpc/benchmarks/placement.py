@@ -56,6 +56,7 @@ def host() -> dict[str, Any]:
         "kernel": platform.release(),
         "python": sys.version.split()[0],
         "packages": {name: found for name in _PACKAGES if (found := _version(name))},
+        "grpc_experiments": os.environ.get("GRPC_EXPERIMENTS", ""),
         "load_before": round(os.getloadavg()[0], 2),
     }
 

@@ -13,6 +13,7 @@ __all__ = [
     "PEERS",
     "Measure",
     "Plan",
+    "delays_of",
     "of_baselines",
     "of_chain",
     "of_mkrpc",
@@ -43,7 +44,7 @@ WARM_UP = 10
 class Plan:
     """How much. Counts are those of one round; ``window``: messages that are unacknowledged at
     most, ``burst_window``: bursts. ``growth``, ``startup``: numbers of instances, none to leave
-    that out."""
+    that out. ``transport``: of all of mkrpc's processes; empty: as they choose by themselves."""
 
     rounds: int = 5
     delays: int = 500
@@ -61,6 +62,7 @@ class Plan:
     peers: bool = True
     pin: frozenset[int] | None = None
     pin_text: str = "none"
+    transport: str = ""
 
     @classmethod
     def quick(cls) -> "Plan":
@@ -73,8 +75,7 @@ class Plan:
             bursts_1k=2,
             bursts_10k=1,
             natural=2000,
-            growth=(2, 4),
-            growth_delays=20,
+            growth=(),
             startup=(),
         )
 
@@ -139,6 +140,16 @@ def of_model(plan: Plan) -> list[Measure]:
         arguments = {"messages": count, "words": model_words(words)}
         found.append(Measure("model", name, "stream", arguments))
     return found
+
+
+def delays_of(plan: Plan, suffix: str) -> list[Measure]:
+    """Delays alone, of mkrpc and the raw relay on another transport."""
+    word = fixed(0, MULTIKERNEL_VECTOR)
+    return [
+        Measure(f"mkrpc{suffix}", "delay", "delay", {"count": plan.delays}),
+        Measure(f"mkrpc{suffix}", "cpu_delay", "ping_pong", {"count": plan.ping_pongs}),
+        Measure(f"raw_relay{suffix}", "delay", "delay", {"count": plan.delays, "word": word}),
+    ]
 
 
 def of_chain(plan: Plan, name: str) -> list[Measure]:

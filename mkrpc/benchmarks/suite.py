@@ -7,7 +7,7 @@ alike; a first turn warms up and is not counted.
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,19 +20,24 @@ from mkrpc.benchmarks.plan import (
     PEERS,
     Measure,
     Plan,
+    delays_of,
     of_baselines,
     of_chain,
     of_mkrpc,
     of_model,
 )
 from mkrpc.benchmarks.startup import METHODS, measure_one, private_place
-from mkrpc.benchmarks.turns import Report, Run, Tell
+from mkrpc.benchmarks.turns import Command, Report, Run, Tell
 from mkrpc.errors import MkrpcError
+from mkrpc.transport.choice import TRANSPORT_VARIABLE, chosen
 
 __all__ = ["BASELINES", "machine_command", "measure", "private_state_dir"]
 
 BASELINES = Path(mkrpc.__file__).parent.parent / "tests" / "benchmarks" / "baselines"
 """The programs that mkrpc is compared with: part of the sources, not of an installed package."""
+
+DEMANDED = 128
+"""Instances of the ratios that are demanded of many."""
 
 
 def measure(plan: Plan, tell: Tell = lambda _line: None) -> Report:
@@ -43,6 +48,8 @@ def measure(plan: Plan, tell: Tell = lambda _line: None) -> Report:
     """
     report = Report(plan=plan, host=host())
     before = pinned(plan.pin)
+    if plan.transport:
+        os.environ[TRANSPORT_VARIABLE] = plan.transport
     try:
         with private_state_dir() as directory:
             run = Run(report, directory, tell)
@@ -53,11 +60,11 @@ def measure(plan: Plan, tell: Tell = lambda _line: None) -> Report:
                 _startup(run)
     finally:
         os.sched_setaffinity(0, before)
-    for size in (128,):
-        for name, sizes in ((f"mkrpc_{size}", plan.growth), (f"startup_{size}", plan.startup)):
-            if size not in sizes:
-                report.reasons[name] = f"this run did without {size} instances"
+    for name, sizes in (("mkrpc", plan.growth), ("startup", plan.startup)):
+        if DEMANDED not in sizes:
+            report.reasons[f"{name}_{DEMANDED}"] = f"this run did without {DEMANDED} instances"
     _best_peer(report.figures)
+    _by_transport(report.figures)
     report.failures += report.figures.failures
     return report
 
@@ -83,27 +90,54 @@ def private_state_dir() -> Iterator[Path]:
 
 
 def machine_command(instances: int, cpus: int) -> list[str]:
+    """What Python runs to be a machine under test."""
     return ["-m", "mkrpc.benchmarks.machine", str(instances), str(cpus)]
 
 
 def _one_machine(run: Run) -> None:
-    """mkrpc, the model alone, the baselines and the peers."""
-    commands: dict[str, Sequence[str]] = {
-        "mkrpc": machine_command(2, CPUS),
-        "model": ["-m", "mkrpc.benchmarks.model"],
+    """mkrpc, the model alone, the baselines and the peers; delays on the other transport too."""
+    other = {TRANSPORT_VARIABLE: _other_transport()}
+    on_other = f"_on_{_other_transport()}"
+    machine = machine_command(2, CPUS)
+    commands = {
+        "mkrpc": Command(machine),
+        f"mkrpc{on_other}": Command(machine, other, may_lack=True),
+        "model": Command(["-m", "mkrpc.benchmarks.model"]),
     }
-    wanted = ["raw_relay", "idiomatic", *(PEERS if run.plan.peers else ())]
-    for name in wanted:
-        path = BASELINES / f"{name}.py"
-        if path.exists():
-            commands[name] = [str(path)]
-        else:
-            run.report.reasons[name] = f"its program is part of the sources, and not at {path}"
-    with run.together(commands) as subjects:
-        measures = of_mkrpc(run.plan) + of_model(run.plan) + of_baselines(run.plan)
+    relay = str(BASELINES / "raw_relay.py")
+    programs = {
+        "raw_relay": Command([relay]),
+        f"raw_relay{on_other}": Command([relay], other, may_lack=True),
+        "idiomatic": Command([str(BASELINES / "idiomatic.py")]),
+    }
+    if run.plan.peers:
         for name in PEERS:
-            measures += of_chain(run.plan, name)
+            programs[name] = Command([str(BASELINES / f"{name}.py")], may_lack=True)
+    for name, command in programs.items():
+        if Path(command.arguments[0]).exists():
+            commands[name] = command
+        else:
+            run.report.reasons[name] = (
+                f"its program is part of the sources, and not at {command.arguments[0]}"
+            )
+    measures = of_mkrpc(run.plan) + of_model(run.plan) + of_baselines(run.plan)
+    measures += delays_of(run.plan, on_other)
+    for name in PEERS:
+        measures += of_chain(run.plan, name)
+    with run.together(commands) as subjects:
         run.in_turns(subjects, measures)
+
+
+def _other_transport() -> str:
+    return "aio" if chosen().name == "reactor" else "reactor"
+
+
+def _by_transport(figures: Figures) -> None:
+    """What was measured on the transport that was chosen, under the name of that as well."""
+    for name in list(figures):
+        subject, dot, rest = name.partition(".")
+        if subject in ("mkrpc", "raw_relay"):
+            figures[f"{subject}_on_{chosen().name}{dot}{rest}"] = figures[name]
 
 
 def _best_peer(figures: Figures) -> None:
@@ -120,7 +154,9 @@ def _best_peer(figures: Figures) -> None:
 def _growth(run: Run) -> None:
     """The same machine with more and more instances, all of them up at a time."""
     names = {number: f"mkrpc_{number}" for number in run.plan.growth}
-    commands = {name: machine_command(number, GROWTH_CPUS) for number, name in names.items()}
+    commands = {
+        name: Command(machine_command(number, GROWTH_CPUS)) for number, name in names.items()
+    }
     with run.together(commands) as subjects:
         measures = [
             Measure(name, "delay", "delay", {"count": run.plan.growth_delays})

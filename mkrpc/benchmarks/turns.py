@@ -11,7 +11,7 @@ from mkrpc.benchmarks.plan import Measure, Plan
 from mkrpc.benchmarks.subject import Subject
 from mkrpc.errors import MkrpcError
 
-__all__ = ["Report", "Run", "Tell"]
+__all__ = ["Command", "Report", "Run", "Tell"]
 
 Tell = Callable[[str], None]
 """Takes a line of progress."""
@@ -50,6 +50,15 @@ class Report:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Command:
+    """How a subject is started. ``may_lack``: it is no failure if it cannot be."""
+
+    arguments: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    may_lack: bool = False
+
+
 class Run:
     """A run under way: its directory, its report, and whom to tell."""
 
@@ -60,18 +69,23 @@ class Run:
         self.tell = tell
 
     @contextmanager
-    def together(self, commands: Mapping[str, Sequence[str]]) -> Iterator[dict[str, Subject]]:
+    def together(self, commands: Mapping[str, Command]) -> Iterator[dict[str, Subject]]:
         """Start subjects side by side; those that cannot be are left out, with the reason."""
         with ExitStack() as stack:
             subjects = {}
             for name, command in commands.items():
-                subject = Subject(name, command, log=self.directory / f"{name}.log")
+                subject = Subject(
+                    name,
+                    command.arguments,
+                    log=self.directory / f"{name}.log",
+                    environment=command.environment,
+                )
                 stack.enter_context(subject)
                 try:
                     subject.wait_until_ready()
                 except MkrpcError as error:
                     self.report.reasons[name] = f"{error}: {error.advice}"
-                    if name.startswith("mkrpc"):
+                    if not command.may_lack:
                         self.report.failures.append(f"{error}: {error.advice}")
                     continue
                 if reason := subject.about.pop("missing", ""):
@@ -94,16 +108,15 @@ class Run:
                 self._close_books(name, subject)
 
     def _ask(self, subject: Subject, measure: Measure, *, warm_up: bool) -> None:
-        key = measure.key
         try:
             answer = subject.ask(
                 measure.order, **(measure.small() if warm_up else measure.arguments)
             )
         except MkrpcError as error:
-            self.report.failures.append(f"{key}: {error}")
+            self.report.failures.append(f"{measure.key}: {error}")
             return
         if not warm_up:
-            self.report.figures.add(key, answer)
+            self.report.figures.add(measure.key, answer)
 
     def _close_books(self, name: str, subject: Subject) -> None:
         try:

@@ -21,8 +21,18 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--rounds", type=click.IntRange(1, 100), help="Alternating rounds.")
 @click.option("--save", type=_FILE, metavar="FILE", help="Write the JSON of the run there too.")
 @click.option("--plot", type=_FILE, metavar="FILE.svg", help="Draw the run there.")
-@click.option("--pin", default="none", show_default=True, metavar="none|one|CPULIST",
-              help="CPUs that all processes run on.")  # fmt: skip
+@click.option(
+    "--pin",
+    default="none",
+    show_default=True,
+    metavar="none|one|CPULIST",
+    help="CPUs that all processes run on.",
+)
+@click.option(
+    "--transport",
+    type=click.Choice(["aio", "reactor", "auto"]),
+    help="Of all of mkrpc's processes; by default as they choose themselves.",
+)
 @click.option("--no-peers", is_flag=True, help="Leave out ZeroMQ, Pipe, Queue and their like.")
 def bench(
     *,
@@ -32,6 +42,7 @@ def bench(
     save: Path | None,
     plot: Path | None,
     pin: str,
+    transport: str | None,
     no_peers: bool,
 ) -> int:
     """Measure one interrupt's delay, throughput and bursts, beside what one would compare with.
@@ -55,6 +66,7 @@ def bench(
         rounds=rounds or plan.rounds,
         pin=parse_pin(pin),
         pin_text=pin,
+        transport=transport or "",
         peers=not no_peers,
     )
     report = measure(plan, lambda line: click.echo(line, err=True))

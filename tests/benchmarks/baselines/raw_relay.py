@@ -15,7 +15,7 @@ from collections import deque
 
 from mkrpc.benchmarks.serving import ACKNOWLEDGEMENT, passed, serve, words_of
 from mkrpc.transport.address import parse
-from mkrpc.transport.aio import AioServer, connect
+from mkrpc.transport.choice import chosen
 
 CLIENT, SINK = "/mkrpc.bench.Relay/Client", "/mkrpc.bench.Relay/Sink"
 PATIENCE_S = 30.0
@@ -55,11 +55,12 @@ def relay(address):
     async def run():
         client, sink = End(), End()
         client.other, sink.other = sink, client
-        server = AioServer(methods={CLIENT: client.opened, SINK: sink.opened})
+        server = chosen().server(methods={CLIENT: client.opened, SINK: sink.opened})
         await server.start(parse(address))
         await asyncio.Event().wait()
 
-    asyncio.run(run())
+    with asyncio.Runner(loop_factory=chosen().new_loop) as runner:
+        runner.run(run())
 
 
 class Sink(End):
@@ -75,7 +76,7 @@ async def reach(address, method, factory):
     deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
-            return await connect(parse(address), method, factory)
+            return await chosen().connect(parse(address), method, factory)
         except Exception:
             if time.monotonic() > deadline:
                 raise
@@ -87,7 +88,8 @@ def sink(address):
         await reach(address, SINK, Sink().opened)
         await asyncio.Event().wait()
 
-    asyncio.run(run())
+    with asyncio.Runner(loop_factory=chosen().new_loop) as runner:
+        runner.run(run())
 
 
 class Client:
@@ -175,10 +177,10 @@ def main():
         spawn = multiprocessing.get_context("spawn")
         for role in (relay, sink):
             spawn.Process(target=role, args=(address,), daemon=True).start()
-        loop = asyncio.new_event_loop()
+        loop = chosen().new_loop()
         client = Client(loop)
         loop.run_until_complete(reach(address, CLIENT, client.opened))
-        serve({"delay": client.delay, "stream": client.stream}, transport="aio")
+        serve({"delay": client.delay, "stream": client.stream}, transport=chosen().name)
 
 
 if __name__ == "__main__":
