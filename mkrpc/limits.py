@@ -1,5 +1,7 @@
 """Limits of a machine that both its description and its parts keep to."""
 
+from typing import Final
+
 __all__ = [
     "IDENTITY_BYTES",
     "MAX_BURST",
@@ -14,34 +16,34 @@ __all__ = [
     "default_burst",
 ]
 
-IDENTITY_BYTES = 16
+IDENTITY_BYTES: Final = 16
 """Length of an incarnation and of a client's id: 128 random bits, never reused (3.3, rule 1)."""
 
-MAX_INSTANCE_ID = 511
+MAX_INSTANCE_ID: Final = 511
 """As the kernel series: id 0 is the host instance, 1 to 511 are spawned ones."""
 
-MAX_CPUS = 512
+MAX_CPUS: Final = 512
 """CPUs of one instance."""
 
-MAX_FAULTS = 64
+MAX_FAULTS: Final = 64
 """Faults injected at a time."""
 
 MAX_HANDLERS = 64
 """Handlers registered for the multikernel interrupt of one instance."""
 
-MAX_STORE_BUFFER = 64
+MAX_STORE_BUFFER: Final = 64
 """Stores that wait in one CPU."""
 
-MAX_WRITES_PER_S = 1_000_000_000
+MAX_WRITES_PER_S: Final = 1_000_000_000
 """ICR writes per second to which a source can be limited."""
 
-MAX_BURST = 1_000_000
+MAX_BURST: Final = 1_000_000
 """ICR writes at once to which a source can be limited."""
 
-MAX_X2APIC_ID = 0xFFFF_FFFE
+MAX_X2APIC_ID: Final = 0xFFFF_FFFE
 """0xFFFFFFFF is the x2APIC broadcast (SDM vol. 3, 10.12.9)."""
 
-RESERVED_NAMES = ("self", "all", "others")
+RESERVED_NAMES: Final = ("self", "all", "others")
 """Destination shorthands: no instance may be called so, or ``--to`` could not tell them apart."""
 
 

@@ -59,15 +59,9 @@ def worn_kernel(cpus: int) -> Kernel:
         now_us=lambda: 0,
     )
     for cpu in kernel.cpus:
-        books = cpu.books
-        for counts in (
-            books.delivered,
-            books.coalesced,
-            books.handled,
-            books.eoi,
-            books.discarded,
-        ):
-            counts[:] = [LONG_COUNT] * NR_VECTORS
+        for vector in range(NR_VECTORS):
+            row = cpu.books.open(vector)
+            row.delivered = row.coalesced = row.handled = row.eoi = row.discarded = LONG_COUNT
         for field in FIELDS:
             setattr(cpu.irq_stat, field, LONG_COUNT)
         cpu.multikernel_count = LONG_COUNT

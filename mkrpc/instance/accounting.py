@@ -2,10 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from mkrpc.link.frames import CpuAccount, CpuView, VectorCount
+from mkrpc.link.frames import CpuAccount, CpuView
 from mkrpc.x86 import registers
 from mkrpc.x86.apic_base import ApicMode
-from mkrpc.x86.apic_state import VECTOR_BIT
 from mkrpc.x86.irq_stat import FIELDS
 from mkrpc.x86.irq_vectors import NR_VECTORS
 
@@ -13,78 +12,7 @@ if TYPE_CHECKING:
     from mkrpc.instance.cpu import Cpu
     from mkrpc.instance.kernel import Kernel
 
-__all__ = ["AccountReporter", "VectorBooks", "assert_books", "view_of", "whole_account"]
-
-
-class VectorBooks:
-    """Cumulative counts by vector (0 to 255), for Fixed and lowest priority alone.
-
-    ``delivered``: IRR bits set. ``coalesced``: arrivals that found it set. ``handled``: IRR to ISR.
-    ``eoi``: ISR bits that ended, by EOI or with the whole ISR. ``discarded``: IRR bits that INIT or
-    a global disable threw away. ``touched``: 1 for each vector that changed since the last report.
-
-    At all times, per vector: delivered = handled + IRR bit + discarded; handled = eoi + ISR bit.
-    """
-
-    __slots__ = ("coalesced", "delivered", "discarded", "eoi", "handled", "touched")
-
-    def __init__(self) -> None:
-        self.delivered = [0] * NR_VECTORS
-        self.coalesced = [0] * NR_VECTORS
-        self.handled = [0] * NR_VECTORS
-        self.eoi = [0] * NR_VECTORS
-        self.discarded = [0] * NR_VECTORS
-        self.touched = bytearray(NR_VECTORS)
-
-    def coalesce(self, vector: int) -> None:
-        """One arrival found its IRR bit set."""
-        self.coalesced[vector] += 1
-        self.touched[vector] = 1
-
-    def count_bits(self, counts: list[int], register: int) -> None:
-        """Add one to ``counts`` for every vector that is set in ``register`` (256 bits)."""
-        for vector in vectors_of(register):
-            counts[vector] += 1
-            self.touched[vector] = 1
-
-    def row(self, vector: int) -> VectorCount:
-        """The counts of one vector."""
-        return VectorCount(
-            vector=vector,
-            delivered=self.delivered[vector],
-            coalesced=self.coalesced[vector],
-            handled=self.handled[vector],
-            eoi=self.eoi[vector],
-            discarded=self.discarded[vector],
-        )
-
-    def take_touched(self) -> list[int]:
-        """The vectors that changed since the last call, ascending."""
-        vectors = []
-        vector = self.touched.find(1)
-        while vector >= 0:
-            vectors.append(vector)
-            self.touched[vector] = 0
-            vector = self.touched.find(1, vector + 1)
-        return vectors
-
-    def counted(self) -> list[int]:
-        """The vectors that have a count (a discard or an EOI needs a delivery first), ascending."""
-        return [
-            vector
-            for vector in range(NR_VECTORS)
-            if self.delivered[vector] or self.coalesced[vector]
-        ]
-
-
-def vectors_of(register: int) -> list[int]:
-    """The vectors whose bits are set in a 256-bit register, highest first."""
-    vectors = []
-    while register:
-        vector = register.bit_length() - 1
-        vectors.append(vector)
-        register ^= VECTOR_BIT[vector]
-    return vectors
+__all__ = ["AccountReporter", "assert_books", "view_of", "whole_account"]
 
 
 def _account(cpu: "Cpu", vectors: list[int], stats: dict[int, int]) -> CpuAccount:
@@ -129,8 +57,7 @@ class AccountReporter:
         self._stats = [[0] * len(FIELDS) for _ in kernel.cpus]
         for cpu in kernel.cpus:
             cpu.changed = True
-            for vector in cpu.books.counted():
-                cpu.books.touched[vector] = 1
+            cpu.books.touch_all()
 
     def take(self, budget: int) -> tuple[list[CpuAccount], bool]:
         """Changed accounts, until they hold ``budget`` vectors and CPUs together or more.

@@ -4,11 +4,11 @@ Every access goes through here, so that each bit that appears in or leaves IRR a
 once, each ICR write gets its sequence number, and each change of the address is published.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mkrpc.errors import LimitReachedError
-from mkrpc.instance.accounting import VectorBooks
 from mkrpc.instance.memory import PageFault
+from mkrpc.instance.vector_books import VectorBooks
 from mkrpc.link.source import HARD_WRITE_WINDOW
 from mkrpc.outcome import Outcome
 from mkrpc.x86 import registers
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_UNRESOLVED_WRITES", "ApicAccess"]
 
-MAX_UNRESOLVED_WRITES = 2 * HARD_WRITE_WINDOW
+MAX_UNRESOLVED_WRITES: Final = 2 * HARD_WRITE_WINDOW
 """Outstanding writes of an instance, refused ones included until they are reported, of which one
 CPU may hold as many as it leaves free. Then a further one is not made at all: it raises
 LimitReachedError in the handler, which is an oops unless the handler catches it."""
 
-_ICR_MSR = msr_of(Register.ICR)
-_SELF_IPI_MSR = msr_of(Register.SELF_IPI)
-_MMIO_PAGE = 0x1000
-_DISABLED = ApicMode.DISABLED
+_ICR_MSR: Final = msr_of(Register.ICR)
+_SELF_IPI_MSR: Final = msr_of(Register.SELF_IPI)
+_MMIO_PAGE: Final = 0x1000
+_DISABLED: Final = ApicMode.DISABLED
 
 
 class ApicAccess:
@@ -101,8 +101,10 @@ class ApicAccess:
         vector = apic.eoi()
         if vector is not None:
             books = self.books
-            books.eoi[vector] += 1
-            books.touched[vector] = 1
+            row = books.rows[vector] or books.open(vector)
+            row.eoi += 1
+            if not row.touched:
+                books.touch(row)
         return vector
 
     def write_icr(self, word: int) -> int:
@@ -258,10 +260,10 @@ class ApicAccess:
         if apic.lvt_delivered:
             irr |= self.book_lvt_error()
         if apic.irr != irr:
-            self.books.count_bits(self.books.delivered, apic.irr & ~irr)
-            self.books.count_bits(self.books.discarded, irr & ~apic.irr)
+            self.books.deliver_bits(apic.irr & ~irr)
+            self.books.discard_bits(irr & ~apic.irr)
         if apic.isr != isr:
-            self.books.count_bits(self.books.eoi, isr & ~apic.isr)
+            self.books.end_bits(isr & ~apic.isr)
         if apic.address_generation != self._published_generation:
             self._published_generation = apic.address_generation
             self.kernel.publish_address(self.number)
@@ -282,7 +284,7 @@ class ApicAccess:
             bits |= VECTOR_BIT[vector]
             word = shorthand_word(Shorthand.SELF, vector)
             self.kernel.publish_settled(self.number, word, Outcome.DELIVERED)
-        self.books.count_bits(self.books.delivered, bits)
+        self.books.deliver_bits(bits)
         return bits
 
 

@@ -12,7 +12,7 @@ Departures from hardware:
 - No firmware: a boot processor that takes an INIT restarts its program, if it had one.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mkrpc.errors import ClusterStateError, InvalidArgumentError
 from mkrpc.instance.apic_access import ApicAccess
@@ -20,7 +20,7 @@ from mkrpc.instance.core_events import core_event_ready, take_core_event
 from mkrpc.instance.execution import Execution, Program, PythonExecution
 from mkrpc.instance.instructions import Instruction
 from mkrpc.outcome import Outcome
-from mkrpc.x86.icr import DeliveryMode, Icr
+from mkrpc.x86.icr import DeliveryMode, Icr, decode
 from mkrpc.x86.irq_stat import IrqStat
 from mkrpc.x86.irq_vectors import NR_VECTORS
 from mkrpc.x86.lapic import LocalApic
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_TAKES_PER_BOUNDARY", "TAKES", "Cpu"]
 
-MAX_TAKES_PER_BOUNDARY = NR_VECTORS
+MAX_TAKES_PER_BOUNDARY: Final = NR_VECTORS
 """Interrupts taken at one boundary: more than IRR can hold, so that only a handler that rings
 itself gets there. The rest of such a storm is taken in the CPU's next turns, as long as it may
 write, so that neither the other CPUs nor the link wait for it."""
 
-TAKES = range(MAX_TAKES_PER_BOUNDARY)
-_TAKES_AFTER_ONE = range(1, MAX_TAKES_PER_BOUNDARY)
-_FIXED = DeliveryMode.FIXED
-_LOWEST_PRIORITY = DeliveryMode.LOWEST_PRIORITY
-_DELIVERED = Outcome.DELIVERED
-_COALESCED = Outcome.COALESCED
+TAKES: Final = range(MAX_TAKES_PER_BOUNDARY)
+_TAKES_AFTER_ONE: Final = range(1, MAX_TAKES_PER_BOUNDARY)
+_FIXED: Final = DeliveryMode.FIXED
+_LOWEST_PRIORITY: Final = DeliveryMode.LOWEST_PRIORITY
+_DELIVERED: Final = Outcome.DELIVERED
+_COALESCED: Final = Outcome.COALESCED
 
 
 class Cpu(ApicAccess):
@@ -54,7 +54,8 @@ class Cpu(ApicAccess):
     ``stopped``: for good, by a panic or the reboot vector; only INIT brings it back. ``storm``: the
     last boundary reached MAX_TAKES_PER_BOUNDARY, and the CPU's next turn goes on there. ``boots``
     counts restarts by SIPI, ``smi_count`` SMIs. ``multikernel_count`` counts runs of
-    sysvec_multikernel, which ``irq_stat.irq_call_count`` shares with function calls.
+    sysvec_multikernel, which ``irq_stat.irq_call_count`` shares with function calls. ``word`` is
+    the last that came here, and ``icr`` what it says: the next one is mostly the same.
     """
 
     __slots__ = (
@@ -62,6 +63,7 @@ class Cpu(ApicAccess):
         "boots",
         "execution",
         "halted",
+        "icr",
         "idt",
         "interrupt_shadow",
         "interrupts_enabled",
@@ -72,6 +74,7 @@ class Cpu(ApicAccess):
         "stopped",
         "storm",
         "vector",
+        "word",
     )
 
     def __init__(self, kernel: "Kernel", number: int, apic: LocalApic) -> None:
@@ -86,6 +89,8 @@ class Cpu(ApicAccess):
         self.storm = False
         self.program: Program | None = None
         self.vector = 0
+        self.word = 0
+        self.icr = decode(0)
         self.boots = 0
         self.smi_count = 0
         self.irq_stat = IrqStat()
@@ -120,8 +125,9 @@ class Cpu(ApicAccess):
             outcome = apic.accept_fixed(vector)
             if outcome is _DELIVERED:
                 books = self.books
-                books.delivered[vector] += 1
-                books.touched[vector] = 1
+                row = books.rows[vector] or books.open(vector)
+                row.delivered += 1
+                books.touch(row)
             elif outcome is _COALESCED:
                 self.books.coalesce(vector)
             elif apic.lvt_delivered:
@@ -142,15 +148,20 @@ class Cpu(ApicAccess):
             apic = self.apic
             if apic.accept_and_acknowledge(vector):
                 books = self.books
-                books.delivered[vector] += 1
+                row = books.rows[vector] or books.open(vector)
+                row.delivered += 1
                 # From here on _take and enter_interrupt: a call costs a tenth of the whole.
-                books.handled[vector] += 1
-                books.touched[vector] = 1
+                row.handled += 1
+                if not row.touched:
+                    books.touch(row)
                 self.changed = True
                 self.halted = False
                 self.interrupts_enabled = False
                 self.vector = vector
-                self.execution.enter(vector, interrupts_enabled=True)
+                if self.execution is self._python:
+                    self._python.enter(vector, interrupts_enabled=True)
+                else:
+                    self.execution.enter(vector, interrupts_enabled=True)
                 if apic.irr or self.core_pending:
                     self.boundary(_TAKES_AFTER_ONE)
                 return _DELIVERED
@@ -214,9 +225,9 @@ class Cpu(ApicAccess):
 
     def _take(self, vector: int) -> None:
         """A vector just acknowledged (R45): the books, and its handler."""
-        books = self.books
-        books.handled[vector] += 1
-        books.touched[vector] = 1
+        row = self.books.open(vector)
+        row.handled += 1
+        self.books.touch(row)
         self.enter_interrupt(vector)
 
     def enter_interrupt(self, vector: int) -> None:

@@ -9,7 +9,7 @@ which runs programs and handlers given as Python callables (design, section 6).
 from collections.abc import Callable, Generator
 from enum import IntEnum
 from types import AsyncGeneratorType, CoroutineType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from mkrpc.errors import AlreadyExistsError, InvalidArgumentError
 from mkrpc.instance.instructions import Instruction, Nop
@@ -29,7 +29,7 @@ __all__ = [
     "body_of",
 ]
 
-MAX_NESTED_HANDLERS = 64
+MAX_NESTED_HANDLERS: Final = 64
 """Handlers interrupted by handlers on one CPU; one more overflows its stack: a kernel panic.
 
 One interrupt of each of the 14 usable classes can nest by priority (R48); deeper only by a handler
@@ -43,7 +43,7 @@ Program = Callable[["Cpu"], Body]
 Handler = Callable[["Cpu"], object]
 """A function (one instruction, IF = 0 until its IRET) or a generator function."""
 
-_NOP = Nop()
+_NOP: Final = Nop()
 
 
 def body_of(result: object, what: object) -> Body | None:
@@ -75,6 +75,8 @@ class Progress(IntEnum):
 
 class Execution(Protocol):
     """One CPU's instruction stream, as the CPU sees it."""
+
+    __slots__ = ()
 
     @property
     def busy(self) -> bool:
@@ -121,7 +123,7 @@ class _Context:
         self.waiting: Instruction | None = None
 
 
-class PythonExecution:
+class PythonExecution(Execution):
     """Programs and handlers in Python: a stack of contexts, the program at the bottom.
 
     A departure from hardware: a handler that is a plain function is one instruction.

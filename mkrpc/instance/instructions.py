@@ -5,7 +5,7 @@ Here are those that reach the local APIC and shared memory; those of the core al
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from mkrpc.instance.core_instructions import (
     Cli,
@@ -57,8 +57,8 @@ __all__ = [
     "Wrmsr",
 ]
 
-_ICR_MSR = msr_of(Register.ICR)
-_SELF_IPI_MSR = msr_of(Register.SELF_IPI)
+_ICR_MSR: Final = msr_of(Register.ICR)
+_SELF_IPI_MSR: Final = msr_of(Register.SELF_IPI)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ tests. Time is an argument (``now_us``); nothing here waits or does I/O.
 
 import inspect
 from collections.abc import Callable
+from typing import Final
 
 from mkrpc.errors import (
     AlreadyExistsError,
@@ -40,11 +41,11 @@ __all__ = [
     "Startup",
 ]
 
-FRAME_EVENTS = 512
+FRAME_EVENTS: Final = 512
 """Words of the events in one frame at most, though a frame may hold MAX_FRAME_WORDS: the
 interconnect has one frame of each instance in turn, and beats wait for it to end."""
 
-MAX_QUEUED_EVENTS = 4 * MAX_FRAME_WORDS
+MAX_QUEUED_EVENTS: Final = 4 * MAX_FRAME_WORDS
 """Events that wait for the link; at so many the CPUs stand still until it has taken some. They
 still take what arrives, which the interconnect bounds, since it gets no answers meanwhile."""
 
@@ -167,7 +168,7 @@ class Kernel:
 
         Returns the rest of the work as a generator if one of the handlers is a generator function.
         """
-        self.log.emit(KERN_INFO, "Multikernel interrupt", cpu.number)
+        self.log.emit_plain(KERN_INFO, "Multikernel interrupt", cpu.number)
         handlers = self.handlers
         for index, handler in enumerate(handlers):
             result = handler(cpu)
@@ -186,10 +187,12 @@ class Kernel:
         if not 0 <= cpu < self._cpu_count:
             return Outcome.REJECTED_MALFORMED
         target = self.cpus[cpu]
+        if word != target.word:
+            target.word, target.icr = word, decode(word)
         if self._settles_by_word:
-            return target.arrive(decode(word))
+            return target.arrive(target.icr)
         self._unsettled[cpu] = target
-        return target.accept(decode(word))
+        return target.accept(target.icr)
 
     def settle_frame(self) -> None:
         """The end of a frame; with ``boundary="frame"`` CPUs take their interrupts here."""

@@ -7,6 +7,7 @@ messages in 5 s); the texts recorded with the kernel patch.
 from collections import deque
 from collections.abc import Callable
 from itertools import islice
+from typing import Final
 
 from mkrpc.errors import InvalidArgumentError
 from mkrpc.link.frames import LogRecord
@@ -26,20 +27,20 @@ __all__ = [
     "format_record",
 ]
 
-KERN_EMERG = 0
-KERN_ALERT = 1
-KERN_WARNING = 4
-KERN_INFO = 6
-KERN_DEBUG = 7
-_LEVELS = 8
+KERN_EMERG: Final = 0
+KERN_ALERT: Final = 1
+KERN_WARNING: Final = 4
+KERN_INFO: Final = 6
+KERN_DEBUG: Final = 7
+_LEVELS: Final = 8
 
-DEFAULT_RECORDS = 4096
+DEFAULT_RECORDS: Final = 4096
 """Records that a ring holds unless told otherwise; beyond, the oldest is overwritten."""
 
-LOG_LINE_MAX = 992
+LOG_LINE_MAX: Final = 992
 """Characters of one record; the rest of a longer line is cut off (LOG_LINE_MAX in Linux)."""
 
-_MICROSECONDS = 1_000_000
+_MICROSECONDS: Final = 1_000_000
 
 
 class Printk:
@@ -48,7 +49,7 @@ class Printk:
     ``now_us`` is the kernel's clock in microseconds since its boot.
     """
 
-    __slots__ = ("_now_us", "_ring", "_written")
+    __slots__ = ("_append", "_now_us", "_ring", "_written")
 
     def __init__(self, *, records: int = DEFAULT_RECORDS, now_us: Callable[[], int]) -> None:
         if records < 1:
@@ -56,6 +57,7 @@ class Printk:
                 f"a log of {records} records", advice="a log has at least one record"
             )
         self._ring: deque[tuple[int, int, int, int, str]] = deque(maxlen=records)
+        self._append = self._ring.append
         self._now_us = now_us
         self._written = 0
 
@@ -76,16 +78,16 @@ class Printk:
         """Append ``text``, one record a line, without a newline at its end; ``level`` 0 to 7."""
         assert 0 <= level < _LEVELS, level
         now_us = self._now_us()
-        if text.isascii() and len(text) <= LOG_LINE_MAX and "\n" not in text:
-            # On the way of every multikernel interrupt, hence also a plain tuple.
-            self._written = number = self._written + 1
-            self._ring.append((number, level, now_us, cpu, text))
-            return
         # Half a surrogate pair is a legal str and no UTF-8: it could not be sent.
         text = text.encode("utf-8", "backslashreplace").decode()
         for line in text.removesuffix("\n").split("\n"):
             self._written += 1
             self._ring.append((self._written, level, now_us, cpu, line[:LOG_LINE_MAX]))
+
+    def emit_plain(self, level: int, text: str, cpu: int) -> None:
+        """:meth:`emit` of one short line of ASCII: on the way of every multikernel interrupt."""
+        self._written = number = self._written + 1
+        self._append((number, level, self._now_us(), cpu, text))
 
     def since(self, number: int) -> list[LogRecord]:
         """All records that are still there from ``number`` on, oldest first."""

@@ -2,17 +2,17 @@
 
 import copy
 from collections import deque
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from mkrpc.errors import ProtocolError
 from mkrpc.link.frames import WIRE_VERSION
 
 __all__ = ["ACK_EVERY", "FRAME_WINDOW", "LinkEnd", "Numbered", "check_wire_version"]
 
-FRAME_WINDOW = 64
+FRAME_WINDOW: Final = 64
 """Frames with content that may be unacknowledged; what comes then waits in its own queue."""
 
-ACK_EVERY = 16
+ACK_EVERY: Final = 16
 """Frames with content after which an acknowledgement goes out even alone.
 
 A quarter of the window, so that a peer that sends and hears nothing else never comes to a stop.

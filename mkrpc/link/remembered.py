@@ -4,6 +4,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from operator import lt
+from typing import Final
 
 from mkrpc.limits import MAX_CPUS
 from mkrpc.link.frames import ResolvedRun
@@ -12,19 +13,19 @@ from mkrpc.outcome import Outcome
 
 __all__ = ["CPU_BIT", "MIN_ROW", "ROW_CPUS", "Remembered"]
 
-MIN_ROW = 16
+MIN_ROW: Final = 16
 """Legs from which on a row is kept as one: of fewer, each is cheaper by itself."""
 
-ROW_CPUS = 256
+ROW_CPUS: Final = 256
 """CPU numbers in a row that is kept as one are below this: it has one byte a leg."""
 
-_SPARSE = 4
+_SPARSE: Final = 4
 """A row of which less than this part is left is kept write by write."""
 
-_OUTCOME_BITS = 8
-_OUTCOME_MASK = (1 << _OUTCOME_BITS) - 1
-CPU_BIT = tuple(1 << _OUTCOME_BITS + cpu for cpu in range(MAX_CPUS))
-_DELIVERED = Outcome.DELIVERED
+_OUTCOME_BITS: Final = 8
+_OUTCOME_MASK: Final = (1 << _OUTCOME_BITS) - 1
+CPU_BIT: Final = tuple(1 << _OUTCOME_BITS + cpu for cpu in range(MAX_CPUS))
+_DELIVERED: Final = Outcome.DELIVERED
 
 
 class _Row:

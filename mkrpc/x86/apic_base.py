@@ -4,6 +4,7 @@ Source: SDM vol. 3, 10.4.3, 10.4.4, 10.12.1 and 10.12.5 (June 2016 numbering); r
 """
 
 from enum import IntEnum
+from typing import Final
 
 __all__ = [
     "APIC_BASE_ADDRESS",
@@ -17,16 +18,16 @@ __all__ = [
     "mode_of",
 ]
 
-APIC_BASE_ADDRESS = 0xFEE00000
+APIC_BASE_ADDRESS: Final = 0xFEE00000
 """Physical address of the register page after RESET (SDM 10.4.1)."""
-APIC_BASE_BSP = 1 << 8
-APIC_BASE_EXTD = 1 << 10
-APIC_BASE_ENABLE = 1 << 11
+APIC_BASE_BSP: Final = 1 << 8
+APIC_BASE_EXTD: Final = 1 << 10
+APIC_BASE_ENABLE: Final = 1 << 11
 
-MAX_PHYSICAL_ADDRESS_BITS = 52
+MAX_PHYSICAL_ADDRESS_BITS: Final = 52
 """MAXPHYADDR of the emulated CPU: the architecture's own limit (SDM vol. 3, 4.1.4)."""
 
-_LOW_RESERVED = 0x2FF  # bits 7:0 and 9
+_LOW_RESERVED: Final = 0x2FF  # bits 7:0 and 9
 
 
 class GeneralProtection(Exception):  # noqa: N818 - the SDM's name; it is an event of the machine
@@ -45,7 +46,7 @@ class ApicMode(IntEnum):
     X2APIC = 2
 
 
-_ALLOWED = frozenset(
+_ALLOWED: Final = frozenset(
     {
         (ApicMode.DISABLED, ApicMode.DISABLED),
         (ApicMode.DISABLED, ApicMode.XAPIC),

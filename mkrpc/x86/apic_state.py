@@ -3,6 +3,8 @@
 ``lapic.LocalApic`` adds what the APIC does. Rule numbers are those of docs/rules.md.
 """
 
+from typing import Final
+
 from mkrpc.x86.apic_base import (
     APIC_BASE_ADDRESS,
     APIC_BASE_BSP,
@@ -35,32 +37,32 @@ __all__ = [
 ]
 
 # Bits of ESR (R51); 3:0 belong to the APIC bus of the P6.
-ESR_REDIRECTABLE_IPI = 1 << 4
-ESR_SEND_ILLEGAL_VECTOR = 1 << 5
-ESR_RECEIVE_ILLEGAL_VECTOR = 1 << 6
-ESR_ILLEGAL_REGISTER_ADDRESS = 1 << 7
+ESR_REDIRECTABLE_IPI: Final = 1 << 4
+ESR_SEND_ILLEGAL_VECTOR: Final = 1 << 5
+ESR_RECEIVE_ILLEGAL_VECTOR: Final = 1 << 6
+ESR_ILLEGAL_REGISTER_ADDRESS: Final = 1 << 7
 
-SVR_RESET = 0xFF
-SVR_VECTOR = 0xFF  # bits 7:0, the spurious vector (R47)
-SVR_APIC_ENABLED = 1 << 8
-DFR_RESET = 0xFFFFFFFF
-LVT_MASKED = 1 << 16
+SVR_RESET: Final = 0xFF
+SVR_VECTOR: Final = 0xFF  # bits 7:0, the spurious vector (R47)
+SVR_APIC_ENABLED: Final = 1 << 8
+DFR_RESET: Final = 0xFFFFFFFF
+LVT_MASKED: Final = 1 << 16
 
-LVT_NAMES = ("cmci", "timer", "thermal", "performance", "lint0", "lint1", "error")
+LVT_NAMES: Final = ("cmci", "timer", "thermal", "performance", "lint0", "lint1", "error")
 """The seven LVT entries; max LVT entry of the version register is 6 (SDM 10.4.8)."""
 
-CLASS_MASK = 0xF0
-VECTOR_BIT = tuple(1 << vector for vector in range(NR_VECTORS))
+CLASS_MASK: Final = 0xF0
+VECTOR_BIT: Final = tuple(1 << vector for vector in range(NR_VECTORS))
 """Vector -> its bit: indexing is cheaper than shifting a 256-bit integer."""
 
-NMI_LATCH_LIMIT = 2
+NMI_LATCH_LIMIT: Final = 2
 """NMIs latched while none is in service; the next one is COALESCED (R58)."""
-NMI_LATCH_LIMIT_IN_SERVICE = 1
+NMI_LATCH_LIMIT_IN_SERVICE: Final = 1
 """The same between an NMI's entry and its IRET."""
-SMI_LATCH_LIMIT = 1
+SMI_LATCH_LIMIT: Final = 1
 """SMIs latched, in SMM or out of it; the next one is COALESCED (SDM vol. 3, 34.3)."""
 
-_NEVER = NR_VECTORS
+_NEVER: Final = NR_VECTORS
 
 
 class ApicState:

@@ -15,6 +15,7 @@ Source: SDM vol. 3, 10.6.2, 10.12.9 and 10.12.10.
 from bisect import bisect_left, insort
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from mkrpc.x86.apic_base import ApicMode
 from mkrpc.x86.icr import (
@@ -37,12 +38,12 @@ __all__ = [
 MEMO_LIMIT = 8192
 """Resolved destinations that one map remembers; the one after that empties the memo first."""
 
-_DFR_FLAT = 0xF
-_DFR_CLUSTER = 0x0
-_FLAT = 0
+_DFR_FLAT: Final = 0xF
+_DFR_CLUSTER: Final = 0x0
+_FLAT: Final = 0
 
-_SHORTHAND_BITS = 3 << 18
-_DESTINATION_BITS = BROADCAST << 32 | 1 << 11
+_SHORTHAND_BITS: Final = 3 << 18
+_DESTINATION_BITS: Final = BROADCAST << 32 | 1 << 11
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ Source: SDM vol. 3, 10.6.1 and 10.12.9; rule R18.
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
+from typing import Final
 
 from mkrpc.errors import InvalidArgumentError
 from mkrpc.outcome import Outcome
@@ -74,21 +75,21 @@ class Shorthand(IntEnum):
     ALL_EXCLUDING_SELF = 3
 
 
-BROADCAST = 0xFFFFFFFF
+BROADCAST: Final = 0xFFFFFFFF
 """The destination that every APIC accepts, physical and logical (R25, R28)."""
-XAPIC_BROADCAST = 0xFF
+XAPIC_BROADCAST: Final = 0xFF
 """The same in the 8 bits that an xAPIC has; in x2APIC mode 0xFF is an ordinary id."""
 
-ICR_DELIVERY_STATUS = 1 << 12
-ICR_RESERVED = 0xFFF32000
+ICR_DELIVERY_STATUS: Final = 1 << 12
+ICR_RESERVED: Final = 0xFFF32000
 """Bits 31:20, 17:16 and 13: #GP in x2APIC mode (R18). Bit 12 is a matter of the CPU's vendor."""
 
-DECODE_CACHE_SIZE = 4096
+DECODE_CACHE_SIZE: Final = 4096
 """Decoded words that are kept; beyond it the least recently used one is decoded again."""
 
-_WORD_BITS = 64
-_DELIVERY_MODES = tuple(DeliveryMode)
-_SHORTHANDS = tuple(Shorthand)
+_WORD_BITS: Final = 64
+_DELIVERY_MODES: Final = tuple(DeliveryMode)
+_SHORTHANDS: Final = tuple(Shorthand)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

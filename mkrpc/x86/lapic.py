@@ -20,6 +20,8 @@ Departures from hardware:
   business (R17).
 """
 
+from typing import Final
+
 from mkrpc.outcome import Outcome
 from mkrpc.x86 import apic_invariants
 from mkrpc.x86.apic_base import (
@@ -56,13 +58,13 @@ from mkrpc.x86.irq_vectors import FIRST_LEGAL_VECTOR
 __all__ = ["ApicMode", "ApicPolicy", "LocalApic"]
 
 # Module-level names: reading a member off its class costs twice as much in the hot path.
-_DELIVERED = Outcome.DELIVERED
-_COALESCED = Outcome.COALESCED
-_FIXED = DeliveryMode.FIXED
-_LOWEST_PRIORITY = DeliveryMode.LOWEST_PRIORITY
-_NO_SHORTHAND = Shorthand.NONE
-_RESERVED_MODES = (DeliveryMode.RESERVED_3, DeliveryMode.EXTINT)
-_SHORTHANDS_OF_FIXED_ALONE = (Shorthand.SELF, Shorthand.ALL_INCLUDING_SELF)  # SDM table 10-3
+_DELIVERED: Final = Outcome.DELIVERED
+_COALESCED: Final = Outcome.COALESCED
+_FIXED: Final = DeliveryMode.FIXED
+_LOWEST_PRIORITY: Final = DeliveryMode.LOWEST_PRIORITY
+_NO_SHORTHAND: Final = Shorthand.NONE
+_RESERVED_MODES: Final = (DeliveryMode.RESERVED_3, DeliveryMode.EXTINT)
+_SHORTHANDS_OF_FIXED_ALONE: Final = (Shorthand.SELF, Shorthand.ALL_INCLUDING_SELF)  # SDM table 10-3
 
 
 class LocalApic(ApicState):

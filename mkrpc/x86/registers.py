@@ -6,6 +6,7 @@ Source: SDM vol. 3, tables 10-1 and 10-6, 10.12.1; rules R3 and R12 to R19.
 
 from enum import IntEnum
 from types import MappingProxyType
+from typing import Final
 
 from mkrpc.outcome import Outcome
 from mkrpc.x86.apic_base import ApicMode, GeneralProtection
@@ -30,14 +31,14 @@ __all__ = [
     "write_cr8",
 ]
 
-IA32_APIC_BASE = 0x1B
-X2APIC_MSR_BASE = 0x800
-_X2APIC_MSR_LAST = 0x8FF
+IA32_APIC_BASE: Final = 0x1B
+X2APIC_MSR_BASE: Final = 0x800
+_X2APIC_MSR_LAST: Final = 0x8FF
 
-VERSION = 0x00060014
+VERSION: Final = 0x00060014
 """Version 0x14, max LVT entry 6 (so there is a CMCI entry), no suppression of EOI broadcasts."""
 
-_ALL_ONES = 0xFFFFFFFF
+_ALL_ONES: Final = 0xFFFFFFFF
 
 
 class Register(IntEnum):
@@ -72,7 +73,7 @@ class Register(IntEnum):
     SELF_IPI = 0x3F0
 
 
-_LVT_NAME = MappingProxyType(
+_LVT_NAME: Final = MappingProxyType(
     {
         Register.CMCI: "cmci",
         Register.LVTT: "timer",
@@ -83,7 +84,7 @@ _LVT_NAME = MappingProxyType(
         Register.LVT_ERROR: "error",
     }
 )
-LVT_MASKS = MappingProxyType(
+LVT_MASKS: Final = MappingProxyType(
     {
         Register.CMCI: 0x000117FF,
         Register.LVTT: 0x000710FF,
@@ -96,19 +97,19 @@ LVT_MASKS = MappingProxyType(
 )
 """Bits of each LVT entry that are not reserved (R15). Of these, delivery status (12) and remote IRR
 (14) are read-only and read 0 here."""
-_LVT_READ_ONLY = 1 << 12 | 1 << 14
+_LVT_READ_ONLY: Final = 1 << 12 | 1 << 14
 
-_TPR_MASK = 0xFF
-_SVR_MASK = 0x3FF  # bit 12 is reserved: the version register does not announce it
-_TDCR_MASK = 0xB
+_TPR_MASK: Final = 0xFF
+_SVR_MASK: Final = 0x3FF  # bit 12 is reserved: the version register does not announce it
+_TDCR_MASK: Final = 0xB
 
 # APR and RRD are unsupported since the Pentium 4, yet no illegal register address (R13).
-_XAPIC_DEFINED = frozenset(
+_XAPIC_DEFINED: Final = frozenset(
     [register for register in Register if register is not Register.SELF_IPI]
     + [bank + 0x10 * i for bank in (Register.ISR, Register.TMR, Register.IRR) for i in range(8)]
 )
 
-X2APIC_WRITABLE = MappingProxyType(
+X2APIC_WRITABLE: Final = MappingProxyType(
     {
         Register.TPR: _TPR_MASK,
         Register.EOI: 0,
@@ -121,9 +122,9 @@ X2APIC_WRITABLE = MappingProxyType(
     }
 )
 """The bits that a WRMSR may set, by register; ICR apart, which has 64 (R15)."""
-_X2_UNREADABLE = frozenset({Register.EOI, Register.SELF_IPI})
-_X2_ABSENT = frozenset({Register.APR, Register.RRD, Register.DFR, Register.ICR2})
-_X2_READABLE = _XAPIC_DEFINED - _X2_UNREADABLE - _X2_ABSENT
+_X2_UNREADABLE: Final = frozenset({Register.EOI, Register.SELF_IPI})
+_X2_ABSENT: Final = frozenset({Register.APR, Register.RRD, Register.DFR, Register.ICR2})
+_X2_READABLE: Final = _XAPIC_DEFINED - _X2_UNREADABLE - _X2_ABSENT
 
 
 def msr_of(register: int) -> int:

@@ -7,9 +7,10 @@ is left with an interrupt that it could take, and nothing stays in service but w
 
 from typing import ClassVar
 
-from mkrpc.instance.accounting import assert_books, vectors_of
+from mkrpc.instance.accounting import assert_books
 from mkrpc.instance.cpu import Cpu
 from mkrpc.instance.kernel import Kernel
+from mkrpc.instance.vector_books import vectors_of
 from mkrpc.simulation.checkers.violation import Checker
 from mkrpc.simulation.events import KernelEnded, KernelTurn, Standing
 from mkrpc.simulation.workload import MAY_STAY_IN_SERVICE
@@ -79,11 +80,11 @@ class ApicInvariants(Checker):
 
     def _sums(self, cpu: Cpu) -> None:
         books, apic = cpu.books, cpu.apic
-        handled = sum(books.handled)
+        handled = sum(row.handled for row in books.opened)
         pending, in_service = apic.irr.bit_count(), apic.isr.bit_count()
-        if sum(books.delivered) != handled + pending + sum(books.discarded):
+        if sum(row.delivered - row.discarded for row in books.opened) != handled + pending:
             self.fail(f"{cpu}: delivered is not handled + pending + discarded")
-        if handled != sum(books.eoi) + in_service:
+        if handled != sum(row.eoi for row in books.opened) + in_service:
             self.fail(f"{cpu}: handled is not EOI'd + in service")
 
     def _books(self, kernel: Kernel) -> None:

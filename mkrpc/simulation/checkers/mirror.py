@@ -76,12 +76,12 @@ class Mirror(Checker):
             return  # its incarnation has been detached meanwhile, long ago
         for account in event.frame.accounts:
             cpu = event.kernel.cpus[account.cpu]
-            delivered = cpu.books.delivered
             for vector, count in row.delivered(account.cpu).items():
-                if count > delivered[vector]:
+                delivered = cpu.books.row(vector).delivered
+                if count > delivered:
                     self.fail(
                         f"instance {event.kernel.config.instance_id} CPU {account.cpu} vector "
-                        f"{vector:#04x}: {count} delivered, {delivered[vector]} are"
+                        f"{vector:#04x}: {count} delivered, {delivered} are"
                     )
         self._reports += 1
         if self._reports % SAMPLE_EVERY == 0:
