@@ -270,11 +270,15 @@ class ControlService(FaultControl):
         return pb.SetRateResponse(rate=rate_to_pb(self._bus, source))
 
     def _first_cpu(self, instance: int | str) -> int:
-        known = {name: number for number, name in self._bus.attached_names().items()}
-        number = known.get(instance) if isinstance(instance, str) else instance
-        if number is None or number not in known.values():
-            raise known_instance(instance, known)
-        return self._bus.apic_ids(number)[0]
+        names = self._bus.attached_names() if isinstance(instance, str) else {}
+        number = next((each for each, name in names.items() if name == instance), instance)
+        try:
+            if isinstance(number, int):
+                return self._bus.apic_ids(number)[0]
+        except NotFoundError:
+            pass  # It is told who is there, which takes a look at all.
+        known = {name: each for each, name in self._bus.attached_names().items()}
+        raise known_instance(instance, known)
 
     def _owner(self, apic_id: int) -> tuple[int, int]:
         session, cpu = self._bus.cpu_owner(apic_id)

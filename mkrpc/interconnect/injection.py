@@ -284,9 +284,7 @@ class Injections:
             self._publish(client)
 
     def _publish(self, client: Client) -> None:
-        runs = client.publication()
-        for session in self._registry.sessions():
-            session.publish(client.party.identity, runs)
+        self._registry.publications.publish(client.party.identity, client.publication())
 
     def _refill(self, call: Call) -> None:
         """Make more of the call's writes, as far as its window goes; answer it when all ended."""

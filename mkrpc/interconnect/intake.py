@@ -162,8 +162,7 @@ class Intake:
                 )
         if not session.sends_again:
             self._recovery.resent.forget(session.party.identity)
-        for other in self._registry.sessions():
-            other.publish(session.party.identity, runs)
+        self._registry.publications.publish(session.party.identity, runs)
 
     def _resolved(
         self,
@@ -187,8 +186,7 @@ class Intake:
         self._ledger.finish(session.party)
         if session.highest_seq:
             everything = (ResolvedRun(1, session.highest_seq),)
-            for other in self._registry.sessions():
-                other.publish(session.party.identity, everything)
+            self._registry.publications.publish(session.party.identity, everything)
 
 
 def _check_size(frame: UpFrame) -> None:

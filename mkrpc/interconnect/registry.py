@@ -8,6 +8,7 @@ from mkrpc.errors import (
     NotFoundError,
     ProtocolError,
 )
+from mkrpc.interconnect.floors import Publications
 from mkrpc.interconnect.hello_shape import address_problem, check_hello
 from mkrpc.interconnect.session import Session
 from mkrpc.interconnect.takeover import Incarnation
@@ -47,7 +48,8 @@ class InstanceRecord:
 
 
 class Registry:
-    """Live sessions by instance id and by APIC id; ``map``: the destinations that they publish."""
+    """Live sessions by instance id and by APIC id; ``map``: the destinations that they publish.
+    ``publications``: what sources have published as resolved, and who is to be told."""
 
     def __init__(self) -> None:
         self.records: dict[int, InstanceRecord] = {}
@@ -55,6 +57,7 @@ class Registry:
         self._incarnations: dict[bytes, None] = {}
         self._alive: dict[bytes, Session] = {}
         self.map = DestinationMap()
+        self.publications = Publications()
 
     def sessions(self) -> list[Session]:
         """All that live."""

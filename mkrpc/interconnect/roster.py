@@ -112,6 +112,7 @@ class Roster:
             mirror=self._mirror.new_row(hello.instance_id, len(hello.cpus)),
             on_ready=self._on_ready,
             count=self._count,
+            publications=self._registry.publications,
             born=born or self._count.number + 1,
             taken_over=hello.epoch != 0,
         )
@@ -201,5 +202,6 @@ class Roster:
         """The incarnation is over: its CPUs leave the map."""
         self._registry.remove(session, reason)
         self._leases.end(session)
+        session.floors.end()
         self._changes.ended(incarnation_of(session), reason)
         self._recovery.ended(session)

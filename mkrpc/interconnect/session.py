@@ -1,10 +1,11 @@
 """The interconnect's end of one link: what it owes an instance, and what the instance has said."""
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from mkrpc.errors import LimitReachedError, ProtocolError
 from mkrpc.interconnect.asked import Asked
+from mkrpc.interconnect.floors import Floors, Publications
 from mkrpc.interconnect.ledger import Party
 from mkrpc.interconnect.legs import (
     A_DESTINATIONS,
@@ -27,11 +28,8 @@ from mkrpc.link.frames import (
     Hello,
     Legs,
     OutcomeRun,
-    ResolvedRun,
-    SourceFloor,
     UpFrame,
 )
-from mkrpc.link.memory import MAX_SOURCES
 from mkrpc.link.moved import NEVER_MOVED
 from mkrpc.link.source import PUBLISH_EVERY, WRITE_WINDOW
 from mkrpc.outcome import Outcome
@@ -84,6 +82,7 @@ class Session(SourceSide):
         mirror: MirrorRow,
         on_ready: Callable[["Session"], None],
         count: RosterCount,
+        publications: Publications,
         born: int,
         taken_over: bool = False,
     ) -> None:
@@ -125,10 +124,7 @@ class Session(SourceSide):
         """The highest roster number that it has been told, by a welcome or a frame."""
         self._tell_from = 1 if hello.tell_resolved else _TELL_AT_ONCE
         self._commands: deque[Command] = deque()
-        # The sources whose legs this instance has had, latest last: exactly those that it can
-        # remember outcomes of, since it forgets the silent ones by the same rule.
-        self._heard: OrderedDict[bytes, None] = OrderedDict()
-        self._floors: dict[bytes, tuple[ResolvedRun, ...]] = {}
+        self.floors = Floors(publications, taken_over=hello.epoch != 0)
         self._on_ready = on_ready
 
     def __repr__(self) -> str:
@@ -197,16 +193,6 @@ class Session(SourceSide):
     def room_for(self, lanes: int, source: Party) -> int:
         """How many writes of a source with this many legs here still fit into the queue."""
         return self.legs.room_for(source, self._queue_limit) // lanes
-
-    def publish(self, source: bytes, runs: tuple[ResolvedRun, ...]) -> None:
-        """A source has published what is resolved.
-
-        Relayed, if this instance has had legs of it, with the next frame that has anything in it:
-        forgetting is never urgent. Whose legs it had of earlier interconnects is not known.
-        """
-        before = self.hello.epoch and len(self._floors) < MAX_SOURCES
-        if before or source in self._heard:
-            self._floors[source] = runs
 
     def answer(self, frame: UpFrame, settled: Settled) -> None:
         """Settle what the frame answers: runs named in ``outcomes``, else ``delivered``.
@@ -300,7 +286,7 @@ class Session(SourceSide):
         if not frame.legs and not frame.commands and not self._must_tell:
             return self._bare_ack()
         self._telling.take(frame)
-        self._add_floors(frame, MAX_FRAME_RUNS - len(frame.resolved))
+        self.floors.take(frame, MAX_FRAME_RUNS - len(frame.resolved))
         self.wake()
         frame = self._answer_beat(self.link.stamp(frame))
         self.told_roster = frame.roster or self.told_roster
@@ -327,23 +313,8 @@ class Session(SourceSide):
                 seqs, words, cpus = list[int](), list[int](), list[int]()
                 legs = Legs(source, seqs, words, cpus, run.resent, run.arbitrated)
                 columns.append(legs)
-                self._hear(source)
+                self.floors.hear(source)
             seqs.extend(range(run.first_seq, run.first_seq + run.count))
             words.extend([run.batch.word] * run.count)
             cpus.extend([run.cpu] * run.count)
         return columns
-
-    def _hear(self, source: bytes) -> None:
-        self._heard[source] = None
-        self._heard.move_to_end(source)
-        if len(self._heard) > MAX_SOURCES:
-            forgotten, _ = self._heard.popitem(last=False)
-            self._floors.pop(forgotten, None)
-
-    def _add_floors(self, frame: DownFrame, room: int) -> None:
-        for source, runs in list(self._floors.items()):
-            if len(runs) > room:
-                return
-            room -= len(runs)
-            frame.floors.append(SourceFloor(source, runs))
-            del self._floors[source]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from mkrpc.errors import ProtocolError
-from mkrpc.interconnect import session as session_module
+from mkrpc.interconnect import floors as floors_module
 from mkrpc.interconnect.session import LEG_WINDOW
 from mkrpc.link import endpoint, source
 from mkrpc.link.frames import (
@@ -168,7 +168,7 @@ def test_publications_of_those_silent_for_longest_are_not_relayed(
     machine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The destination has forgotten them by the same rule."""
-    monkeypatch.setattr(session_module, "MAX_SOURCES", 2)
+    monkeypatch.setattr(floors_module, "MAX_SOURCES", 2)
     wire = machine((0,), (1,), (2,), (3,))
     alice, bob, carol, target = wire.peers
     for peer in (alice, bob, alice, carol):
