@@ -36,6 +36,8 @@ class Figures(dict[str, Figure]):
         """The answer of a subject to one order: delays, or words that passed, or plain numbers."""
         if "delays_us" in answer:
             self._add_delays(key, sorted(answer["delays_us"]))
+            if "offered_per_s" in answer:
+                self.note(f"{key}.offered_per_s", answer["offered_per_s"])
         elif "written" in answer:
             self._add_passed(key, answer)
         else:

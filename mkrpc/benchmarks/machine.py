@@ -21,6 +21,7 @@ from mkrpc.benchmarks.bench_programs import (
 )
 from mkrpc.benchmarks.footprint import footprint
 from mkrpc.benchmarks.serving import passed, serve
+from mkrpc.benchmarks.stream_client import closed_loop, offered, windowed
 from mkrpc.client import Client, apic
 from mkrpc.cluster import Cluster
 from mkrpc.errors import DeadlineExceededError
@@ -28,6 +29,8 @@ from mkrpc.host.children import MEMORY_FILE
 from mkrpc.instance.mapping import map_memory
 from mkrpc.topology import Topology
 from mkrpc.transport.choice import chosen
+from mkrpc.x86.icr import fixed
+from mkrpc.x86.irq_vectors import MULTIKERNEL_VECTOR
 
 __all__ = ["MachineUnderTest", "main", "topology"]
 
@@ -56,6 +59,7 @@ class MachineUnderTest:
     def __init__(self, cluster: Cluster, instances: int, cpus: int) -> None:
         self._cluster = cluster
         self._instances, self._cpus = instances, cpus
+        self._address = cluster.address
         self._client: Client = cluster.client
         self._memory = map_memory(cluster.state_dir / MEMORY_FILE)
         self._memory.store(Word.TARGET_APIC, TARGET * cpus, 8)
@@ -63,22 +67,51 @@ class MachineUnderTest:
 
     def commands(self) -> dict[str, Callable[..., Any]]:
         """By name."""
-        orders = (self.delay, self.ping_pong, self.stream, self.natural, self.memory, self.books)
+        orders = (
+            self.delay,
+            self.unary_delay,
+            self.ping_pong,
+            self.offered,
+            self.stream,
+            self.natural,
+            self.cpu_natural,
+            self.memory,
+            self.books,
+        )
         return {order.__name__: order for order in orders}
 
     # One interrupt.
 
     def delay(self, count: int) -> dict[str, Any]:
-        """A client's injections, one at a time, to each instance but the writer in turn."""
+        """A client's words over a stream, one at a time, to every instance but the writer in turn:
+        from before it is written to the handler's first line."""
+        targets = [self._target(number) for number in range(count)]
+        words = [fixed(target * self._cpus, MULTIKERNEL_VECTOR) for target in targets]
+        delays_us = closed_loop(self._address, words, lambda number: self._last_ns(targets[number]))
+        self._stamps += targets.count(TARGET)
+        return {"delays_us": delays_us}
+
+    def unary_delay(self, count: int) -> dict[str, Any]:
+        """The same with a call of the synchronous client for each."""
         delays_us = []
         for number in range(count):
-            target = TARGET + number % (self._instances - 1)
+            target = self._target(number)
             began_ns = time.monotonic_ns()
             self._arrives(self._client.inject(to=apic(target * self._cpus)).all_arrived)
-            ran_ns = self._memory.load(LAST_AT + 8 * target, 8)
+            delays_us.append((self._last_ns(target) - began_ns) / 1000)
             self._stamps += target == TARGET
-            delays_us.append((ran_ns - began_ns) / 1000)
         return {"delays_us": delays_us}
+
+    def offered(self, rate: int, count: int) -> dict[str, Any]:
+        """Words of a client at a rate, whatever became of those before; with the rate it had."""
+        word = fixed(TARGET * self._cpus, MULTIKERNEL_VECTOR)
+        written_ns, had = offered(self._address, word, rate=rate, count=count)
+        delays_us = [
+            (self._stamp(self._stamps + number) - each) / 1000
+            for number, each in enumerate(written_ns)
+        ]
+        self._stamps += count
+        return {"delays_us": delays_us, "offered_per_s": had}
 
     def ping_pong(self, count: int) -> dict[str, Any]:
         """CPU 0 of the writer and of the target ring each other: one way there, each time."""
@@ -93,18 +126,32 @@ class MachineUnderTest:
 
     # Many.
 
-    def stream(self, messages: int, words: int) -> dict[str, float]:
-        """So many messages of a client, each of so many words to the target's CPUs."""
+    def stream(self, messages: int, words: int, window: int, each: bool) -> dict[str, float]:
+        """So many messages of a client, each of so many words to the target's CPUs in turn."""
         before = self._counts()
         spread = self._cpus - 1
-        began = time.perf_counter()
-        for number in range(messages):
-            to = apic(TARGET * self._cpus + 1 + number % spread)
-            self._arrives(self._client.inject(to=to, count=words).all_arrived)
-        seconds = time.perf_counter() - began
+        first = TARGET * self._cpus + 1
+        message = [fixed(first + n % spread, MULTIKERNEL_VECTOR) for n in range(words)]
+        seconds = windowed(self._address, messages, message, window=window, each=each)
         return self._passed(seconds, before)
 
     def natural(self, words: int) -> dict[str, float]:
+        """A program that writes words one by one, as fast as it can, with the synchronous client;
+        messages form by themselves. Until all have their outcomes."""
+        before = self._counts()
+        spread = self._cpus - 1
+        first = TARGET * self._cpus + 1
+        each = [fixed(first + n, MULTIKERNEL_VECTOR) for n in range(spread)]
+        began = time.perf_counter()
+        with self._client.bulk() as stream:
+            for number in range(words):
+                stream.send(each[number % spread])
+            result = stream.flush()
+            seconds = time.perf_counter() - began
+        self._arrives(result.all_arrived)
+        return self._passed(seconds, before)
+
+    def cpu_natural(self, words: int) -> dict[str, float]:
         """A program that writes its ICR one by one, as fast as it can; frames form by themselves.
 
         Until the handler of the last one has begun.
@@ -150,6 +197,12 @@ class MachineUnderTest:
         return {**counts, "in_flight": totals.in_flight, "wrong": wrong}
 
     # Within.
+
+    def _target(self, number: int) -> int:
+        return TARGET + number % (self._instances - 1)
+
+    def _last_ns(self, instance_id: int) -> int:
+        return self._memory.load(LAST_AT + 8 * instance_id, 8)
 
     def _stamp(self, number: int) -> int:
         return self._memory.load(STAMPS_AT + 8 * (number % MAX_STAMPS), 8)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mkrpc.benchmarks.model import MODEL_CPUS, model_words
+from mkrpc.interconnect.injection_stream import STREAM_REQUESTS
 from mkrpc.x86.icr import fixed
 from mkrpc.x86.irq_vectors import MULTIKERNEL_VECTOR
 
@@ -43,18 +44,23 @@ WARM_UP = 10
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """How much. Counts are those of one round; ``window``: messages that are unacknowledged at
-    most, ``burst_window``: bursts. ``growth``, ``startup``: numbers of instances, none to leave
-    that out. ``transport``: of all of mkrpc's processes; empty: as they choose by themselves."""
+    most, ``burst_window``: bursts; ``offered``: words a second, and how many. ``growth``,
+    ``startup``: numbers of instances, none to leave that out. ``transport``: of all of mkrpc's
+    processes; empty: as they choose by themselves."""
 
     rounds: int = 5
     delays: int = 500
+    unary_delays: int = 200
     ping_pongs: int = 500
-    singles: int = 1000
+    offered: tuple[tuple[int, int], ...] = ((1000, 500), (10_000, 5000), (50_000, 25_000))
+    singles: int = 5000
+    slow_singles: int = 1000
     bursts_1k: int = 40
-    bursts_10k: int = 6
-    natural: int = 50_000
+    bursts_10k: int = 10
+    natural: int = 100_000
+    cpu_natural: int = 20_000
     window: int = 256
-    burst_window: int = 8
+    burst_window: int = 2
     growth: tuple[int, ...] = (2, 8, 32, 128)
     growth_delays: int = 300
     startup: tuple[int, ...] = (8, 32, 128)
@@ -70,11 +76,15 @@ class Plan:
         return cls(
             rounds=1,
             delays=50,
+            unary_delays=20,
             ping_pongs=50,
-            singles=100,
-            bursts_1k=2,
-            bursts_10k=1,
+            offered=((1000, 50),),
+            singles=200,
+            slow_singles=100,
+            bursts_1k=4,
+            bursts_10k=2,
             natural=2000,
+            cpu_natural=1000,
             growth=(),
             startup=(),
         )
@@ -104,19 +114,35 @@ class Measure:
 
 def of_mkrpc(plan: Plan) -> list[Measure]:
     """A machine of two instances."""
+    one = {"messages": plan.singles, "words": 1}
+    bursts = {"window": plan.burst_window, "each": False}
     return [
         Measure("mkrpc", "delay", "delay", {"count": plan.delays}),
+        Measure("mkrpc", "unary_delay", "unary_delay", {"count": plan.unary_delays}),
         Measure("mkrpc", "cpu_delay", "ping_pong", {"count": plan.ping_pongs}),
-        Measure("mkrpc", "one", "stream", {"messages": plan.singles, "words": 1}),
-        Measure("mkrpc", "burst_1k", "stream", {"messages": plan.bursts_1k, "words": 1000}),
-        Measure("mkrpc", "burst_10k", "stream", {"messages": plan.bursts_10k, "words": 10_000}),
+        *(
+            Measure("mkrpc", f"offered_{rate}", "offered", {"rate": rate, "count": count})
+            for rate, count in plan.offered
+        ),
+        Measure("mkrpc", "one", "stream", {**one, "window": plan.window, "each": True}),
+        Measure(
+            "mkrpc", "one_cumulative", "stream", {**one, "window": STREAM_REQUESTS, "each": False}
+        ),
+        Measure(
+            "mkrpc", "burst_1k", "stream", {"messages": plan.bursts_1k, "words": 1000, **bursts}
+        ),
+        Measure(
+            "mkrpc", "burst_10k", "stream", {"messages": plan.bursts_10k, "words": 10_000, **bursts}
+        ),
         Measure("mkrpc", "natural", "natural", {"words": plan.natural}),
+        Measure("mkrpc", "cpu_natural", "cpu_natural", {"words": plan.cpu_natural}),
     ]
 
 
 def of_baselines(plan: Plan) -> list[Measure]:
     """The raw relay and the idiomatic design."""
     one = {"messages": plan.singles, "words": model_words(1), "window": plan.window}
+    slow = {**one, "messages": plan.slow_singles}
     word = fixed(0, MULTIKERNEL_VECTOR)
     found = [
         Measure(name, "delay", "delay", {"count": plan.delays, "word": word})
@@ -124,8 +150,8 @@ def of_baselines(plan: Plan) -> list[Measure]:
     ]
     found += [
         Measure("raw_relay", "one", "stream", one),
-        Measure("idiomatic", "one", "stream", one),
-        Measure("idiomatic", "one_cumulative", "stream_cumulative", one),
+        Measure("idiomatic", "one", "stream", slow),
+        Measure("idiomatic", "one_cumulative", "stream_cumulative", slow),
     ]
     return found
 

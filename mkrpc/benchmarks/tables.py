@@ -11,7 +11,15 @@ from typing import Any
 
 import click
 
-__all__ = ["NOT_ALIKE", "delay_rows", "markdown", "number", "ratio_rows", "throughput_rows"]
+__all__ = [
+    "NOT_ALIKE",
+    "THROUGHPUT_HEAD",
+    "delay_rows",
+    "markdown",
+    "number",
+    "ratio_rows",
+    "throughput_rows",
+]
 
 NOT_ALIKE = (
     "The raw relay does nothing: no model, no ledger, no sequence numbers.",
@@ -37,7 +45,16 @@ _SUBJECTS = {
     "model": "the model alone",
 }
 
-_MEASURES = ("one", "one_cumulative", "natural", "burst_1k", "burst_10k")
+_MEASURES = ("one", "one_cumulative", "natural", "cpu_natural", "burst_1k", "burst_10k")
+
+THROUGHPUT_HEAD = (
+    "one a message",
+    "cumulative",
+    "natural",
+    "natural, a CPU's",
+    "1k bursts",
+    "10k bursts",
+)
 
 Run = Mapping[str, Any]
 """A saved run: what ``mkrpc bench --save`` writes."""
@@ -91,7 +108,7 @@ def throughput_rows(run: Run) -> list[tuple[str, ...]]:
         if any(cells):
             rows.append((label, *(number(each["median"]) if each else "-" for each in cells)))
         elif subject in run["not_measured"]:
-            rows.append((label, run["not_measured"][subject], *[""] * (len(_MEASURES) - 1)))
+            rows.append((label, "not measured", *[""] * (len(_MEASURES) - 1)))
     return rows
 
 
@@ -114,9 +131,10 @@ def markdown(run: Run) -> str:
         _grid(("ratio", "value", "goal", "rounds"), ratio_rows(run)),
         _grid(("delay to the handler's first line", "p50 us", "p99 us"), delay_rows(run)),
         _grid(
-            ("words a second", "one a message", "cumulative", "natural", "1k bursts", "10k bursts"),
+            ("words a second", *THROUGHPUT_HEAD),
             throughput_rows(run),
         ),
+        "\n".join(f"- {name}: {why}" for name, why in run["not_measured"].items()),
         "Not like for like:\n\n" + "\n".join(f"- {line}" for line in NOT_ALIKE),
     ]
     return "\n\n".join(parts) + "\n"

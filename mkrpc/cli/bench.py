@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -82,21 +83,27 @@ def bench(
     return EXIT_NO if report.failures else EXIT_OK
 
 
-def _print(run: dict[str, object]) -> None:
-    from mkrpc.benchmarks.tables import NOT_ALIKE, delay_rows, ratio_rows, throughput_rows
+def _print(run: dict[str, Any]) -> None:
+    from mkrpc.benchmarks.tables import (
+        NOT_ALIKE,
+        THROUGHPUT_HEAD,
+        delay_rows,
+        ratio_rows,
+        throughput_rows,
+    )
 
     print_table(("RATIO", "VALUE#", "GOAL#", "ROUNDS"), ratio_rows(run))
     click.echo()
     print_table(("DELAY", "P50 us#", "P99 us#"), delay_rows(run))
     click.echo()
-    print_table(
-        ("WORDS A SECOND", "ONE#", "CUMULATIVE#", "NATURAL#", "1K BURSTS#", "10K BURSTS#"),
-        throughput_rows(run),
-    )
+    heads = (f"{head.upper()}#" for head in THROUGHPUT_HEAD)
+    print_table(("WORDS A SECOND", *heads), throughput_rows(run))
+    click.echo()
+    for name, reason in run["not_measured"].items():
+        click.echo(f"not measured: {name}: {reason}")
     for line in NOT_ALIKE:
         click.echo(f"not alike: {line}")
     failures = run["failures"]
-    assert isinstance(failures, list)
     for line in failures:
         click.echo(f"FAULT: {line}", err=True)
     if not failures:

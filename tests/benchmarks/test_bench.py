@@ -56,7 +56,14 @@ def test_a_quick_run_balances_and_reports_every_ratio_or_why_not(tmp_path: Path)
     for name, ratio in run["ratios"].items():
         assert (ratio["value"] is None) == bool(ratio.get("reason")), name
     measured = {name for name, ratio in run["ratios"].items() if ratio["value"] is not None}
-    assert measured >= {"delay_over_raw_relay", "delay_over_idiomatic", "burst_over_model_alone"}
+    assert measured >= {
+        "delay_over_raw_relay",
+        "delay_over_idiomatic",
+        "one_per_message_over_idiomatic",
+        "one_per_message_cumulative_over_idiomatic",
+        "natural_batching_over_one_per_message",
+        "burst_over_model_alone",
+    }
     assert ElementTree.fromstring(plot.read_text()).tag.endswith("svg")
 
 

@@ -46,7 +46,8 @@ class End:
             connection.send(self.waiting.popleft())
 
     def on_closed(self, connection, error):
-        self.connection = None
+        if connection is self.connection:
+            self.connection = None
 
 
 def relay(address):
