@@ -145,7 +145,7 @@ def test_a_subject_that_cannot_start_is_told_by_its_last_words(tmp_path: Path):
 
 def test_the_path_of_an_interrupt_names_every_step_and_what_it_took():
     for words in (1, 50):
-        found = path.measure(words=words, interrupts=50, rounds=1)
+        found = path.measure(words=words, rings=20)
         assert list(found) == list(path.STEPS)
         assert min(list(found.values())[: path.TO_HANDLER]) > 0
 
