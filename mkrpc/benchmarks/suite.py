@@ -31,7 +31,7 @@ from mkrpc.benchmarks.turns import Command, Report, Run, Tell
 from mkrpc.errors import MkrpcError
 from mkrpc.transport.choice import TRANSPORT_VARIABLE, chosen
 
-__all__ = ["BASELINES", "machine_command", "measure", "private_state_dir"]
+__all__ = ["BASELINES", "baselines", "machine_command", "measure", "private_state_dir"]
 
 BASELINES = Path(mkrpc.__file__).parent.parent / "tests" / "benchmarks" / "baselines"
 """The programs that mkrpc is compared with: part of the sources, not of an installed package."""
@@ -104,28 +104,34 @@ def _one_machine(run: Run) -> None:
         f"mkrpc{on_other}": Command(machine, other, may_lack=True),
         "model": Command(["-m", "mkrpc.benchmarks.model"]),
     }
-    relay = str(BASELINES / "raw_relay.py")
-    programs = {
-        "raw_relay": Command([relay]),
-        f"raw_relay{on_other}": Command([relay], other, may_lack=True),
-        "idiomatic": Command([str(BASELINES / "idiomatic.py")]),
-    }
-    if run.plan.peers:
-        for name in PEERS:
-            programs[name] = Command([str(BASELINES / f"{name}.py")], may_lack=True)
-    for name, command in programs.items():
-        if Path(command.arguments[0]).exists():
-            commands[name] = command
-        else:
-            run.report.reasons[name] = (
-                f"its program is part of the sources, and not at {command.arguments[0]}"
-            )
+    found, reasons = baselines(BASELINES, peers=run.plan.peers)
+    commands |= found
+    if relay := found.get("raw_relay"):
+        commands[f"raw_relay{on_other}"] = Command(relay.arguments, other, may_lack=True)
+    run.report.reasons |= reasons
     measures = of_mkrpc(run.plan) + of_model(run.plan) + of_baselines(run.plan)
     measures += delays_of(run.plan, on_other)
     for name in PEERS:
         measures += of_chain(run.plan, name)
     with run.together(commands) as subjects:
         run.in_turns(subjects, measures)
+
+
+def baselines(folder: Path, *, peers: bool) -> tuple[dict[str, Command], dict[str, str]]:
+    """How to start what mkrpc is compared with, and why what is not in the folder is not there."""
+    wanted = ("raw_relay", "idiomatic", *(PEERS if peers else ()))
+    paths = {name: folder / f"{name}.py" for name in wanted}
+    found = {
+        name: Command([str(path)], may_lack=name in PEERS)
+        for name, path in paths.items()
+        if path.exists()
+    }
+    reasons = {
+        name: f"its program is part of the sources of mkrpc, and not at {path}"
+        for name, path in paths.items()
+        if name not in found
+    }
+    return found, reasons
 
 
 def _other_transport() -> str:

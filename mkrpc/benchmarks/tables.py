@@ -13,11 +13,13 @@ import click
 
 __all__ = [
     "NOT_ALIKE",
+    "START_HEAD",
     "THROUGHPUT_HEAD",
     "delay_rows",
     "markdown",
     "number",
     "ratio_rows",
+    "start_rows",
     "throughput_rows",
 ]
 
@@ -56,6 +58,9 @@ THROUGHPUT_HEAD = (
     "10k bursts",
 )
 
+START_HEAD = ("up after s", "PSS MiB each", "private MiB each")
+_MEMORY = ("pss_mib", "private_mib")
+
 Run = Mapping[str, Any]
 """A saved run: what ``mkrpc bench --save`` writes."""
 
@@ -89,10 +94,10 @@ def delay_rows(run: Run) -> list[tuple[str, str, str]]:
     figures = run["figures"]
     rows = []
     for key in figures:
-        if not key.endswith(".p50_us"):
-            continue
         stem = key.removesuffix(".p50_us")
         subject, _, what = stem.partition(".")
+        if stem == key or subject.endswith(_chosen(run)):
+            continue  # the latter stands under its plain name already
         label = _SUBJECTS.get(subject, subject) + ("" if what == "delay" else f", {what}")
         p99 = figures[f"{stem}.p99_us"]["median"]
         rows.append((label, f"{figures[key]['median']:.0f}", f"{p99:.0f}"))
@@ -109,6 +114,25 @@ def throughput_rows(run: Run) -> list[tuple[str, ...]]:
             rows.append((label, *(number(each["median"]) if each else "-" for each in cells)))
         elif subject in run["not_measured"]:
             rows.append((label, "not measured", *[""] * (len(_MEASURES) - 1)))
+    return rows
+
+
+def _chosen(run: Run) -> str:
+    """What names of figures end in that were measured on the transport that was chosen."""
+    return f"_on_{run['subjects'].get('mkrpc', {}).get('transport', '')}"
+
+
+def start_rows(run: Run) -> list[tuple[str, ...]]:
+    """Instances, how they were started, seconds until all were up, MiB of each of them."""
+    figures = run["figures"]
+    rows = []
+    for key in figures:
+        stem = key.removesuffix(".s")
+        if stem == key or not key.startswith("startup_"):
+            continue
+        size, _, method = stem.removeprefix("startup_").partition(".")
+        cells = (figures[f"{stem}.{unit}"]["median"] for unit in ("s", *_MEMORY))
+        rows.append((size, method, *(f"{value:.2f}" for value in cells)))
     return rows
 
 
@@ -135,6 +159,7 @@ def markdown(run: Run) -> str:
             throughput_rows(run),
         ),
         "\n".join(f"- {name}: {why}" for name, why in run["not_measured"].items()),
+        _grid(("instances", "started by", *START_HEAD), start_rows(run)),
         "Not like for like:\n\n" + "\n".join(f"- {line}" for line in NOT_ALIKE),
     ]
     return "\n\n".join(parts) + "\n"

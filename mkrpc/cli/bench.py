@@ -86,9 +86,11 @@ def bench(
 def _print(run: dict[str, Any]) -> None:
     from mkrpc.benchmarks.tables import (
         NOT_ALIKE,
+        START_HEAD,
         THROUGHPUT_HEAD,
         delay_rows,
         ratio_rows,
+        start_rows,
         throughput_rows,
     )
 
@@ -99,6 +101,10 @@ def _print(run: dict[str, Any]) -> None:
     heads = (f"{head.upper()}#" for head in THROUGHPUT_HEAD)
     print_table(("WORDS A SECOND", *heads), throughput_rows(run))
     click.echo()
+    if starts := start_rows(run):
+        heads = (f"{head.upper()}#" for head in START_HEAD)
+        print_table(("INSTANCES#", "STARTED BY", *heads), starts)
+        click.echo()
     for name, reason in run["not_measured"].items():
         click.echo(f"not measured: {name}: {reason}")
     for line in NOT_ALIKE:

@@ -13,9 +13,10 @@ from mkrpc.benchmarks.compare import compare, sources_of
 from mkrpc.benchmarks.figures import RATIOS, Figures, percentile, ratios_of
 from mkrpc.benchmarks.model import Model, model_words
 from mkrpc.benchmarks.placement import parse_pin
-from mkrpc.benchmarks.plan import Plan
+from mkrpc.benchmarks.plan import PEERS, Plan
 from mkrpc.benchmarks.serving import ACKNOWLEDGEMENT, words_of
 from mkrpc.benchmarks.subject import OrderFailedError, Subject
+from mkrpc.benchmarks.suite import BASELINES, baselines
 from mkrpc.errors import InvalidArgumentError, StartUpError
 
 ROOT = Path(__file__).parents[2]
@@ -159,6 +160,33 @@ def test_a_commit_that_cannot_be_compared_is_told(tmp_path: Path, revision: str,
         pytest.skip("the sources are not a whole clone")
     with pytest.raises(InvalidArgumentError, match=why), sources_of(revision, tmp_path):
         pass
+
+
+def test_without_the_sources_every_baseline_has_a_reason(tmp_path: Path):
+    found, reasons = baselines(tmp_path, peers=True)
+    assert found == {}
+    assert set(reasons) == {"raw_relay", "idiomatic", *PEERS}
+    assert all("part of the sources" in reason for reason in reasons.values())
+    found, reasons = baselines(BASELINES, peers=True)
+    assert set(found) == {"raw_relay", "idiomatic", *PEERS}
+    assert reasons == {}
+
+
+@pytest.mark.full
+@pytest.mark.e2e
+def test_every_peer_that_is_installed_does_the_same_work(tmp_path: Path):
+    found, _ = baselines(BASELINES, peers=True)
+    done = set()
+    for name in PEERS:
+        with Subject(name, found[name].arguments, log=tmp_path / name) as subject:
+            subject.wait_until_ready()
+            if subject.about.get("missing", "").startswith("not installed"):
+                continue
+            assert min(subject.ask("delay", count=20, word=234)["delays_us"]) > 0
+            answer = subject.ask("stream", messages=30, words=model_words(100), window=7)
+            assert answer["written"] == answer["handled"] == 3000
+            done.add(name)
+    assert done >= {"unix_socket", "pipe", "queue_broker", "shared_memory"}
 
 
 @pytest.mark.full
