@@ -42,6 +42,7 @@ class HostAgent:
         self.topology = Topology.from_dict(config["topology"])
         self.address: str = config["address"]
         self.insecure: bool = config["insecure"]
+        self._transport = ""
         self._via: dict[str, dict[str, str]] = config.get("via", {})
         self.record: dict[str, Any] | None = config.get("record")
         self._context = multiprocess.get_context(config.get("start_method", "forkserver"))
@@ -80,7 +81,8 @@ class HostAgent:
         child, ready = self._take_spare() or self._spawn_interconnect(spare=False)
         self.interconnect = child
         try:
-            self.address = str(self._wait(child, ready)["address"])
+            answer = self._wait(child, ready)
+            self.address, self._transport = str(answer["address"]), str(answer["transport"])
         except MkrpcError:
             end([child], grace_s=0.0 if self.stopping else STOP_GRACE_S)
             raise
@@ -200,6 +202,7 @@ class HostAgent:
         options = {
             "address": via.get("address", self.address),
             "beats": via.get("beats"),
+            "transport": self._transport,
             # Validated once, here: it would cost each of them a millisecond and a MiB.
             "config": to_plain(kernel_config(self.topology, instance_id), lambda _value: None),
             "programs": [(program.cpu, program.entry) for program in spec.programs],

@@ -12,6 +12,7 @@ writes to it shares with nobody.
 # ruff: noqa: F401 - imported, and not used
 
 import gc
+from contextlib import suppress
 
 # The first four would be imported only once they are needed.
 import grpc._channel
@@ -28,6 +29,11 @@ import mkrpc.journal.recorder
 import mkrpc.journal.values
 from mkrpc import logs
 from mkrpc.instance.config import KernelConfig
+
+with suppress(ImportError, AttributeError):  # grpcio's own interface may have changed
+    import mkrpc.transport.queue_loop
+    import mkrpc.transport.queue_proof
+    import mkrpc.transport.reactor
 
 logs.configure("fork server")
 KernelConfig(instance_id=0, name="none", apic_ids=(0,))  # so that its switches are known
