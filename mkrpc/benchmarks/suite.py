@@ -185,6 +185,7 @@ def _startup(run: Run) -> None:
                         start = measure_one(method, size)
                     except MkrpcError as error:
                         failures.append(f"{key}: {error}")
+                        run.report.reasons.setdefault(f"startup_{size}", f"{method}: {error}")
                         continue
                     failures += [f"{key}: {fault}" for fault in start.faults]
                     figures.note(f"{key}.s", start.up_s)

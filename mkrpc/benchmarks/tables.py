@@ -14,6 +14,7 @@ import click
 __all__ = [
     "NOT_ALIKE",
     "START_HEAD",
+    "SUBJECTS",
     "THROUGHPUT_HEAD",
     "delay_rows",
     "markdown",
@@ -33,7 +34,7 @@ NOT_ALIKE = (
 )
 """What of the comparison is not like for like."""
 
-_SUBJECTS = {
+SUBJECTS = {
     "mkrpc": "mkrpc",
     "raw_relay": "raw relay, same transport",
     "idiomatic": "idiomatic gRPC",
@@ -46,6 +47,7 @@ _SUBJECTS = {
     "redis_lists": "Redis lists",
     "model": "the model alone",
 }
+"""What stands side by side, by the name of its figures."""
 
 _MEASURES = ("one", "one_cumulative", "natural", "cpu_natural", "burst_1k", "burst_10k")
 
@@ -98,7 +100,7 @@ def delay_rows(run: Run) -> list[tuple[str, str, str]]:
         subject, _, what = stem.partition(".")
         if stem == key or subject.endswith(_chosen(run)):
             continue  # the latter stands under its plain name already
-        label = _SUBJECTS.get(subject, subject) + ("" if what == "delay" else f", {what}")
+        label = SUBJECTS.get(subject, subject) + ("" if what == "delay" else f", {what}")
         p99 = figures[f"{stem}.p99_us"]["median"]
         rows.append((label, f"{figures[key]['median']:.0f}", f"{p99:.0f}"))
     return rows
@@ -108,7 +110,7 @@ def throughput_rows(run: Run) -> list[tuple[str, ...]]:
     """Words a second of each subject: one a message, cumulative, natural, bursts."""
     figures = run["figures"]
     rows = []
-    for subject, label in _SUBJECTS.items():
+    for subject, label in SUBJECTS.items():
         cells = [figures.get(f"{subject}.{name}.per_s") for name in _MEASURES]
         if any(cells):
             rows.append((label, *(number(each["median"]) if each else "-" for each in cells)))

@@ -114,6 +114,7 @@ class Run:
             )
         except MkrpcError as error:
             self.report.failures.append(f"{measure.key}: {error}")
+            self.report.reasons.setdefault(measure.subject, f"{measure.name}: {error}")
             return
         if not warm_up:
             self.report.figures.add(measure.key, answer)

@@ -31,6 +31,7 @@ class End:
 
     def opened(self, connection):
         self.connection = connection
+        self.on_writable(connection)  # what came before anybody was here
         return self
 
     def on_frame(self, connection, frame):
