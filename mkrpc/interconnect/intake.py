@@ -161,7 +161,7 @@ class Intake:
                     f"writes {run.first} to {run.last} are published as resolved and are not"
                 )
         if not session.sends_again:
-            self._recovery.resent.forget(session.party.identity)
+            self._recovery.sent_all(session.party.identity)
         self._registry.publications.publish(session.party.identity, runs)
 
     def _resolved(
