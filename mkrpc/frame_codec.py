@@ -35,6 +35,17 @@ from mkrpc.link.frames import (
     Welcome,
     Writes,
 )
+from mkrpc.link.messages import Message
+from mkrpc.message_codec import (
+    arrival_from_pb,
+    arrival_to_pb,
+    message_from_pb,
+    message_to_pb,
+    settled_messages_from_pb,
+    settled_messages_to_pb,
+    taken_from_pb,
+    taken_to_pb,
+)
 from mkrpc.part_codec import (
     arbitrated_from_pb,
     arbitrated_to_pb,
@@ -108,11 +119,14 @@ def _up_frame_to_pb(frame: UpFrame, pb: data.UpFrame) -> None:
             slot.settled.outcome = event.outcome  # type: ignore[assignment]
             slot.settled.command = event.command
             slot.settled.stamp = event.stamp
+        elif isinstance(event, Message):
+            slot.message.CopyFrom(message_to_pb(event))
         else:
             slot.address.CopyFrom(cpu_address_to_pb(event))
     pb.books.extend(source_book_to_pb(book) for book in frame.books)
     pb.arbitrated.extend(arbitrated_to_pb(write) for write in frame.arbitrated)
     pb.recovered = frame.recovered
+    pb.taken.extend(taken_to_pb(each) for each in frame.taken)
     for run in frame.outcomes:
         pb.outcomes.add(first=run.first, count=run.count, outcome=int(run.outcome))
     pb.accounts.extend(cpu_account_to_pb(account) for account in frame.accounts)
@@ -149,7 +163,7 @@ def decode_up(message: bytes) -> Hello | UpFrame | Goodbye:
             raise ProtocolError("an empty message on the stream of an instance")
 
 
-def _event_from_pb(pb: data.SourceEvent) -> Writes | SettledWrite | CpuAddress:
+def _event_from_pb(pb: data.SourceEvent) -> Writes | SettledWrite | CpuAddress | Message:
     match pb.WhichOneof("event"):
         case "writes":
             writes = pb.writes
@@ -166,6 +180,8 @@ def _event_from_pb(pb: data.SourceEvent) -> Writes | SettledWrite | CpuAddress:
                 command=settled.command,
                 stamp=settled.stamp,
             )
+        case "message":
+            return message_from_pb(pb.message)
         case "address":
             return cpu_address_from_pb(pb.address)
         case _:
@@ -203,6 +219,7 @@ def _up_frame_from_pb(pb: data.UpFrame) -> UpFrame:
         books=[source_book_from_pb(book) for book in pb.books],
         arbitrated=[arbitrated_from_pb(write) for write in pb.arbitrated],
         recovered=pb.recovered,
+        taken=[taken_from_pb(each) for each in pb.taken],
     )
 
 
@@ -243,6 +260,8 @@ def _down_frame_to_pb(frame: DownFrame, pb: data.DownFrame) -> None:
     for legs in frame.legs:
         legs_to_pb(legs, pb.legs.add())
     pb.resolved.extend(runs_to_pb(frame.resolved))
+    pb.messages.extend(arrival_to_pb(each) for each in frame.messages)
+    pb.settled.extend(settled_messages_to_pb(each) for each in frame.settled)
     for command in frame.commands:
         pb.commands.add(
             number=command.number,
@@ -305,4 +324,6 @@ def _down_frame_from_pb(pb: data.DownFrame) -> DownFrame:
         roster=pb.roster,
         books=[source_book_from_pb(book) for book in pb.books],
         partial=pb.partial,
+        messages=[arrival_from_pb(each) for each in pb.messages],
+        settled=[settled_messages_from_pb(each) for each in pb.settled],
     )

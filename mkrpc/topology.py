@@ -70,7 +70,8 @@ class Topology(Spec):
     ``mode``: the APIC mode of every instance that names none of its own. ``apic``: the switches of
     every local APIC, where its instance does not say otherwise. ``rate``: how many ICR writes pass
     of each instance that says nothing else, ``client_rate`` of all clients together.
-    ``faults``: what goes wrong from the start.
+    ``faults``: what goes wrong from the start. ``links``: messages between kernels of one host go
+    through memory that they share, or all through the interconnect.
     """
 
     name: Name = "machine"
@@ -79,6 +80,7 @@ class Topology(Spec):
     apic: ApicSpec = ApicSpec()
     rate: RateSpec = RateSpec()
     client_rate: RateSpec = RateSpec()
+    links: Literal["memory", "interconnect"] = "memory"
     faults: Annotated[tuple[FaultSpec, ...], Field(max_length=MAX_FAULTS)] = ()
     instances: Annotated[tuple[InstanceSpec, ...], Field(min_length=1, max_length=MAX_INSTANCES)]
 

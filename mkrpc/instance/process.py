@@ -22,7 +22,7 @@ from mkrpc.errors import (
     UnavailableError,
 )
 from mkrpc.frame_codec import decode_down, encode_up
-from mkrpc.instance.assembly import assemble, take_apart
+from mkrpc.instance.assembly import assemble, open_links, take_apart
 from mkrpc.instance.backtrace import LoopBacktrace
 from mkrpc.instance.boot import Boot
 from mkrpc.instance.heartbeat import Heartbeats
@@ -198,6 +198,7 @@ class InstanceProcess:
         )
         if not self._attached:
             self._attached = True
+            open_links(self.kernel)
             self._boot.on_attached()
 
     # Time.

@@ -12,6 +12,7 @@ from mkrpc.interconnect.commands import Commands
 from mkrpc.interconnect.injection import Injections
 from mkrpc.interconnect.intake import Intake
 from mkrpc.interconnect.lease import LEASE_US, Leases
+from mkrpc.interconnect.messages import Messages
 from mkrpc.interconnect.policy import Policy
 from mkrpc.interconnect.roster import Roster
 from mkrpc.interconnect.routing import Arbitration, Router
@@ -86,6 +87,7 @@ class ApicBus(Asking):
             recovery=self._recovery,
         )
         self._commands = Commands(self._later.append)
+        self._messages = Messages(self._registry, policy, hold=self._recovery.closed)
         self._intake = Intake(
             registry=self._registry,
             router=self._router,
@@ -94,6 +96,7 @@ class ApicBus(Asking):
             commands=self._commands,
             recovery=self._recovery,
             count=self._count,
+            messages=self._messages,
         )
 
     # --- instances come and go ------------------------------------------------------------------
@@ -159,6 +162,7 @@ class ApicBus(Asking):
         self._roster.end(session, reason)
         self.ended += 1
         self._ready.pop(session, None)
+        self._messages.ended(session)
         session.legs.abandon(self._router.settle)
         session.buried = True
         self._commands.fail_all(session, reason)
@@ -273,4 +277,5 @@ class ApicBus(Asking):
     def _open_barrier(self) -> None:
         """Everybody is back, or cannot come any more: what was held goes on."""
         self._leases.also_us = self._router.hold = None
+        self._messages.release()
         self._recovery.open(self._leases.looked_us, self._router.route)

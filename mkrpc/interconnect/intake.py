@@ -14,6 +14,7 @@ from mkrpc.interconnect.bucket import Buckets
 from mkrpc.interconnect.commands import Commands
 from mkrpc.interconnect.ledger import Ledger
 from mkrpc.interconnect.legs import Ended
+from mkrpc.interconnect.messages import Messages
 from mkrpc.interconnect.recovery import Recovery
 from mkrpc.interconnect.registry import Registry
 from mkrpc.interconnect.roster_count import RosterCount
@@ -27,6 +28,7 @@ from mkrpc.link.frames import (
     UpFrame,
     Writes,
 )
+from mkrpc.link.messages import Message
 from mkrpc.link.source import MAX_PUBLISHED_RUNS
 from mkrpc.outcome import Outcome
 
@@ -48,6 +50,7 @@ class Intake:
         commands: Commands,
         recovery: Recovery,
         count: RosterCount,
+        messages: Messages,
     ) -> None:
         self._registry = registry
         self._router = router
@@ -56,6 +59,7 @@ class Intake:
         self._commands = commands
         self._recovery = recovery
         self._count = count
+        self._messages = messages
 
     def apply(self, session: Session, frame: UpFrame) -> None:
         """Apply a frame's content, in the order of its fields.
@@ -73,6 +77,8 @@ class Intake:
                     self._writes(session, event)
                 case SettledWrite():
                     self._settled_write(session, event)
+                case Message():
+                    self._messages.route(session, event)
                 case CpuAddress():
                     which = self._registry.change_address(session, event)
                     if any(which):
@@ -80,6 +86,8 @@ class Intake:
                         session.moved[event.cpu] = known.at(self._count.moved(), which)
         session.check_window()
         session.answer(frame, self._router.settle)
+        if frame.taken:
+            self._messages.taken(session, frame.taken)
         for account in frame.accounts:
             session.mirror.apply(account)
         if frame.resolved:

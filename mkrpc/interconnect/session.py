@@ -279,11 +279,13 @@ class Session(SourceSide):
             return self._answer_beat(again)
         if not self.link.may_send:
             return self._bare_ack()
-        frame = DownFrame(legs=self._next_legs())
+        frame = DownFrame()
+        carried = self.box.fill(frame)
+        frame.legs = self._next_legs() if not self.box.queue else []
         frame.commands = [
             self._commands.popleft() for _ in range(min(len(self._commands), MAX_FRAME_COMMANDS))
         ]
-        if not frame.legs and not frame.commands and not self._must_tell:
+        if not (frame.legs or frame.commands or carried or self._must_tell):
             return self._bare_ack()
         self._telling.take(frame)
         self.floors.take(frame, MAX_FRAME_RUNS - len(frame.resolved))

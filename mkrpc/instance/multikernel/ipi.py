@@ -142,13 +142,19 @@ class MultikernelIpi:
         while waits and (yield ReadRegister(Register.ICR)) & ICR_DELIVERY_STATUS:
             yield Nop()
         self.rung += 1
-        yield WriteIcr(fixed(self._doorbells[instance], MULTIKERNEL_VECTOR))
+        doorbell = self.doorbell_of(instance)
+        assert doorbell is not None, "refused"
+        yield WriteIcr(fixed(doorbell, MULTIKERNEL_VECTOR))
+
+    def doorbell_of(self, instance: int) -> int | None:
+        """The APIC id of the CPU to ring; None if nobody knows one."""
+        return self._doorbells.get(instance)
 
     def interrupt(self, cpu: "Cpu") -> Steps[None]:
         """The handler of the multikernel interrupt: take what is there and hand it on."""
         self.interrupts += 1
         channel = self.channel
-        if channel is None or self._lacks_memory(channel):
+        if channel is None or not channel.fits(self.kernel.memory):
             cpu.printk("Multikernel IPI received but shared memory not initialized", KERN_WARNING)
             return
         taken = yield from self.receive(cpu, channel.per_interrupt)
@@ -201,16 +207,12 @@ class MultikernelIpi:
             or not 0 <= ipi_type < 1 << 32
         ):
             return -EINVAL
-        if channel is None or self._lacks_memory(channel):
+        if channel is None or not channel.fits(self.kernel.memory):
             return -ENOMEM
         if len(data) > channel.max_data:
             return -EINVAL
         if instance not in channel.instances:
             return -ENODEV
-        if channel.doorbell and instance not in self._doorbells:
+        if channel.doorbell and self.doorbell_of(instance) is None:
             return -ENODEV
         return 0
-
-    def _lacks_memory(self, channel: Channel) -> bool:
-        memory = self.kernel.memory
-        return memory is None or channel.base + channel.memory_bytes > len(memory)
