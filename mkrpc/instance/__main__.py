@@ -70,7 +70,7 @@ def main(  # noqa: PLR0917 - click calls it by keyword
         boot = boot_from_topology(
             topology, instance_id, address=address, beats=beats, recording=recording
         )
-        config = replace(boot.config, doorbells=tuple(map(_doorbell, doorbells)))
+        config = replace(boot.config, doorbells=",".join(map(_doorbell, doorbells)))
         code = run(replace(boot, config=config))
     except MkrpcError as error:
         click.echo(f"mkrpc.instance: {' '.join(str(error).split())}", err=True)
@@ -118,11 +118,11 @@ def _program(text: str) -> dict[str, object]:
     return {"cpu": int(cpu), "entry": entry}
 
 
-def _doorbell(text: str) -> tuple[int, int]:
+def _doorbell(text: str) -> str:
     instance, equals, apic_id = text.partition("=")
     if not equals:
         raise InvalidArgumentError(f"{text[:80]!r} names no CPU", advice="write 1=4: ID=APIC")
-    return _id(instance, text), _id(apic_id, text)
+    return f"{_id(instance, text)}={_id(apic_id, text)}"
 
 
 if __name__ == "__main__":

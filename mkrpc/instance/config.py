@@ -49,8 +49,8 @@ class KernelConfig:
     ``multikernel``: False is a kernel without the patch: no gate, no handlers for 0xEA.
     ``apic_debug``: booted with apic=debug, so that APIC errors are printed in words.
     ``store_buffer``: stores (0 to MAX_STORE_BUFFER) that wait in each CPU; 0 is none at all.
-    ``links``: where messages to the instances of the same host go. ``doorbells``: pairs of an
-    instance id and the APIC id of the CPU that is rung there.
+    ``links``: where messages to the instances of the same host go. ``doorbells``: which CPU is rung
+    in which instance, as ``0=0,1=2``: APIC ids by instance id.
 
     Raises InvalidArgumentError for values outside these ranges, and for other choices.
     """
@@ -71,7 +71,7 @@ class KernelConfig:
     apic_debug: bool = False
     store_buffer: int = 0
     links: Literal["memory", "interconnect"] = "memory"
-    doorbells: tuple[tuple[int, int], ...] = ()
+    doorbells: str = ""
 
     def __post_init__(self) -> None:
         check_switches(self)
@@ -133,7 +133,7 @@ def kernel_config(topology: "Topology", instance_id: int) -> KernelConfig:
         apic_debug=spec.apic_debug,
         store_buffer=spec.store_buffer,
         links=topology.links,
-        doorbells=tuple((each.id, each.cpus[0]) for each in topology.instances),
+        doorbells=",".join(f"{each.id}={each.cpus[0]}" for each in topology.instances),
     )
 
 

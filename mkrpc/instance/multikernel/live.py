@@ -168,7 +168,7 @@ class Multikernel(MultikernelIpi):
 
     def __init__(self, kernel: "Kernel") -> None:
         self.links = LiveLinks(kernel)
-        super().__init__(kernel, self.links, doorbells=dict(kernel.config.doorbells))
+        super().__init__(kernel, self.links, doorbells=_doorbells(kernel.config.doorbells))
         self._messages: MkMessages | None = None
 
     @property
@@ -182,3 +182,9 @@ class Multikernel(MultikernelIpi):
         """As the topology says, else as the instance has told."""
         known = super().doorbell_of(instance)
         return self.kernel.post.doorbells.get(instance) if known is None else known
+
+
+def _doorbells(text: str) -> dict[int, int]:
+    """APIC ids by instance id, of ``0=0,1=2``."""
+    pairs = (each.partition("=") for each in text.split(",") if each)
+    return {int(instance): int(apic_id) for instance, _, apic_id in pairs}
