@@ -10,6 +10,7 @@ from mkrpc.topology import Topology
 pytestmark = pytest.mark.e2e
 
 MESSAGES = 10_000
+FEW = 2000
 USER = 0x4000
 LIFE, NUMBER = 0x100, 0x108
 
@@ -71,19 +72,22 @@ def wait_for(cluster, instance_id: int, text: str) -> None:
         continue
 
 
+@pytest.mark.parametrize("count", [FEW, pytest.param(MESSAGES, marks=pytest.mark.full)])
 @pytest.mark.parametrize("links", ["memory", "interconnect"])
-def test_ten_thousand_messages_and_a_sender_that_is_killed(mk_cluster_factory, links) -> None:
-    programs = {0: receiver(MESSAGES), 1: sender(MESSAGES)}
+def test_thousands_of_messages_and_a_sender_that_is_killed(
+    mk_cluster_factory, links, count
+) -> None:
+    programs = {0: receiver(count), 1: sender(count)}
     cluster = mk_cluster_factory(two(links), programs=programs)
-    while int.from_bytes(_memory(cluster, NUMBER), "little") < MESSAGES // 4:
+    while int.from_bytes(_memory(cluster, NUMBER), "little") < count // 4:
         continue
     cluster.client.kill_instance(1, force=True)
     cluster.client.exec_instance(1)
-    wait_for(cluster, 0, f"all {MESSAGES} of life 2")
+    wait_for(cluster, 0, f"all {count} of life 2")
     wait_for(cluster, 1, "sent ")
-    by_memory = MESSAGES if links == "memory" else 0
-    assert texts(cluster, 1) == [f"sent {by_memory} posted {MESSAGES - by_memory}"]
-    assert texts(cluster, 0) == [f"all {MESSAGES} of life 2"]
+    by_memory = count if links == "memory" else 0
+    assert texts(cluster, 1) == [f"sent {by_memory} posted {count - by_memory}"]
+    assert texts(cluster, 0) == [f"all {count} of life 2"]
     cluster.client.quiesce()
     assert cluster.client.ledger().balanced
 
