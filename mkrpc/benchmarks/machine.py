@@ -20,6 +20,7 @@ from mkrpc.benchmarks.bench_programs import (
     Word,
 )
 from mkrpc.benchmarks.footprint import footprint
+from mkrpc.benchmarks.model import model_build
 from mkrpc.benchmarks.serving import passed, serve
 from mkrpc.benchmarks.stream_client import closed_loop, offered, windowed
 from mkrpc.client import Client, apic
@@ -249,7 +250,7 @@ def main() -> None:
         serve(
             machine.commands(),
             transport=chosen().name,
-            model="pure",
+            model=model_build(),
             orders=sorted(machine.commands()),
         )
 

@@ -36,6 +36,9 @@ __all__ = ["BASELINES", "baselines", "machine_command", "measure", "private_stat
 BASELINES = Path(mkrpc.__file__).parent.parent / "tests" / "benchmarks" / "baselines"
 """The programs that mkrpc is compared with: part of the sources, not of an installed package."""
 
+PURE_VARIABLE = "MKRPC_PURE"
+"""The environment variable with which a process takes the pure model although there is another."""
+
 DEMANDED = 128
 """Instances of the ratios that are demanded of many."""
 
@@ -54,6 +57,7 @@ def measure(plan: Plan, tell: Tell = lambda _line: None) -> Report:
         with private_state_dir() as directory:
             run = Run(report, directory, tell)
             _one_machine(run)
+            _builds(run)
             if plan.growth:
                 _growth(run)
             if plan.startup:
@@ -155,6 +159,25 @@ def _best_peer(figures: Figures) -> None:
         if found:
             best = max(found, key=lambda figure: figure.median)
             figures[f"best_brokered_peer.{name}.per_s"] = best
+
+
+def _builds(run: Run) -> None:
+    """Bursts with the compiled model and with the pure one, where there is a compiled one."""
+    reasons = run.report.reasons
+    if run.report.subjects.get("mkrpc", {}).get("model") != "compiled":
+        reasons["compiled"] = "the model is not compiled here"
+        return
+    machine = machine_command(2, CPUS)
+    commands = {"compiled": Command(machine), "pure": Command(machine, {PURE_VARIABLE: "1"})}
+    with run.together(commands) as subjects:
+        builds = {name: subject.about["model"] for name, subject in subjects.items()}
+        if builds != {name: name for name in commands}:
+            reasons["compiled"] = f"asked for both builds, there were {builds}"
+            return
+        for name in ("burst_1k", "burst_10k"):
+            (burst,) = (each for each in of_mkrpc(run.plan) if each.name == name)
+            both = [Measure(build, name, burst.order, burst.arguments) for build in commands]
+            run.in_turns(subjects, both)
 
 
 def _growth(run: Run) -> None:
