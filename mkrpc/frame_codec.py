@@ -123,14 +123,20 @@ def _up_frame_to_pb(frame: UpFrame, pb: data.UpFrame) -> None:
             slot.message.CopyFrom(message_to_pb(event))
         else:
             slot.address.CopyFrom(cpu_address_to_pb(event))
-    pb.books.extend(source_book_to_pb(book) for book in frame.books)
-    pb.arbitrated.extend(arbitrated_to_pb(write) for write in frame.arbitrated)
     pb.recovered = frame.recovered
-    pb.taken.extend(taken_to_pb(each) for each in frame.taken)
+    # Most frames have few of these, and even an empty extension has its price.
+    if frame.books:
+        pb.books.extend(source_book_to_pb(book) for book in frame.books)
+    if frame.arbitrated:
+        pb.arbitrated.extend(arbitrated_to_pb(write) for write in frame.arbitrated)
+    if frame.taken:
+        pb.taken.extend(taken_to_pb(each) for each in frame.taken)
     for run in frame.outcomes:
         pb.outcomes.add(first=run.first, count=run.count, outcome=int(run.outcome))
-    pb.accounts.extend(cpu_account_to_pb(account) for account in frame.accounts)
-    pb.resolved.extend(runs_to_pb(frame.resolved))
+    if frame.accounts:
+        pb.accounts.extend(cpu_account_to_pb(account) for account in frame.accounts)
+    if frame.resolved:
+        pb.resolved.extend(runs_to_pb(frame.resolved))
     for reply in frame.replies:
         pb.replies.add(
             command=reply.command,
@@ -254,14 +260,18 @@ def _down_frame_to_pb(frame: DownFrame, pb: data.DownFrame) -> None:
     pb.beat = frame.beat
     pb.roster = frame.roster
     pb.partial = frame.partial
-    pb.books.extend(source_book_to_pb(book) for book in frame.books)
+    if frame.books:
+        pb.books.extend(source_book_to_pb(book) for book in frame.books)
     for floor in frame.floors:
         pb.floors.add(source=floor.source, runs=runs_to_pb(floor.runs))
     for legs in frame.legs:
         legs_to_pb(legs, pb.legs.add())
-    pb.resolved.extend(runs_to_pb(frame.resolved))
-    pb.messages.extend(arrival_to_pb(each) for each in frame.messages)
-    pb.settled.extend(settled_messages_to_pb(each) for each in frame.settled)
+    if frame.resolved:
+        pb.resolved.extend(runs_to_pb(frame.resolved))
+    if frame.messages:
+        pb.messages.extend(arrival_to_pb(each) for each in frame.messages)
+    if frame.settled:
+        pb.settled.extend(settled_messages_to_pb(each) for each in frame.settled)
     for command in frame.commands:
         pb.commands.add(
             number=command.number,
