@@ -74,6 +74,7 @@ class MachineUnderTest:
             self.ping_pong,
             self.offered,
             self.stream,
+            self.spread,
             self.natural,
             self.cpu_natural,
             self.memory,
@@ -129,10 +130,20 @@ class MachineUnderTest:
 
     def stream(self, messages: int, words: int, window: int, each: bool) -> dict[str, float]:
         """So many messages of a client, each of so many words to the target's CPUs in turn."""
+        first, spread = TARGET * self._cpus + 1, self._cpus - 1
+        apic_ids = [first + number % spread for number in range(words)]
+        return self._stream(messages, apic_ids, window, each=each)
+
+    def spread(self, messages: int, words: int, window: int) -> dict[str, float]:
+        """The same to CPU 1 of every instance but the writer, in turn."""
+        apic_ids = [self._target(number) * self._cpus + 1 for number in range(words)]
+        return self._stream(messages, apic_ids, window, each=False)
+
+    def _stream(
+        self, messages: int, apic_ids: list[int], window: int, *, each: bool
+    ) -> dict[str, float]:
         before = self._counts()
-        spread = self._cpus - 1
-        first = TARGET * self._cpus + 1
-        message = [fixed(first + n % spread, MULTIKERNEL_VECTOR) for n in range(words)]
+        message = [fixed(apic_id, MULTIKERNEL_VECTOR) for apic_id in apic_ids]
         seconds = windowed(self._address, messages, message, window=window, each=each)
         return self._passed(seconds, before)
 

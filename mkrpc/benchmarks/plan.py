@@ -63,6 +63,7 @@ class Plan:
     burst_window: int = 2
     growth: tuple[int, ...] = (2, 8, 32, 128)
     growth_delays: int = 300
+    growth_bursts: int = 5
     startup: tuple[int, ...] = (8, 32, 128)
     startup_rounds: int = 3
     peers: bool = True

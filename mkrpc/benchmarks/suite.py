@@ -187,9 +187,14 @@ def _growth(run: Run) -> None:
         name: Command(machine_command(number, GROWTH_CPUS)) for number, name in names.items()
     }
     with run.together(commands) as subjects:
+        burst = {"messages": run.plan.growth_bursts, "words": 10_000}
         measures = [
-            Measure(name, "delay", "delay", {"count": run.plan.growth_delays})
+            each
             for name in names.values()
+            for each in (
+                Measure(name, "delay", "delay", {"count": run.plan.growth_delays}),
+                Measure(name, "spread", "spread", {**burst, "window": run.plan.burst_window}),
+            )
         ]
         run.in_turns(subjects, measures)
 
