@@ -16,9 +16,15 @@ import structlog
 
 from mkrpc.errors import MkrpcError, StartUpError, error_for_reason
 from mkrpc.host.child import STOP_GRACE_S, Child, describe_end, end, last_words
-from mkrpc.host.children import BEGIN, START_TIMEOUT_S, run_instance, run_interconnect
+from mkrpc.host.children import (
+    BEGIN,
+    MEMORY_FILE,
+    PROGRAMS_FILE,
+    START_TIMEOUT_S,
+    run_instance,
+    run_interconnect,
+)
 from mkrpc.instance.config import kernel_config
-from mkrpc.journal.values import to_plain
 from mkrpc.state_dir import BOOKS_FILE, CONFIG_FILE, RECORD_FILE
 from mkrpc.topology import Topology
 
@@ -199,15 +205,17 @@ class HostAgent:
     def _spawn_instance(self, instance_id: int) -> tuple[Child, Any]:
         spec = self.topology.instance(instance_id)
         via = self._via.get(str(instance_id), {})
+        callables = self.state_dir / PROGRAMS_FILE
         options = {
             "address": via.get("address", self.address),
             "beats": via.get("beats"),
             "transport": self._transport,
             # Validated once, here: it would cost each of them a millisecond and a MiB.
-            "config": to_plain(kernel_config(self.topology, instance_id), lambda _value: None),
+            "config": kernel_config(self.topology, instance_id),
             "programs": [(program.cpu, program.entry) for program in spec.programs],
             "handlers": spec.handlers,
-            "state_dir": str(self.state_dir),
+            "memory": str(self.state_dir / MEMORY_FILE),
+            "callables": str(callables) if callables.exists() else None,
             "record": self.record,
         }
         child, ready = self._spawn(spec.name, run_instance, options)
@@ -218,7 +226,7 @@ class HostAgent:
         receiver, sender = self._context.Pipe()
         log_path = self.state_dir / "logs" / f"{name}.log"
         process = self._context.Process(
-            target=target, args=(json.dumps(options), str(log_path), sender), name=name
+            target=target, args=(options, str(log_path), sender), name=name
         )
         try:
             process.start()

@@ -3,15 +3,18 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dill
 
 from mkrpc.instance.config import KernelConfig, kernel_config
 from mkrpc.instance.programs import load_entry
 from mkrpc.journal.recorder import Recording
-from mkrpc.topology import Topology
 from mkrpc.transport.address import Address, beside, parse
+
+if TYPE_CHECKING:
+    # Only a name here: the validation behind it is nothing that hundreds of instances need.
+    from mkrpc.topology import Topology
 
 __all__ = ["Boot", "boot_from_entries", "boot_from_topology", "load_callables"]
 
@@ -34,7 +37,7 @@ class Boot:
     beats: str | None = None
     programs: Sequence[tuple[int, Callable[..., Any]]] = ()
     handlers: Sequence[Callable[..., Any]] = ()
-    memory: Path | None = None
+    memory: Path | str | None = None
     recording: Recording | None = None
     on_attached: Callable[[], None] = field(default=lambda: None)
 
@@ -46,12 +49,12 @@ class Boot:
 
 
 def boot_from_topology(
-    topology: Topology,
+    topology: "Topology",
     instance_id: int,
     *,
     address: str,
     beats: str | None = None,
-    memory: Path | None = None,
+    memory: Path | str | None = None,
     callables: Callables | None = None,
     recording: Recording | None = None,
     on_attached: Callable[[], None] = lambda: None,
@@ -81,7 +84,7 @@ def boot_from_entries(
     handlers: Iterable[str],
     address: str,
     beats: str | None = None,
-    memory: Path | None = None,
+    memory: Path | str | None = None,
     callables: Callables | None = None,
     recording: Recording | None = None,
     on_attached: Callable[[], None] = lambda: None,

@@ -190,7 +190,9 @@ class InstanceProcess:
         self._uplink.welcomed()
         self._heartbeats.welcomed(welcome)
         self._set_timer()
-        _log.info(
+        # The first time the interconnect says so; hundreds of instances have no need to.
+        tell = _log.info if self._attached else _log.debug
+        tell(
             "resumed" if self._attached else "attached",
             epoch=f"{welcome.epoch:016x}",
             generation=welcome.generation,
