@@ -86,7 +86,7 @@ def run_instance(options: dict[str, Any], log_path: str, ready: Any) -> None:
             handlers=options["handlers"],
             address=options["address"],
             beats=options["beats"],
-            memory=options["memory"],
+            memory=Path(options["memory"]),
             callables=load_callables(Path(callables)) if callables is not None else None,
             recording=_recording(options),
             on_attached=lambda: tell({"pid": os.getpid()}),

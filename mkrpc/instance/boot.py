@@ -37,7 +37,7 @@ class Boot:
     beats: str | None = None
     programs: Sequence[tuple[int, Callable[..., Any]]] = ()
     handlers: Sequence[Callable[..., Any]] = ()
-    memory: Path | str | None = None
+    memory: Path | None = None
     recording: Recording | None = None
     on_attached: Callable[[], None] = field(default=lambda: None)
 
@@ -54,7 +54,7 @@ def boot_from_topology(
     *,
     address: str,
     beats: str | None = None,
-    memory: Path | str | None = None,
+    memory: Path | None = None,
     callables: Callables | None = None,
     recording: Recording | None = None,
     on_attached: Callable[[], None] = lambda: None,
@@ -84,7 +84,7 @@ def boot_from_entries(
     handlers: Iterable[str],
     address: str,
     beats: str | None = None,
-    memory: Path | str | None = None,
+    memory: Path | None = None,
     callables: Callables | None = None,
     recording: Recording | None = None,
     on_attached: Callable[[], None] = lambda: None,

@@ -9,10 +9,10 @@ from mkrpc.instance.memory import SharedMemory, Windows
 __all__ = ["map_memory"]
 
 
-def map_memory(path: Path | str, windows: Windows | None = None) -> SharedMemory:
+def map_memory(path: Path, windows: Windows | None = None) -> SharedMemory:
     """Map it; StartUpError if that cannot be. ``windows``: what there is beside it."""
     try:
-        with open(path, "r+b") as file:
+        with path.open("r+b") as file:
             return SharedMemory(mmap.mmap(file.fileno(), 0), windows)
     except (OSError, ValueError) as error:
         raise StartUpError(
