@@ -144,6 +144,11 @@ RATIOS: Mapping[str, Ratio] = {
         "bursts of 10,000 words end to end, over the model alone",
         0.8,
     ),
+    "burst_in_runs_over_model_alone": Ratio(
+        "mkrpc.burst_10k_in_runs.per_s",
+        "model.burst_10k.per_s",
+        "the same, all words of a CPU before those of the next",
+    ),
     "burst_over_best_brokered_peer": Ratio(
         "mkrpc.burst_10k.per_s",
         "best_brokered_peer.burst_10k.per_s",

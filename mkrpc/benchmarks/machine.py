@@ -128,10 +128,15 @@ class MachineUnderTest:
 
     # Many.
 
-    def stream(self, messages: int, words: int, window: int, each: bool) -> dict[str, float]:
-        """So many messages of a client, each of so many words to the target's CPUs in turn."""
+    def stream(
+        self, messages: int, words: int, window: int, each: bool, in_runs: bool = False
+    ) -> dict[str, float]:
+        """So many messages of a client, each of so many words to the target's CPUs in turn;
+        ``in_runs``: all of a CPU, then all of the next."""
         first, spread = TARGET * self._cpus + 1, self._cpus - 1
         apic_ids = [first + number % spread for number in range(words)]
+        if in_runs:
+            apic_ids.sort()
         return self._stream(messages, apic_ids, window, each=each)
 
     def spread(self, messages: int, words: int, window: int) -> dict[str, float]:

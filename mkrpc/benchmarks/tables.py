@@ -51,7 +51,15 @@ SUBJECTS = {
 }
 """What stands side by side, by the name of its figures."""
 
-_MEASURES = ("one", "one_cumulative", "natural", "cpu_natural", "burst_1k", "burst_10k")
+_MEASURES = (
+    "one",
+    "one_cumulative",
+    "natural",
+    "cpu_natural",
+    "burst_1k",
+    "burst_10k",
+    "burst_10k_in_runs",
+)
 
 THROUGHPUT_HEAD = (
     "one a message",
@@ -60,6 +68,7 @@ THROUGHPUT_HEAD = (
     "natural, a CPU's",
     "1k bursts",
     "10k bursts",
+    "10k in runs",
 )
 
 GROWTH_HEAD = ("delay p50 us", "p99 us", "words a second to all")
