@@ -18,6 +18,7 @@ from mkrpc.interconnect.roster import Roster
 from mkrpc.interconnect.routing import Arbitration, Router
 from mkrpc.interconnect.session import Session
 from mkrpc.interconnect.takeover import Takeover
+from mkrpc.interconnect.word_routing import WordRouter
 from mkrpc.link.frames import DownFrame, Hello, UpFrame, Welcome
 from mkrpc.link.lease import PATIENCE_LEASES
 from mkrpc.trace import InstanceDetached, Sink
@@ -64,9 +65,13 @@ class ApicBus(Asking):
             self._router.hold = self._recovery.held.append
         self._router.faults = self.faults
         self._router.clock = self.clock
+        self._words = WordRouter(
+            router=self._router, registry=self._registry, policy=policy, ledger=self.ledger
+        )
         self._injections = Injections(
             registry=self._registry,
             router=self._router,
+            words=self._words,
             ledger=self.ledger,
             buckets=self.buckets,
             changes=self._changes,
@@ -91,6 +96,7 @@ class ApicBus(Asking):
         self._intake = Intake(
             registry=self._registry,
             router=self._router,
+            words=self._words,
             ledger=self.ledger,
             buckets=self.buckets,
             commands=self._commands,
@@ -163,7 +169,7 @@ class ApicBus(Asking):
         self.ended += 1
         self._ready.pop(session, None)
         self._messages.ended(session)
-        session.legs.abandon(self._router.settle)
+        session.legs.abandon(self._words.settle)
         session.buried = True
         self._commands.fail_all(session, reason)
         self.mirror.close(session.party.identity)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from mkrpc.errors import LimitReachedError, ProtocolError
 from mkrpc.interconnect.asked import Asked
 from mkrpc.interconnect.floors import Floors, Publications
+from mkrpc.interconnect.handing_over import frame_legs
 from mkrpc.interconnect.ledger import Party
 from mkrpc.interconnect.legs import (
     A_DESTINATIONS,
@@ -306,17 +307,5 @@ class Session(SourceSide):
         return frame
 
     def _next_legs(self) -> list[Legs]:
-        columns: list[Legs] = []
         limit = min(MAX_FRAME_WORDS, LEG_WINDOW - self.legs.unanswered)
-        for run in self.legs.hand_over(limit):
-            source, marks = run.batch.source.identity, (run.resent, run.arbitrated)
-            legs = columns[-1] if columns else None
-            if legs is None or legs.source != source or (legs.resent, legs.arbitrated) != marks:
-                seqs, words, cpus = list[int](), list[int](), list[int]()
-                legs = Legs(source, seqs, words, cpus, run.resent, run.arbitrated)
-                columns.append(legs)
-                self.floors.hear(source)
-            seqs.extend(range(run.first_seq, run.first_seq + run.count))
-            words.extend([run.batch.word] * run.count)
-            cpus.extend([run.cpu] * run.count)
-        return columns
+        return frame_legs(self.legs.hand_over(limit), self.floors.hear)
