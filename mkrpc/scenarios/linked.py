@@ -24,17 +24,19 @@ def linked(
     *,
     kernels: int,
     switches: IpiSwitches | None = None,
+    more_bytes: int = 0,
     **config: Any,
 ) -> list[MultikernelIpi]:
     """Boot kernels 0 to ``kernels`` - 1, CPU n with APIC id n, and give each its end.
 
-    ``switches``: of all of them. ``config``: what else their KernelConfig says.
+    ``switches``: of all of them. ``more_bytes``: of memory behind the channel's. ``config``: what
+    else their KernelConfig says.
     """
     instances = range(kernels)
     ends = [channel(instances, own=own, max_data=DATA_BYTES) for own in instances]
     machine = stage.set_up(
         [KernelConfig(instance_id=n, name=f"mk{n}", apic_ids=(n,), **config) for n in instances],
-        memory_bytes=ends[0].memory_bytes,
+        memory_bytes=ends[0].memory_bytes + more_bytes,
     )
     doorbells: Mapping[int, int] = {n: n for n in instances}
     return [
