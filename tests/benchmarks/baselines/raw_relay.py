@@ -174,7 +174,7 @@ class Client:
 
 
 def main():
-    with tempfile.TemporaryDirectory(prefix="rr", dir="/tmp") as directory:
+    with tempfile.TemporaryDirectory(prefix="rr") as directory:
         address = f"unix:{directory}/relay"
         spawn = multiprocessing.get_context("spawn")
         for role in (relay, sink):
