@@ -39,7 +39,8 @@ _HELD = b""
 class MessageBox:
     """Of one session: what it is to be handed, what it is to be told, and what it has sent.
 
-    ``unsettled``: by target the numbers of its messages, and the incarnation that each is for.
+    ``unsettled``: by target the numbers of its messages, the incarnation that each is for, and
+    whether an earlier interconnect may have handed it over.
     """
 
     __slots__ = ("last", "queue", "settled", "unsettled")
@@ -47,7 +48,7 @@ class MessageBox:
     def __init__(self) -> None:
         self.queue: deque[Arrival] = deque()
         self.settled: list[SettledMessages] = []
-        self.unsettled: dict[int, deque[tuple[int, bytes]]] = {}
+        self.unsettled: dict[int, deque[tuple[int, bytes, bool]]] = {}
         self.last: dict[int, int] = {}
 
     def fill(self, frame: "DownFrame") -> bool:
@@ -91,7 +92,7 @@ class Messages:
             raise ProtocolError(f"more than {MESSAGE_WINDOW} messages to one instance")
         box.last[message.target] = message.seq
         if self._held is not None:
-            unsettled.append((message.seq, _HELD))
+            unsettled.append((message.seq, _HELD, bool(message.stamp)))
             self._held.append((session, message))
             return
         self._hand_on(session, message)
@@ -123,8 +124,8 @@ class Messages:
         for source in self._registry.sessions():
             unsettled = source.box.unsettled.get(instance_id, ())
             while unsettled and unsettled[0][1] == own:
-                seq, _ = unsettled.popleft()
-                certain = (source.hello.incarnation, seq) in waiting
+                seq, _, again = unsettled.popleft()
+                certain = (source.hello.incarnation, seq) in waiting and not again
                 self._settle(source, instance_id, seq, _LOST if certain else _MAYBE)
 
     def _hand_on(self, session: "Session", message: Message) -> None:
@@ -142,7 +143,8 @@ class Messages:
             doorbell=session.addresses[0].apic_id,
         )
         target.box.queue.append(arrival)
-        session.box.unsettled[message.target].append((message.seq, target.hello.incarnation))
+        ticket = message.seq, target.hello.incarnation, bool(message.stamp)
+        session.box.unsettled[message.target].append(ticket)
         target.wake()
 
     def _refusal(self, session: "Session", message: Message) -> Outcome | None:
@@ -159,7 +161,9 @@ class Messages:
             icr=decode(fixed(target.addresses[0].apic_id, MULTIKERNEL_VECTOR)),
         )
         if refused is None and len(target.box.queue) >= MAX_QUEUED_MESSAGES:
-            return Outcome.REJECTED_BACKPRESSURE
+            refused = Outcome.REJECTED_BACKPRESSURE
+        if refused is not None and message.stamp:
+            return Outcome.LOST_INTERCONNECT_RESTART_MAYBE_DELIVERED
         return refused
 
     def _settle(self, source: "Session", target: int, seq: int, outcome: Outcome) -> None:
