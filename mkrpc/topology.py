@@ -280,11 +280,14 @@ def _cpu_problems(
 
 
 def _apic_problems(topology: Topology) -> Iterator[Problem]:
-    """Switches that contradict one another. Arbitration (R32) is the machine's: an instance can
-    choose not to send, and no more."""
+    """Switches and numbers that contradict one another. Arbitration (R32) is the machine's: an
+    instance can choose not to send, and no more."""
     arbitration = topology.arbitration
     without_x2apic: dict[KeyPath, list[str]] = {}
     for index, spec in enumerate(topology.instances):
+        if spec.spare_cpus >= len(spec.cpus):
+            what = f"{spec.spare_cpus} of {len(spec.cpus)} CPUs are spare"
+            yield Problem(("instances", index, "spare_cpus"), what, "the boot CPU cannot be")
         path = ("instances", index, "apic")
         own = spec.apic.lowest_priority
         if own not in ("unsupported", arbitration):

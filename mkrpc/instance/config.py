@@ -49,6 +49,7 @@ class KernelConfig:
     ``multikernel``: False is a kernel without the patch: no gate, no handlers for 0xEA.
     ``apic_debug``: booted with apic=debug, so that APIC errors are printed in words.
     ``store_buffer``: stores (0 to MAX_STORE_BUFFER) that wait in each CPU; 0 is none at all.
+    ``spare_cpus``: how many of the last CPUs are offline at boot.
     ``links``: where messages to the instances of the same host go. ``doorbells``: which CPU is rung
     in which instance, as ``0=0,1=2``: APIC ids by instance id.
 
@@ -70,6 +71,7 @@ class KernelConfig:
     multikernel: bool = True
     apic_debug: bool = False
     store_buffer: int = 0
+    spare_cpus: int = 0
     links: Literal["memory", "interconnect"] = "memory"
     doorbells: str = ""
 
@@ -102,6 +104,11 @@ class KernelConfig:
                 "x2APIC mode on a CPU that has none",
                 "choose mode xapic, or x2apic_supported = true",
             ),
+            (
+                not 0 <= self.spare_cpus < max(1, len(self.apic_ids)),
+                f"{self.spare_cpus} spare CPUs of {len(self.apic_ids)}",
+                "the boot CPU is none",
+            ),
             (not 0 <= self.initial_tpr <= 0xFF, f"TPR {self.initial_tpr:#x}", "it has 8 bits"),
             (
                 not 0 <= self.store_buffer <= MAX_STORE_BUFFER,
@@ -132,6 +139,7 @@ def kernel_config(topology: "Topology", instance_id: int) -> KernelConfig:
         multikernel=spec.multikernel,
         apic_debug=spec.apic_debug,
         store_buffer=spec.store_buffer,
+        spare_cpus=spec.spare_cpus,
         links=topology.links,
         doorbells=",".join(f"{each.id}={each.cpus[0]}" for each in topology.instances),
     )

@@ -31,7 +31,7 @@ START_PAGE = 0x08
 
 class Hotplug:
     """``offline``: CPUs by number that are offline, by :meth:`take_offline` or because the reboot
-    vector stopped them. All are online at boot.
+    vector stopped them. All are online at boot but the spare ones.
 
     A CPU that an INIT from elsewhere has stopped is still online: its kernel knows nothing of it.
     """
@@ -47,6 +47,11 @@ class Hotplug:
     def online_cpus(self) -> tuple["Cpu", ...]:
         """The CPUs that have a column in /proc/interrupts, in order."""
         return tuple(cpu for cpu in self._kernel.cpus if cpu.number not in self.offline)
+
+    def leave_out_spares(self) -> None:
+        """At boot: the last ``spare_cpus`` of the kernel stay offline until they are asked for."""
+        for cpu in self._kernel.cpus[len(self._kernel.cpus) - self._kernel.config.spare_cpus :]:
+            stop_this_cpu(cpu)
 
     def take_offline(self, number: int) -> None:
         """Software-disable the APIC of an idle CPU and halt it with IF = 0; only INIT wakes it.

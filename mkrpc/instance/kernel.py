@@ -116,6 +116,7 @@ class Kernel:
         numbers = range(len(config.apic_ids))
         self.cpus = tuple(kind(self, number, booted_apic(config, number)) for number in numbers)
         self._cpu_count = len(self.cpus)
+        self.hotplug.leave_out_spares()
         self.commands = CommandQueue(self)
         self._settles_by_word = config.boundary == "word"
         self._unsettled: dict[int, Cpu] = {}

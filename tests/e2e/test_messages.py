@@ -1,9 +1,10 @@
 """Messages between real processes: over shared memory, and by the interconnect when that is not."""
 
-from errno import ENOSPC
+from errno import EINVAL, ENOSPC
 
 import pytest
 
+from mkrpc.client import apic
 from mkrpc.instance.instructions import Load, Nop, Store
 from mkrpc.topology import Topology
 
@@ -90,6 +91,37 @@ def test_thousands_of_messages_and_a_sender_that_is_killed(
     assert texts(cluster, 0) == [f"all {count} of life 2"]
     cluster.client.quiesce()
     assert cluster.client.ledger().balanced
+
+
+def test_a_cpu_moves_between_processes_by_request(mk_cluster_factory) -> None:
+    def coordinator(cpu):
+        result = -1
+        while result:  # those that answer may not be there yet
+            hotplug = cpu.kernel.multikernel.hotplug
+            result = yield from hotplug.move_cpu((1, 2), (2, 4))
+        result = yield from hotplug.remove_cpu(1, 1)
+        cpu.printk(f"moved, and the boot CPU says {result}")
+
+    def serve(cpu):
+        assert cpu.kernel.multikernel.hotplug is not None
+        yield Nop()
+
+    instances = [
+        {"id": 0, "cpu_count": 1},
+        {"id": 1, "cpu_count": 2},
+        {"id": 2, "cpu_count": 2, "spare_cpus": 1},
+    ]
+    topology = Topology.from_dict({"instances": instances})
+    cluster = mk_cluster_factory(topology, programs={0: coordinator, 1: serve, 3: serve})
+    wait_for(cluster, 0, f"moved, and the boot CPU says {-EINVAL}")
+    cluster.client.quiesce()
+    columns = [cluster.client.interrupts(n).splitlines()[0].split() for n in (1, 2)]
+    assert columns == [["CPU0"], ["CPU0", "CPU1"]]
+    cluster.client.set_cpu(4, online=False)
+    assert cluster.client.interrupts(2).splitlines()[0].split() == ["CPU0"]
+    cluster.client.set_cpu(4, online=True)
+    cluster.client.quiesce()
+    assert cluster.client.inject(to=apic(4)).all_arrived
 
 
 def _memory(cluster, address: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Messages through an interconnect that dies, wherever they are: each once, in order, or by name."""
+"""Messages through an interconnect that dies: each arrives once, in order, or ends by name."""
 
 import random
 from collections import Counter

@@ -24,6 +24,7 @@ from mkrpc.instance.link_windows import (
 from mkrpc.instance.memory import WINDOWS_BASE
 from mkrpc.instance.multikernel.channel import Delivery, Steps
 from mkrpc.instance.multikernel.channels.link_rings import EPOCH_OFFSET, LinkRings
+from mkrpc.instance.multikernel.cpu_hotplug import CpuHotplug
 from mkrpc.instance.multikernel.ipi import MultikernelIpi
 from mkrpc.instance.multikernel.messages import MkMessages
 from mkrpc.instance.multikernel.requests import MAX_SPAWN
@@ -170,6 +171,7 @@ class Multikernel(MultikernelIpi):
         self.links = LiveLinks(kernel)
         super().__init__(kernel, self.links, doorbells=_doorbells(kernel.config.doorbells))
         self._messages: MkMessages | None = None
+        self._hotplug: CpuHotplug | None = None
 
     @property
     def messages(self) -> MkMessages:
@@ -177,6 +179,13 @@ class Multikernel(MultikernelIpi):
         if self._messages is None:
             self._messages = MkMessages(self, spawn=self.kernel.post.spawn & MAX_SPAWN)
         return self._messages
+
+    @property
+    def hotplug(self) -> CpuHotplug:
+        """CPUs by request; from the first time on this kernel answers to MK_MSG_RESOURCE."""
+        if self._hotplug is None:
+            self._hotplug = CpuHotplug(self.messages)
+        return self._hotplug
 
     def doorbell_of(self, instance: int) -> int | None:
         """As the topology says, else as the instance has told."""
