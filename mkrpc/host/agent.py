@@ -14,7 +14,7 @@ from typing import Any
 import multiprocess
 import structlog
 
-from mkrpc.errors import MkrpcError, StartUpError, error_for_reason
+from mkrpc.errors import LimitReachedError, MkrpcError, StartUpError, error_for_reason
 from mkrpc.host.child import STOP_GRACE_S, Child, describe_end, end, last_words
 from mkrpc.host.children import (
     BEGIN,
@@ -27,11 +27,17 @@ from mkrpc.host.children import (
 from mkrpc.instance.config import kernel_config
 from mkrpc.state_dir import BOOKS_FILE, CONFIG_FILE, RECORD_FILE
 from mkrpc.topology import Topology
+from mkrpc.transport.descriptors import raise_limit
 
 __all__ = ["PRELOAD", "HostAgent"]
 
 PRELOAD = ["mkrpc.host.preload"]
 """What the fork server imports once for every child."""
+
+DESCRIPTORS_PER_INSTANCE = 6
+"""Open files of this process for each instance that starts or runs: two pipes, and its pidfd twice
+once it is watched."""
+OTHER_DESCRIPTORS = 64
 
 STDOUT = 1
 """Where the launcher listens until this agent is ready."""
@@ -67,6 +73,7 @@ class HostAgent:
         That is also a :class:`StartUpError` if the launcher goes away, or after
         :meth:`interrupt`.
         """
+        self._check_descriptors()
         self._say(progress="starting the interconnect")
         self.start_interconnect()
         waiting = []
@@ -77,6 +84,16 @@ class HostAgent:
             self._wait(child, ready)
             self._say(progress=f"{number} of {len(waiting)} instances attached")
         self.check_alive()
+
+    def _check_descriptors(self) -> None:
+        """Raise the limit of open files for this process and its children, and refuse by name."""
+        instances = len(self.topology.instances)
+        wanted, room = OTHER_DESCRIPTORS + DESCRIPTORS_PER_INSTANCE * instances, raise_limit()
+        if room < wanted:
+            raise LimitReachedError(
+                f"{instances} instances take {wanted} open files, and {room} are allowed",
+                advice="raise the limit (ulimit -n), or start fewer instances",
+            )
 
     def start_interconnect(self) -> Child:
         """Start the interconnect, or another one at the same address, and wait until it listens.
@@ -234,7 +251,8 @@ class HostAgent:
             receiver.close()
             raise StartUpError(
                 f"cannot start {name}: the fork server failed ({error})",
-                advice="try again: a fork server that died is started anew",
+                advice="try again: a fork server that died is started anew; if that does not help, "
+                "there may be no room for more processes (ulimit -u) or memory",
             ) from error
         finally:
             sender.close()
