@@ -115,6 +115,11 @@ RATIOS: Mapping[str, Ratio] = {
             ("reactor", "idiomatic", "idiomatic", 0.25),
         )
     },
+    "delay_at_low_load_over_closed_loop": Ratio(
+        "mkrpc.offered_1000.p50_us",
+        "mkrpc.delay.p50_us",
+        "delay of words at 1,000 a second, over that of one at a time: what batching adds to it",
+    ),
     "one_per_message_over_idiomatic": Ratio(
         "mkrpc.one.per_s",
         "idiomatic.one.per_s",

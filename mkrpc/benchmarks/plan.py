@@ -65,7 +65,6 @@ class Plan:
     growth_delays: int = 300
     growth_bursts: int = 5
     startup: tuple[int, ...] = (8, 32, 128)
-    startup_rounds: int = 3
     peers: bool = True
     pin: frozenset[int] | None = None
     pin_text: str = "none"

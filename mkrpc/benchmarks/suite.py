@@ -205,7 +205,7 @@ def _startup(run: Run) -> None:
     with private_place():
         measure_one("spawn", 2)  # fills the page cache, and writes what Python keeps compiled
         for size in run.plan.startup:
-            for number in range(run.plan.startup_rounds):
+            for number in range(run.plan.rounds):
                 run.tell(f"starting {size} instances, round {number + 1}")
                 for method in METHODS if number % 2 else METHODS[::-1]:
                     key = f"startup_{size}.{method}"
