@@ -7,6 +7,7 @@ tests. Time is an argument (``now_us``); nothing here waits or does I/O.
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from mkrpc.compiled.marks import mypyc_attr
 from mkrpc.errors import (
     AlreadyExistsError,
     ClusterStateError,
@@ -66,6 +67,7 @@ Startup = Callable[[Cpu, int], Program | None]
 """What a CPU runs after SIPI, by its vector; None: it halts with IF = 0 and its APIC disabled."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Kernel:
     """A booted kernel: every CPU idle, IF = 1, its APIC software-enabled as Linux leaves it.
 
