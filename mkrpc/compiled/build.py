@@ -31,7 +31,6 @@ MODULES = (
     "mkrpc.link.runs",
     "mkrpc.outcome",
     "mkrpc.x86.apic_base",
-    "mkrpc.x86.apic_policy",
     "mkrpc.x86.apic_state",
     "mkrpc.x86.destination",
     "mkrpc.x86.icr",
@@ -135,8 +134,8 @@ def _keep(work: Path, root: Path, folder: Path) -> None:
 
 def sources(root: Path) -> list[Path]:
     """The files that a build depends on, relative to ``root``: those of :data:`MODULES`, and of all
-    that they import, directly or not, within the package."""
-    found: set[Path] = set()
+    that they import, directly or not, within the package; and this one, which has the list."""
+    found = {_path(__name__)}
     waiting = [_path(module) for module in MODULES]
     while waiting:
         path = waiting.pop()
