@@ -33,6 +33,7 @@ MODULES = (
     "mkrpc.x86.apic_base",
     "mkrpc.x86.apic_state",
     "mkrpc.x86.destination",
+    "mkrpc.x86.fred",
     "mkrpc.x86.icr",
     "mkrpc.x86.idt",
     "mkrpc.x86.irq_stat",
