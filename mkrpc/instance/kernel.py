@@ -18,14 +18,7 @@ from mkrpc.errors import (
 from mkrpc.instance.commands import CommandQueue
 from mkrpc.instance.config import LINUX_TPR, KernelConfig, booted_apic
 from mkrpc.instance.cpu import Cpu
-from mkrpc.instance.execution import (
-    Body,
-    Handler,
-    Program,
-    body_of,
-    check_handler,
-    run_handlers,
-)
+from mkrpc.instance.execution import Body, Handler, Program, body_of, check_handler, run_handlers
 from mkrpc.instance.hotplug import Hotplug
 from mkrpc.instance.memory import SharedMemory
 from mkrpc.instance.multikernel.post import Post

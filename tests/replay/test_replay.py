@@ -255,9 +255,7 @@ def test_the_command_says_identical_and_prints_steps(ringing, tmp_path):
     assert [life["ended_by_itself"] for life in found["lives"]] == [True] * 3
 
 
-def test_the_command_exits_1_at_a_difference_and_3_for_what_is_not_there(
-    ringing, tmp_path, monkeypatch
-):
+def test_the_command_exits_1_at_a_difference_3_for_what_is_missing(ringing, tmp_path, monkeypatch):
     ringing.settle()
     ringing.close()
     skip_if_compiled(Cpu)

@@ -101,8 +101,7 @@ class _NotingKernel(Kernel):
         self.applied: list[tuple[int, int, int]] = []
 
     def accept(self, cpu: int, word: int) -> Outcome:
-        outcome = super().accept(cpu, word)
-        self.applied.append((cpu, word, outcome))
+        self.applied.append((cpu, word, outcome := super().accept(cpu, word)))
         return outcome
 
 
