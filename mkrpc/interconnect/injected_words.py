@@ -1,9 +1,8 @@
 """What a client may inject: its id, its numbers, its ICR words."""
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from hashlib import blake2b
-from itertools import groupby
 
 from mkrpc.errors import InvalidArgumentError
 from mkrpc.limits import IDENTITY_BYTES
@@ -42,12 +41,6 @@ class EqualWords:
     def __str__(self) -> str:
         return f"{self.count} times {self.word:#018x}"
 
-    def runs(self, first_seq: int, begin: int, end: int) -> Iterator[tuple[int, int, int]]:
-        """Runs of equal words among those from ``begin`` on and before ``end``: the number of the
-        first, of which ``first_seq`` is that of ``begin``; the word; how many."""
-        if begin < end:
-            yield first_seq, self.word, end - begin
-
     def some(self, begin: int, end: int) -> Sequence[int]:
         """The words from ``begin`` on and before ``end``."""
         return [self.word] * (end - begin)
@@ -83,13 +76,6 @@ class SeveralWords:
 
     def __str__(self) -> str:
         return f"{self.count} words from {self.words[0]:#018x} on"
-
-    def runs(self, first_seq: int, begin: int, end: int) -> Iterator[tuple[int, int, int]]:
-        """As :meth:`EqualWords.runs`."""
-        for word, equal in groupby(self.words[begin:end]):
-            count = sum(1 for _ in equal)
-            yield first_seq, word, count
-            first_seq += count
 
     def some(self, begin: int, end: int) -> Sequence[int]:
         """As :meth:`EqualWords.some`."""

@@ -189,8 +189,8 @@ class Injections:
         self._clients.move_to_end(client_id)
         self._ledger.resume(client.party)
         if self.sink is not None:
-            for seq, word, number in words.runs(first_seq, 0, count):
-                self.sink(ClientInjected(client=client_id, seq=seq, count=number, word=word))
+            first = words.some(0, 1)[0]
+            self.sink(ClientInjected(client=client_id, seq=first_seq, count=count, word=first))
         call = Call(client, first_seq=first_seq, words=words)
         call.tally, call.stamp = tally, stamp
         client.calls[first_seq] = call
