@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from hashlib import blake2b
 
 from mkrpc.errors import InvalidArgumentError
+from mkrpc.interconnect.word_kinds import Kinds, kinds_of
 from mkrpc.limits import IDENTITY_BYTES
 from mkrpc.link.frames import MAX_FRAME_WORDS
 from mkrpc.x86.icr import Shorthand, decode, reserved_bits_x2apic
@@ -32,9 +33,10 @@ _WORD_BYTES = 8
 class EqualWords:
     """``count`` times the same word."""
 
-    __slots__ = ("count", "word")
+    __slots__ = ("count", "kinds", "word")
 
     def __init__(self, word: int, count: int) -> None:
+        self.kinds: Kinds | None = None
         self.word = word
         self.count = count
 
@@ -55,7 +57,7 @@ class SeveralWords:
     :raises InvalidArgumentError: none or too many, half a word, or one that cannot be injected.
     """
 
-    __slots__ = ("count", "word", "words")
+    __slots__ = ("count", "kinds", "word", "words")
 
     def __init__(self, content: bytes) -> None:
         if not content or len(content) % _WORD_BYTES:
@@ -68,7 +70,8 @@ class SeveralWords:
             raise InvalidArgumentError(
                 f"{len(words)} words in one request", advice=f"give at most {MAX_REQUEST_WORDS}"
             )
-        for word in dict.fromkeys(words):
+        self.kinds = kinds_of(words)
+        for word in self.kinds.counts:
             check_word(word)
         self.words = words
         self.count = len(words)

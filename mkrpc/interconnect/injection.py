@@ -320,6 +320,7 @@ class Injections:
             tally=call.tally,
             on_resolved=partial(self._resolved, call),
             stamp=call.stamp,
+            kinds=call.words.kinds,
         )
         if passing:
             self._words.route(words.part(0, passing))
