@@ -27,12 +27,15 @@ from mkrpc.cli.topology import topology
 from mkrpc.cli.up import up
 from mkrpc.cli.watch import watch
 from mkrpc.cli.why import why
+from mkrpc.compiled.finder import state
 
 __all__ = ["main"]
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="mkrpc")
+@click.version_option(
+    package_name="mkrpc", message=f"%(prog)s, version %(version)s; the model is {state().text}"
+)
 def main() -> None:
     """A multikernel machine in software: start one, ring it, read its books.
 

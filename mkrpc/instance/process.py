@@ -13,6 +13,7 @@ from typing import Any
 
 import structlog
 
+from mkrpc.compiled.finder import state
 from mkrpc.errors import (
     DeadlineExceededError,
     FencedError,
@@ -197,6 +198,7 @@ class InstanceProcess:
             epoch=f"{welcome.epoch:016x}",
             generation=welcome.generation,
             pid=os.getpid(),
+            model=state().text,
         )
         if not self._attached:
             self._attached = True
