@@ -110,11 +110,34 @@ class Client:
         """What destinations may forget."""
         self._settled: deque[ResolvedRun] = deque()
         self._kept = 0
+        self._last_added = 0
+        self._in_order = True
+        """Whether the numbers of ``calls`` ascend in the order in which they were made."""
 
     @property
     def idle(self) -> bool:
-        """Whether all its calls have their answers."""
-        return all(call.tally.done for call in self.calls.values())
+        """Whether all its calls have their answers. The latest is the likeliest to have none."""
+        return all(call.tally.done for call in reversed(self.calls.values()))
+
+    def add(self, call: Call) -> Call:
+        """Remember a call by its first number."""
+        self._in_order = not self.calls or (self._in_order and call.first_seq > self._last_added)
+        self._last_added = call.first_seq
+        self.calls[call.first_seq] = call
+        return call
+
+    def calls_below(self, number: int) -> list[Call]:
+        """Those whose first number is below, in the order in which they were made.
+
+        A client that counts upwards has hundreds under way; only what is found is looked at then.
+        """
+        found: list[Call] = []
+        for call in self.calls.values():
+            if call.first_seq < number:
+                found.append(call)
+            elif self._in_order:
+                break
+        return found
 
     def settle(self, first: int, last: int) -> bool:
         """Some writes have all their outcomes; whether that lets older ones go.

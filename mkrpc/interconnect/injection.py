@@ -95,7 +95,7 @@ class Injections:
         for kept in calls:
             client = self._clients.setdefault(kept.client, Client(kept.client))
             self._clients.move_to_end(kept.client)
-            call = client.calls[kept.first_seq] = Call.again(client, kept)
+            call = client.add(Call.again(client, kept))
             client.used.add_run(call.first_seq, call.last_seq)
             client.settle(call.first_seq, call.last_seq)
 
@@ -193,7 +193,7 @@ class Injections:
             self.sink(ClientInjected(client=client_id, seq=first_seq, count=count, word=first))
         call = Call(client, first_seq=first_seq, words=words)
         call.tally, call.stamp = tally, stamp
-        client.calls[first_seq] = call
+        client.add(call)
         self._wait(call, call.tally, on_done)
         self._refill(call)
         return call.tally
@@ -256,19 +256,18 @@ class Injections:
     def _forget(self, client: Client, resolved_below: int) -> None:
         """Drop answers that the client has, and let the destinations forget them too.
 
-        What it calls resolved and is not, stays: the client may not know that it is unanswered.
-        """
+        What it calls resolved and is not, stays: the client may not know that it is unanswered."""
         if resolved_below <= client.floor:
-            return  # without a look at every call: most say nothing new
-        open_calls = (call.first_seq for call in client.calls.values() if not call.tally.done)
-        floor = min([resolved_below, *open_calls])
+            return
+        below = client.calls_below(resolved_below)
+        floor = min([resolved_below, *(call.first_seq for call in below if not call.tally.done)])
         if floor <= client.floor:
             return
         client.floor = floor
         client.used.add_run(1, floor - 1)
-        for first_seq, call in list(client.calls.items()):
+        for call in below:
             if call.last_seq < floor:
-                del client.calls[first_seq]
+                del client.calls[call.first_seq]
                 self._changes.forgotten(call)
         client.acknowledge(floor)
         self._publish(client)

@@ -1,9 +1,12 @@
 """What destinations must remember of a client, and what they may forget (design 3.3, rule 2)."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mkrpc.interconnect import clients
-from mkrpc.interconnect.clients import Client
+from mkrpc.interconnect.clients import Call, Client
+from mkrpc.interconnect.injected_words import EqualWords
 from mkrpc.link import runs
 from mkrpc.link.frames import ResolvedRun
 
@@ -54,3 +57,29 @@ def test_what_is_too_scattered_to_be_told_is_kept(
     for first in range(41, 70, 2):
         client.settle(first, first)
     assert client.publication() == (ResolvedRun(1, 1), ResolvedRun(3, 3))
+
+
+@given(
+    numbers=st.lists(st.integers(1, 40), unique=True, max_size=12),
+    gone=st.sets(st.integers(1, 40)),
+    below=st.integers(1, 45),
+)
+def test_calls_below_a_number_are_found_in_whatever_order_they_were_made(
+    numbers: list[int], gone: set[int], below: int
+) -> None:
+    client = Client(b"client----------")
+    for number in numbers:
+        client.add(Call(client, first_seq=number, words=EqualWords(0xEA, 1)))
+    for number in gone & set(numbers):
+        del client.calls[number]
+    wanted = [number for number in numbers if number < below and number not in gone]
+    assert [call.first_seq for call in client.calls_below(below)] == wanted
+
+
+def test_a_client_is_idle_once_every_call_has_its_answer() -> None:
+    client = Client(b"client----------")
+    made = [client.add(Call(client, first_seq=n, words=EqualWords(0xEA, 1))) for n in (1, 2, 3)]
+    for call in made:
+        assert not client.idle
+        call.tally.done = True
+    assert client.idle
