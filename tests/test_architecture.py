@@ -67,7 +67,7 @@ def test_the_host_agent_starts_others_without_grpc():
 
 def test_the_fork_server_imports_all_that_its_children_need_and_starts_no_thread():
     """Forking a process that has used gRPC is unsafe: it would have threads and descriptors."""
-    from mkrpc.host.agent import PRELOAD
+    from mkrpc.host.fork_server import PRELOAD
 
     code = (
         "import gc, os, sys; before = set(os.listdir('/proc/self/fd'))\n"

@@ -12,9 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from mkrpc import logs
-from mkrpc.errors import MkrpcError
-from mkrpc.host.agent import HostAgent
+from mkrpc.host import fork_server
 
 _MOST_BYTES = 107 - len("/pymp-12345678/listener-12345678")
 """Of a directory in which the path of the fork server's socket is not too long for the kernel."""
@@ -22,10 +20,16 @@ _MOST_BYTES = 107 - len("/pymp-12345678/listener-12345678")
 
 def main() -> int:
     """Run the host agent of the state directory named on the command line."""
-    logs.configure("host agent")
     if len(os.fsencode(sys.argv[1])) <= _MOST_BYTES:
         # The fork server's socket goes with the cluster's directory, after kill -9 too.
         tempfile.tempdir = sys.argv[1]
+    fork_server.begin(Path(sys.argv[1]))
+    # Only now, while the fork server imports what it needs on another core.
+    from mkrpc import logs
+    from mkrpc.errors import MkrpcError
+    from mkrpc.host.agent import HostAgent
+
+    logs.configure("host agent")
     agent = HostAgent(Path(sys.argv[1]))
     # Until the event loop runs. No exception from here: it could lose a child just started.
     signal.signal(signal.SIGTERM, agent.interrupt)

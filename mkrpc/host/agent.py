@@ -24,15 +24,13 @@ from mkrpc.host.children import (
     run_instance,
     run_interconnect,
 )
+from mkrpc.host.fork_server import FORK_SERVER, PRELOAD
 from mkrpc.instance.config import kernel_config
 from mkrpc.state_dir import BOOKS_FILE, CONFIG_FILE, RECORD_FILE
 from mkrpc.topology import Topology
 from mkrpc.transport.descriptors import raise_limit
 
-__all__ = ["PRELOAD", "HostAgent"]
-
-PRELOAD = ["mkrpc.host.preload"]
-"""What the fork server imports once for every child."""
+__all__ = ["HostAgent"]
 
 DESCRIPTORS_PER_INSTANCE = 6
 """Open files of this process for each instance that starts or runs: two pipes, and its pidfd twice
@@ -57,7 +55,7 @@ class HostAgent:
         self._transport = ""
         self._via: dict[str, dict[str, str]] = config.get("via", {})
         self.record: dict[str, Any] | None = config.get("record")
-        self._context = multiprocess.get_context(config.get("start_method", "forkserver"))
+        self._context = multiprocess.get_context(config.get("start_method", FORK_SERVER))
         self._context.set_forkserver_preload(PRELOAD)
         self.interconnect: Child | None = None
         self.instances: dict[int, Child] = {}

@@ -6,7 +6,6 @@ import zlib
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from struct import Struct
 from typing import Any
@@ -183,6 +182,9 @@ class Recorder:
 
 
 def _release() -> str:
+    # Not above: it loads a lot, and every instance would have it beside what it uses.
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version("mkrpc")
     except PackageNotFoundError:
