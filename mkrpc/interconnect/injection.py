@@ -138,14 +138,13 @@ class Injections:
         """See :meth:`mkrpc.interconnect.apic_bus.ApicBus.inject_words`."""
         self._check_source(client_id, first_seq)
         several = SeveralWords(words)
-        tally = Tally(each=EachOutcome(first_seq, several.count) if each else None)
         return self._call(
             client_id,
             first_seq=first_seq,
             words=several,
             resolved_below=resolved_below,
             stamp=stamp,
-            tally=tally,
+            tally=Tally(each=EachOutcome(first_seq, several.count) if each else None),
             on_done=on_done,
         )
 
@@ -189,8 +188,7 @@ class Injections:
         self._clients.move_to_end(client_id)
         self._ledger.resume(client.party)
         if self.sink is not None:
-            first = words.some(0, 1)[0]
-            self.sink(ClientInjected(client=client_id, seq=first_seq, count=count, word=first))
+            self.sink(ClientInjected(client_id, first_seq, count, words.some(0, 1)[0]))
         call = Call(client, first_seq=first_seq, words=words)
         call.tally, call.stamp = tally, stamp
         client.add(call)

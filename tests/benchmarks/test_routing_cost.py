@@ -11,4 +11,4 @@ def test_the_table_has_every_burst_in_every_way(capsys):
     assert all(way in head for way in routing.WAYS)
     assert len(rows) == len(routing.SHAPES) * len(routing.BURSTS)
     assert all(float(cost) >= 0 for row in rows for cost in row.split()[3:])
-    assert (word_routing.SPREAD_FROM, word_kinds.NUMPY_FROM) == before
+    assert before == (word_routing.SPREAD_FROM, word_kinds.NUMPY_FROM)
