@@ -165,7 +165,7 @@ def _builds(run: Run) -> None:
     """Bursts with the compiled model and with the pure one, where there is a compiled one."""
     reasons = run.report.reasons
     if run.report.subjects.get("mkrpc", {}).get("model") != "compiled":
-        reasons["compiled"] = "the model is not compiled here"
+        reasons["compiled"] = "the model is not compiled here: `python -m mkrpc.compiled build`"
         return
     machine = machine_command(2, CPUS)
     commands = {"compiled": Command(machine), "pure": Command(machine, {PURE_VARIABLE: "1"})}
