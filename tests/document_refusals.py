@@ -25,7 +25,9 @@ TESTS = (
     *("tests/instance/test_shared_links.py", "tests/instance/test_mk_refusals.py"),
     "tests/simulation/test_cpu_requests.py",
 )
-LEFT_OUT = "not fuzz and not what_is_written and not goes_through and not two_processes"
+LEFT_OUT = (
+    "not fuzz and not arbitrary and not what_is_written and not goes_through and not two_processes"
+)
 """Tests that draw by chance, or start processes."""
 FINDERS = {"error", "warning", "_fail"}
 """Calls that are findings of the validator."""
