@@ -1,6 +1,7 @@
 """What a test can do to classes that are Python, and not to compiled ones."""
 
 import sys
+from types import ModuleType
 
 import pytest
 
@@ -9,15 +10,16 @@ from mkrpc.compiled.finder import state
 CANNOT_BE_CHANGED = "the compiled model cannot be changed from outside; MKRPC_PURE=1 runs this"
 
 
-def is_compiled(kind: type) -> bool:
-    """Is this class machine code?"""
-    file = getattr(sys.modules[kind.__module__], "__file__", None)
+def is_compiled(owner: type | ModuleType) -> bool:
+    """Is this class, or this module, machine code?"""
+    module = owner if isinstance(owner, ModuleType) else sys.modules[owner.__module__]
+    file = getattr(module, "__file__", None)
     return file is not None and file.endswith(".so")
 
 
-def skip_if_compiled(kind: type) -> None:
-    """For a test that is about to put something else in the place of a method."""
-    if is_compiled(kind):
+def skip_if_compiled(owner: type | ModuleType) -> None:
+    """For a test that is about to put something else in the place of a method or a function."""
+    if is_compiled(owner):
         pytest.skip(CANNOT_BE_CHANGED)
 
 

@@ -7,6 +7,9 @@ from mkrpc.x86.irq_vectors import MULTIKERNEL_VECTOR
 ROUNDS = 50
 """Rings of :func:`ring_the_other`."""
 
+READY = 0x110
+"""Where :func:`receive_messages` says that it has its handler."""
+
 
 def ring_the_other(cpu):
     """Ring the CPU with the other APIC id of two, each time with a number in shared memory."""
@@ -35,11 +38,13 @@ def receive_messages(cpu):
         cpu.printk(f"{delivery.sender} says {delivery.data.decode()}")
 
     cpu.kernel.multikernel.register_handler(0x4000, note)
-    yield
+    yield Store(READY, 1)
 
 
 def send_messages(cpu):
     """Send some to instance 0."""
+    while not (yield Load(READY)):
+        pass
     for number in range(ROUNDS):
         data = b"%d" % number
         while (yield from cpu.kernel.multikernel.send_ipi_data(0, data, 0x4000)) != 0:

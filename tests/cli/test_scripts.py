@@ -131,7 +131,8 @@ def test_hypothesis_tries_ten_times_as_much_in_the_full_tier(call, tmp_path, opt
         f"def test_examples():\n    assert settings().max_examples == {examples}\n"
     )
     # The clone's conftest, as for its own tests.
-    arguments = ["-q", "-p", "no:cacheprovider", f"--confcutdir={CLONE}", *options]
+    tests = f"pythonpath={CLONE / 'tests'}"
+    arguments = ["-q", "-p", "no:cacheprovider", f"--confcutdir={CLONE}", "-o", tests, *options]
     result = call(RUN, *arguments, "-p", "tests.conftest", str(test))
     assert result.returncode == 0, result.stdout + result.stderr
 

@@ -35,7 +35,7 @@ def test_reflection_is_enough_to_inject(mk_cluster_factory, read_cal):
             {"apicId": 2, "instanceId": 1, "outcome": "OUTCOME_DELIVERED", "count": "3"},
         ],
         "atLeastOnce": True,
-        "roster": "2",
+        "roster": "3",
     }
     assert read_cal(cluster, 1) == [3, 0]
 

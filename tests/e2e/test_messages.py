@@ -18,7 +18,7 @@ pytestmark = pytest.mark.e2e
 MESSAGES = 10_000
 FEW = 2000
 USER = 0x4000
-LIFE, NUMBER = 0x100, 0x108
+LIFE, NUMBER, READY = 0x100, 0x108, 0x110
 
 
 def two(links: str) -> Topology:
@@ -45,7 +45,7 @@ def receiver(messages: int):
                 cpu.printk(f"all {messages} of life {life}")
 
         cpu.kernel.multikernel.register_handler(USER, note)
-        yield Nop()
+        yield Store(READY, 1)  # what comes before there is a handler is lost on it
 
     return program
 
@@ -54,6 +54,8 @@ def sender(messages: int):
     """Sends its number of life, drawn from memory, and a count."""
 
     def program(cpu):
+        while not (yield Load(READY)):
+            pass
         life = (yield Load(LIFE)) + 1
         yield Store(LIFE, life)
         for number in range(messages):
