@@ -17,6 +17,7 @@ import structlog
 from mkrpc.errors import MkrpcError, StartUpError, error_for_reason
 from mkrpc.host.child import STOP_GRACE_S, Child, describe_end, end, last_words
 from mkrpc.host.children import BEGIN, START_TIMEOUT_S, run_instance, run_interconnect
+from mkrpc.host.kept import KeptInstances
 from mkrpc.instance.config import kernel_config
 from mkrpc.journal.values import to_plain
 from mkrpc.state_dir import BOOKS_FILE, CONFIG_FILE, RECORD_FILE
@@ -42,6 +43,9 @@ class HostAgent:
         self.topology = Topology.from_dict(config["topology"])
         self.address: str = config["address"]
         self.insecure: bool = config["insecure"]
+        self.kept = KeptInstances(
+            self.topology, {int(key): count for key, count in config.get("scripted", {}).items()}
+        )
         self._via: dict[str, dict[str, str]] = config.get("via", {})
         self.record: dict[str, Any] | None = config.get("record")
         self._context = multiprocess.get_context(config.get("start_method", "forkserver"))
@@ -146,13 +150,18 @@ class HostAgent:
             self.stopping = True
             os.write(self._wake_write, b"!")
 
-    def start_instance(self, instance_id: int) -> Child:
+    def start_instance(
+        self, instance_id: int, *, wait_for_sipi: bool = False, apic_id: int | None = None
+    ) -> Child:
         """Start the process of an instance and wait until it is attached.
 
+        ``wait_for_sipi``: with CPUs that do so, and ``apic_id``, if given, the one to boot on.
         :class:`StartUpError` or the instance's own error if it does not come to that: then its
         process is ended.
         """
-        child, ready = self._spawn_instance(instance_id)
+        child, ready = self._spawn_instance(
+            instance_id, wait_for_sipi=wait_for_sipi, apic_id=apic_id
+        )
         try:
             self._wait(child, ready)
         except MkrpcError:
@@ -194,16 +203,23 @@ class HostAgent:
         except StartUpError as gone:
             _log.warning("nobody to tell", error=str(gone))
 
-    def _spawn_instance(self, instance_id: int) -> tuple[Child, Any]:
-        spec = self.topology.instance(instance_id)
+    def _spawn_instance(
+        self, instance_id: int, *, wait_for_sipi: bool = False, apic_id: int | None = None
+    ) -> tuple[Child, Any]:
+        topology = self.kept.alone(instance_id, apic_id)
+        spec = topology.instance(instance_id)
         via = self._via.get(str(instance_id), {})
         options = {
             "address": via.get("address", self.address),
             "beats": via.get("beats"),
             # Validated once, here: it would cost each of them a millisecond and a MiB.
-            "config": to_plain(kernel_config(self.topology, instance_id), lambda _value: None),
+            "config": to_plain(
+                kernel_config(topology, instance_id, wait_for_sipi=wait_for_sipi),
+                lambda _value: None,
+            ),
             "programs": [(program.cpu, program.entry) for program in spec.programs],
             "handlers": spec.handlers,
+            "scripted": self.kept.runs_callables(instance_id),
             "state_dir": str(self.state_dir),
             "record": self.record,
         }

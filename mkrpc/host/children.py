@@ -87,7 +87,7 @@ def run_instance(options_json: str, log_path: str, ready: Any) -> None:
             address=options["address"],
             beats=options["beats"],
             memory=state_dir / MEMORY_FILE,
-            callables=load_callables(state_dir / PROGRAMS_FILE),
+            callables=load_callables(state_dir / PROGRAMS_FILE) if options["scripted"] else None,
             recording=_recording(options),
             on_attached=lambda: tell({"pid": os.getpid()}),
         )

@@ -103,6 +103,8 @@ class Kernel:
         numbers = range(len(config.apic_ids))
         self.cpus = tuple(kind(self, number, booted_apic(config, number)) for number in numbers)
         self._cpu_count = len(self.cpus)
+        if self.hotplug.boot is not None:
+            self.hotplug.boot.await_sipi()
         self.commands = CommandQueue(self)
         self._settles_by_word = config.boundary == "word"
         self._unsettled: dict[int, Cpu] = {}
@@ -158,7 +160,11 @@ class Kernel:
 
         Raises NotFoundError, AlreadyExistsError (a program runs there), InvalidArgumentError (no
         generator function), ClusterStateError (waiting for SIPI, stopped, or the kernel failed).
+        Before the boot of a kernel that waits for SIPI it is what the CPU runs once it is online.
         """
+        if (boot := self.hotplug.boot) is not None and not boot.begun:
+            boot.programs[self.cpu(cpu).number] = program
+            return
         if self.failed is not None:
             raise ClusterStateError(f"the kernel has failed: {self.failed}")
         self.cpu(cpu).start(program)
