@@ -17,7 +17,7 @@ from mkrpc.cli.fault import fault, pause, resume
 from mkrpc.cli.group import Commands
 from mkrpc.cli.instances import create, delete, load, unload, update
 from mkrpc.cli.ipi import ipi
-from mkrpc.cli.kernfs import proc
+from mkrpc.cli.kernfs import proc_file
 from mkrpc.cli.ledger import ledger
 from mkrpc.cli.lifecycle import down, exec_, kill
 from mkrpc.cli.limit import limit
@@ -65,7 +65,7 @@ for command in (
     kill,
     unload,
     delete,
-    proc,
+    proc_file,
     limit,
     pause,
     resume,

@@ -11,17 +11,17 @@ from mkrpc.cli.output import print_json
 if TYPE_CHECKING:
     from mkrpc.client import Client
 
-__all__ = ["kernfs_files", "proc", "print_kernfs"]
+__all__ = ["kernfs_files", "print_kernfs", "proc_file"]
 
 ROOT = "/sys/fs/multikernel"
 
 
-@click.command()
+@click.command("proc")
 @cluster_options
 @click.argument("file")
 @click.argument("instance", default="0")
 @json_option
-def proc(name: str, address: str | None, file: str, instance: str, as_json: bool) -> None:
+def proc_file(name: str, address: str | None, file: str, instance: str, as_json: bool) -> None:
     """Print a file of an instance's /proc, of the host's if none is named.
 
     Every kernel has interrupts, stat and cmdline; the host's has multikernel and kimage too, the

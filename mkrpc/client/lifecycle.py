@@ -13,7 +13,7 @@ __all__ = ["Created", "Image", "KernfsEntry", "LifecycleCalls"]
 
 _STILL_RUNS = "it may be stopped or stuck in a handler: `mkrpc kill --force` ends it all the same"
 
-EXEC_LIMIT_S = 45.0
+EXEC_PATIENCE_S = 45.0
 """Seconds that a start may take: of its process, and of its boot CPU after that."""
 
 
@@ -120,7 +120,7 @@ class LifecycleCalls(Caller):
         boot CPU does not come up.
         """
         request = pb.ExecInstanceRequest(instance_id=instance_id, direct=direct, apic_id=apic_id)
-        limit_s = max(self.timeout_s, EXEC_LIMIT_S)
+        limit_s = max(self.timeout_s, EXEC_PATIENCE_S)
         call = self._stub.ExecInstance
         return int(self._call(call, request, limit_s=limit_s, if_silent=HOST_SILENT).pid)
 

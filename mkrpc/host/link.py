@@ -133,8 +133,7 @@ class HostLink:
             case "resume":
                 self._resume(order.resume.instance_id, order.order)
             case "keep" | "load" | "unload" | "drop":
-                instance_id, error = change(self._agent, order)
-                self._report(instance_id, order.order, error=error)
+                self._report(*change(self._agent, order))
             case "stop":
                 self._asked_to_stop()
             case _:
@@ -297,9 +296,9 @@ class HostLink:
         self,
         instance_id: int,
         order: int,
+        error: MkrpcError | None = None,
         *,
         child: Child | None = None,
-        error: MkrpcError | None = None,
     ) -> None:
         report = pb.HostReport(instance_id=instance_id, order=order)
         if error is not None:
@@ -346,7 +345,6 @@ def serve(agent: HostAgent) -> int:
             return EXIT_INTERCONNECT_ENDED
         agent.failed(error)
         return EXIT_START_FAILED
-    finally:
-        # The loop has taken its handlers along: a second SIGTERM must not cut this short.
+    finally:  # The loop has taken its handlers along: a second SIGTERM must not cut this short.
         signal.signal(signal.SIGTERM, agent.interrupt)
         agent.stop()

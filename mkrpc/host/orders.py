@@ -25,8 +25,11 @@ def describe(agent: HostAgent, hello: pb.HostHello) -> None:
     hello.deleted.extend(sorted(kept.deleted))
 
 
-def change(agent: HostAgent, order: pb.AttachHostResponse) -> tuple[int, MkrpcError | None]:
-    """Do what the order says of an instance that does not run; which one, and what was wrong."""
+def change(agent: HostAgent, order: pb.AttachHostResponse) -> tuple[int, int, MkrpcError | None]:
+    """Do what an order says of an instance that does not run.
+
+    Returns which one, the order's number, and what was wrong.
+    """
     kept = agent.kept
     try:
         match order.WhichOneof("message"):
@@ -48,5 +51,5 @@ def change(agent: HostAgent, order: pb.AttachHostResponse) -> tuple[int, MkrpcEr
                 kept.drop(instance_id)
                 agent.instances.pop(instance_id, None)
     except MkrpcError as error:
-        return instance_id, error
-    return instance_id, None
+        return instance_id, order.order, error
+    return instance_id, order.order, None

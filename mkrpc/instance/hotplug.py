@@ -108,6 +108,13 @@ class Hotplug:
                 self._starting.discard(number)
                 raise ClusterStateError("the APIC of the boot CPU is globally disabled")
 
+    def defers(self, cpu: "Cpu", program: "Program") -> bool:
+        """Whether a program has to wait for the boot of this kernel, and then does."""
+        if self.boot is None or self.boot.begun:
+            return False
+        self.boot.programs[cpu.number] = program
+        return True
+
     def expect(self, number: int) -> None:
         """The boot CPU is about to send INIT and SIPI to this one."""
         self._starting.add(number)

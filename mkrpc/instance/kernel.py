@@ -162,8 +162,7 @@ class Kernel:
         generator function), ClusterStateError (waiting for SIPI, stopped, or the kernel failed).
         Before the boot of a kernel that waits for SIPI it is what the CPU runs once it is online.
         """
-        if (boot := self.hotplug.boot) is not None and not boot.begun:
-            boot.programs[self.cpu(cpu).number] = program
+        if self.hotplug.defers(self.cpu(cpu), program):
             return
         if self.failed is not None:
             raise ClusterStateError(f"the kernel has failed: {self.failed}")
