@@ -30,6 +30,7 @@ __all__ = [
     "Refusal",
     "Verb",
     "advice_for",
+    "cpus_to_start",
     "next_state",
     "state_of",
 ]
@@ -214,3 +215,16 @@ def state_of(*, active: bool, ending: Ending, loaded: bool, cpus: int) -> Instan
     if loaded:
         return InstanceState.LOADED
     return InstanceState.READY if cpus else InstanceState.EMPTY
+
+
+def cpus_to_start(cmdline: str, cpus: int) -> int:
+    """How many CPUs come up: all, unless ``maxcpus=N`` or ``nosmp`` says otherwise; the boot CPU
+    does in any case."""
+    wanted = cpus
+    for parameter in cmdline.split():
+        key, _, value = parameter.partition("=")
+        if key == "nosmp":
+            wanted = 1
+        elif key == "maxcpus" and value.isdecimal():
+            wanted = int(value)
+    return min(cpus, max(1, wanted))

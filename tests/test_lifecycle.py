@@ -85,7 +85,7 @@ def test_the_host_suffers_no_unload_and_no_delete(state, verb):
     refused = verb in HOST_REFUSES
     assert refused == (verb in (Verb.UPDATE, Verb.UPDATE_TO_NO_CPUS, Verb.UNLOAD, Verb.DELETE))
     if refused:
-        with pytest.raises(PermissionDeniedError, match="EPERM: instance 0 .* is the host"):
+        with pytest.raises(PermissionDeniedError, match=r"EPERM: instance 0 .* is the host"):
             next_state(state, verb, instance_id=HOST_ID, name="host")
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mkrpc.instance.config import setup_local_apic
 from mkrpc.instance.instructions import Instruction, Nop, Sti, WriteIcr, WriteRegister
 from mkrpc.instance.printk import KERN_ERR, KERN_INFO
+from mkrpc.lifecycle import cpus_to_start
 from mkrpc.x86.icr import init_assert, startup
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from mkrpc.instance.execution import Program
     from mkrpc.instance.kernel import Kernel
 
-__all__ = ["BOOT_CPU", "START_PAGE", "START_TIMEOUT_US", "SmpBoot", "come_online", "cpus_to_start"]
+__all__ = ["BOOT_CPU", "START_PAGE", "START_TIMEOUT_US", "SmpBoot", "come_online"]
 
 BOOT_CPU = 0
 """It brings the others up, and cannot go offline itself (Linux 6.5 and later)."""
@@ -31,19 +32,6 @@ START_TIMEOUT_US = 10_000_000
 """How long a CPU may take to come online, as in do_boot_cpu."""
 
 Steps = Generator[Instruction | None, Any, None]
-
-
-def cpus_to_start(cmdline: str, cpus: int) -> int:
-    """How many CPUs come up: all, unless ``maxcpus=N`` or ``nosmp`` says otherwise; the boot CPU
-    does in any case."""
-    wanted = cpus
-    for parameter in cmdline.split():
-        key, _, value = parameter.partition("=")
-        if key == "nosmp":
-            wanted = 1
-        elif key == "maxcpus" and value.isdecimal():
-            wanted = int(value)
-    return min(cpus, max(1, wanted))
 
 
 def come_online(cpu: "Cpu") -> Steps:

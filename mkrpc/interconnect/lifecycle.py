@@ -126,7 +126,8 @@ class Lifecycle:
         process.booting = True
         try:
             report = await self._hosts.start(number, wait_for_sipi=True, apic_id=apic_id)
-            booted = await boot_by_host(self._bus, self._drain, number)
+            cmdline = process.image.cmdline if process.image is not None else ""
+            booted = await boot_by_host(self._bus, self._drain, number, cmdline=cmdline)
         except MkrpcError as error:
             process.failure = str(error)
             await self._clear_away(process)

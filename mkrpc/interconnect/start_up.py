@@ -12,7 +12,7 @@ from mkrpc.errors import NoCpuError, StuckError, UnavailableError
 from mkrpc.interconnect.apic_bus import ApicBus
 from mkrpc.interconnect.session import Session
 from mkrpc.interconnect.tally import Tally
-from mkrpc.lifecycle import HOST_ID
+from mkrpc.lifecycle import HOST_ID, cpus_to_start
 from mkrpc.outcome import Outcome
 from mkrpc.x86.icr import init_assert, nmi, startup
 
@@ -33,9 +33,17 @@ def host_of(bus: ApicBus) -> Session | None:
 
 
 async def boot_by_host(
-    bus: ApicBus, drain: Callable[[], None], instance_id: int, *, timeout_s: float = BOOT_TIMEOUT_S
+    bus: ApicBus,
+    drain: Callable[[], None],
+    instance_id: int,
+    *,
+    cmdline: str = "",
+    timeout_s: float = BOOT_TIMEOUT_S,
 ) -> int:
     """INIT and two SIPIs to CPU 0 of an instance, then wait until it is online; its APIC id.
+
+    It brings up as many of the others as the command line lets it: they are waited for too, and
+    one that does not come fails nothing here.
 
     StuckError (ETIMEDOUT), which says how far it came; UnavailableError if the instance goes away;
     NoCpuError (ENODEV) if nobody can send.
@@ -67,7 +75,14 @@ async def boot_by_host(
                         advice="its log says why (logs/ in the cluster's state directory)",
                     )
                 await asyncio.sleep(_LOOK_S)
+            others = session.addresses[: cpus_to_start(cmdline, len(session.addresses))]
+            while session.alive and not all(
+                session.addresses[each.cpu].software_enabled for each in others
+            ):
+                await asyncio.sleep(_LOOK_S)
     except TimeoutError:
+        if session.addresses[0].software_enabled:
+            return apic_id
         raise _stuck(bus, session, outcomes, timeout_s) from None
     return apic_id
 

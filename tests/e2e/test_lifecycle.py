@@ -3,7 +3,6 @@
 import os
 import signal
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
@@ -34,7 +33,7 @@ def legs_to(client, name: str) -> Counter:
     found: Counter = Counter()
     for row in client.ledger().rows:
         if row.destination is not None and row.destination.name == name:
-            for outcome, count in row.outcomes.items():
+            for outcome, count in row.outcomes:
                 found[row.delivery_mode, outcome.name] += count
     return found
 
@@ -42,7 +41,9 @@ def legs_to(client, name: str) -> Counter:
 @pytest.fixture
 def cluster():
     """A host and one more, and four CPUs that nobody has."""
-    with Cluster.start(Topology.of(instances=2, cpus=1, pool=4), name="life") as made:
+    with Cluster.start(
+        Topology.of(instances=2, cpus=1, pool=4), name=f"life-{os.getpid()}"
+    ) as made:
         yield made
 
 
@@ -59,11 +60,11 @@ def test_a_life_from_create_to_delete(cluster, assert_mirrors):
         client.create_instance("other", instance_id=2)
     with pytest.raises(AlreadyExistsError, match="EEXIST"):
         client.create_instance("web")
-    with pytest.raises(NothingLoadedError, match="EINVAL: instance 2 .web. has nothing loaded"):
+    with pytest.raises(NothingLoadedError, match=r"EINVAL: instance 2 .web. has nothing loaded"):
         client.exec_instance(2)
     client.load_instance(2, Image(cmdline="quiet"))
     assert client.find_instance("web").state == "loaded"
-    with pytest.raises(InvalidArgumentError, match="EINVAL: instance 2 .* no CPU with APIC id 9"):
+    with pytest.raises(InvalidArgumentError, match=r"EINVAL: instance 2 .* no CPU with APIC id 9"):
         client.exec_instance(2, apic_id=9)
     with pytest.raises(InstanceBusyError, match="EBUSY: the CPU with APIC id 1 is currently"):
         client.exec_instance(2, apic_id=1)
@@ -181,10 +182,10 @@ def test_the_same_id_lives_again_and_again_without_a_leak_or_a_stale_message(clu
         client.inject(to=apic(2), count=life + 1)
         client.quiesce()
         (account,) = client.accounts(2, from_instance=True).instance
-        assert account.vectors[0xEA].delivered == life + 1
+        counts = {count.vector: count.delivered for count in account.vectors}
+        assert counts[0xEA] == life + 1
         client.kill_instance(2, force=life % 2 == 1)
         client.quiesce()
-        assert Path(f"/proc/{cluster.host_pid}/task").exists()
         sizes.append([(descriptors(pid), threads(pid)) for pid in servers])
     assert len(lives) == times
     assert client.find_instance(2).incarnations == times

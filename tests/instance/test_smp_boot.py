@@ -1,4 +1,4 @@
-"""A kernel that boots by INIT and SIPI, and how it comes down (smpboot.c, the multikernel series)."""
+"""A kernel that boots by INIT and SIPI, and how it comes down (smpboot.c, and the series)."""
 
 import pytest
 
@@ -9,7 +9,8 @@ from mkrpc.instance.config import KernelConfig
 from mkrpc.instance.instructions import Nop
 from mkrpc.instance.kernel import Kernel
 from mkrpc.instance.procfs import proc_cmdline, proc_interrupts
-from mkrpc.instance.smp_boot import START_PAGE, START_TIMEOUT_US, cpus_to_start
+from mkrpc.instance.smp_boot import START_PAGE, START_TIMEOUT_US
+from mkrpc.lifecycle import cpus_to_start
 from mkrpc.link.frames import Command, CommandKind
 from mkrpc.outcome import Outcome
 from mkrpc.simulation.machine import Machine
