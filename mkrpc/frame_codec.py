@@ -35,6 +35,17 @@ from mkrpc.link.frames import (
     Welcome,
     Writes,
 )
+from mkrpc.link.messages import Message
+from mkrpc.message_codec import (
+    arrival_from_pb,
+    arrival_to_pb,
+    message_from_pb,
+    message_to_pb,
+    settled_messages_from_pb,
+    settled_messages_to_pb,
+    taken_from_pb,
+    taken_to_pb,
+)
 from mkrpc.part_codec import (
     arbitrated_from_pb,
     arbitrated_to_pb,
@@ -108,15 +119,24 @@ def _up_frame_to_pb(frame: UpFrame, pb: data.UpFrame) -> None:
             slot.settled.outcome = event.outcome  # type: ignore[assignment]
             slot.settled.command = event.command
             slot.settled.stamp = event.stamp
+        elif isinstance(event, Message):
+            slot.message.CopyFrom(message_to_pb(event))
         else:
             slot.address.CopyFrom(cpu_address_to_pb(event))
-    pb.books.extend(source_book_to_pb(book) for book in frame.books)
-    pb.arbitrated.extend(arbitrated_to_pb(write) for write in frame.arbitrated)
     pb.recovered = frame.recovered
+    # Most frames have few of these, and even an empty extension has its price.
+    if frame.books:
+        pb.books.extend(source_book_to_pb(book) for book in frame.books)
+    if frame.arbitrated:
+        pb.arbitrated.extend(arbitrated_to_pb(write) for write in frame.arbitrated)
+    if frame.taken:
+        pb.taken.extend(taken_to_pb(each) for each in frame.taken)
     for run in frame.outcomes:
         pb.outcomes.add(first=run.first, count=run.count, outcome=int(run.outcome))
-    pb.accounts.extend(cpu_account_to_pb(account) for account in frame.accounts)
-    pb.resolved.extend(runs_to_pb(frame.resolved))
+    if frame.accounts:
+        pb.accounts.extend(cpu_account_to_pb(account) for account in frame.accounts)
+    if frame.resolved:
+        pb.resolved.extend(runs_to_pb(frame.resolved))
     for reply in frame.replies:
         pb.replies.add(
             command=reply.command,
@@ -149,7 +169,7 @@ def decode_up(message: bytes) -> Hello | UpFrame | Goodbye:
             raise ProtocolError("an empty message on the stream of an instance")
 
 
-def _event_from_pb(pb: data.SourceEvent) -> Writes | SettledWrite | CpuAddress:
+def _event_from_pb(pb: data.SourceEvent) -> Writes | SettledWrite | CpuAddress | Message:
     match pb.WhichOneof("event"):
         case "writes":
             writes = pb.writes
@@ -166,6 +186,8 @@ def _event_from_pb(pb: data.SourceEvent) -> Writes | SettledWrite | CpuAddress:
                 command=settled.command,
                 stamp=settled.stamp,
             )
+        case "message":
+            return message_from_pb(pb.message)
         case "address":
             return cpu_address_from_pb(pb.address)
         case _:
@@ -203,6 +225,7 @@ def _up_frame_from_pb(pb: data.UpFrame) -> UpFrame:
         books=[source_book_from_pb(book) for book in pb.books],
         arbitrated=[arbitrated_from_pb(write) for write in pb.arbitrated],
         recovered=pb.recovered,
+        taken=[taken_from_pb(each) for each in pb.taken],
     )
 
 
@@ -237,12 +260,18 @@ def _down_frame_to_pb(frame: DownFrame, pb: data.DownFrame) -> None:
     pb.beat = frame.beat
     pb.roster = frame.roster
     pb.partial = frame.partial
-    pb.books.extend(source_book_to_pb(book) for book in frame.books)
+    if frame.books:
+        pb.books.extend(source_book_to_pb(book) for book in frame.books)
     for floor in frame.floors:
         pb.floors.add(source=floor.source, runs=runs_to_pb(floor.runs))
     for legs in frame.legs:
         legs_to_pb(legs, pb.legs.add())
-    pb.resolved.extend(runs_to_pb(frame.resolved))
+    if frame.resolved:
+        pb.resolved.extend(runs_to_pb(frame.resolved))
+    if frame.messages:
+        pb.messages.extend(arrival_to_pb(each) for each in frame.messages)
+    if frame.settled:
+        pb.settled.extend(settled_messages_to_pb(each) for each in frame.settled)
     for command in frame.commands:
         pb.commands.add(
             number=command.number,
@@ -305,4 +334,6 @@ def _down_frame_from_pb(pb: data.DownFrame) -> DownFrame:
         roster=pb.roster,
         books=[source_book_from_pb(book) for book in pb.books],
         partial=pb.partial,
+        messages=[arrival_from_pb(each) for each in pb.messages],
+        settled=[settled_messages_from_pb(each) for each in pb.settled],
     )

@@ -71,7 +71,9 @@ class Topology(Spec):
     ``mode``: the APIC mode of every instance that names none of its own. ``apic``: the switches of
     every local APIC, where its instance does not say otherwise. ``rate``: how many ICR writes pass
     of each instance that says nothing else, ``client_rate`` of all clients together.
-    ``faults``: what goes wrong from the start. ``pool``: APIC ids of CPUs that no instance has yet.
+    ``faults``: what goes wrong from the start. ``links``: messages between kernels of one host go
+    through memory that they share, or all through the interconnect. ``pool``: APIC ids of CPUs
+    that no instance has yet.
     """
 
     name: Name = "machine"
@@ -80,6 +82,7 @@ class Topology(Spec):
     apic: ApicSpec = ApicSpec()
     rate: RateSpec = RateSpec()
     client_rate: RateSpec = RateSpec()
+    links: Literal["memory", "interconnect"] = "memory"
     faults: Annotated[tuple[FaultSpec, ...], Field(max_length=MAX_FAULTS)] = ()
     instances: Annotated[tuple[InstanceSpec, ...], Field(min_length=1, max_length=MAX_INSTANCES)]
     pool: Annotated[tuple[Annotated[StrictInt, Field(ge=0)], ...], Field(max_length=MAX_POOL)] = ()
@@ -302,11 +305,14 @@ def _pool_problems(topology: Topology) -> Iterator[Problem]:
 
 
 def _apic_problems(topology: Topology) -> Iterator[Problem]:
-    """Switches that contradict one another. Arbitration (R32) is the machine's: an instance can
-    choose not to send, and no more."""
+    """Switches and numbers that contradict one another. Arbitration (R32) is the machine's: an
+    instance can choose not to send, and no more."""
     arbitration = topology.arbitration
     without_x2apic: dict[KeyPath, list[str]] = {}
     for index, spec in enumerate(topology.instances):
+        if spec.spare_cpus >= len(spec.cpus):
+            what = f"{spec.spare_cpus} of {len(spec.cpus)} CPUs are spare"
+            yield Problem(("instances", index, "spare_cpus"), what, "the boot CPU cannot be")
         path = ("instances", index, "apic")
         own = spec.apic.lowest_priority
         if own not in ("unsupported", arbitration):

@@ -146,6 +146,7 @@ class InstanceSpec(Spec):
     multikernel: StrictBool = True
     apic_debug: StrictBool = False
     store_buffer: Annotated[StrictInt, Field(ge=0, le=MAX_STORE_BUFFER)] = 0
+    spare_cpus: Annotated[StrictInt, Field(ge=0, lt=MAX_CPUS)] = 0
     lvt_error: StrictBool = False
     xapic_ldr: Literal["zero", "flat"] = "flat"
     initial_tpr: Annotated[StrictInt, Field(ge=0, le=0xFF)] = 0x10
@@ -163,6 +164,7 @@ _KERNEL_SWITCHES = (
     "multikernel",
     "apic_debug",
     "store_buffer",
+    "spare_cpus",
     "lvt_error",
     "xapic_ldr",
     "initial_tpr",

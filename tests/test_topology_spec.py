@@ -24,6 +24,7 @@ KERNEL_KEYS = (
     "multikernel",
     "apic_debug",
     "store_buffer",
+    "spare_cpus",
     "lvt_error",
     "xapic_ldr",
     "initial_tpr",
@@ -70,12 +71,13 @@ def test_a_kernel_is_configured_as_its_instance_says() -> None:
         "multikernel": False,
         "apic_debug": True,
         "store_buffer": 5,
+        "spare_cpus": 1,
         "lvt_error": True,
         "xapic_ldr": "zero",
         "initial_tpr": 0x20,
     }
     assert set(said) == set(KERNEL_KEYS)
-    spec = {"id": 3, "cpus": [4], **said, "apic": {"icr_bit12": "gp"}}
+    spec = {"id": 3, "cpus": [4, 5], **said, "apic": {"icr_bit12": "gp"}}
     made = kernel_config(Topology.from_dict({"instances": [spec]}), 3)
     for key, value in said.items():
         assert getattr(made, key) == value
@@ -242,3 +244,9 @@ def test_rates_are_the_machine_s_where_an_instance_says_nothing():
         "instances": {"0": rate, "1": own},
         "clients": {"writes_per_s": 0, "burst": 0},
     }
+
+
+def test_the_boot_cpu_is_no_spare_one() -> None:
+    spec = {"id": 0, "cpu_count": 2, "spare_cpus": 2}
+    with pytest.raises(TopologyError, match="2 of 2 CPUs are spare"):
+        Topology.from_dict({"instances": [spec]})

@@ -115,6 +115,11 @@ RATIOS: Mapping[str, Ratio] = {
             ("reactor", "idiomatic", "idiomatic", 0.25),
         )
     },
+    "delay_at_low_load_over_closed_loop": Ratio(
+        "mkrpc.offered_1000.p50_us",
+        "mkrpc.delay.p50_us",
+        "delay of words at 1,000 a second, over that of one at a time: what batching adds to it",
+    ),
     "one_per_message_over_idiomatic": Ratio(
         "mkrpc.one.per_s",
         "idiomatic.one.per_s",
@@ -143,6 +148,11 @@ RATIOS: Mapping[str, Ratio] = {
         "model.burst_10k.per_s",
         "bursts of 10,000 words end to end, over the model alone",
         0.8,
+    ),
+    "burst_in_runs_over_model_alone": Ratio(
+        "mkrpc.burst_10k_in_runs.per_s",
+        "model.burst_10k.per_s",
+        "the same, all words of a CPU before those of the next",
     ),
     "burst_over_best_brokered_peer": Ratio(
         "mkrpc.burst_10k.per_s",

@@ -20,8 +20,9 @@ from mkrpc.benchmarks.bench_programs import (
     Word,
 )
 from mkrpc.benchmarks.footprint import footprint
+from mkrpc.benchmarks.model import model_build
 from mkrpc.benchmarks.serving import passed, serve
-from mkrpc.benchmarks.stream_client import closed_loop, offered, windowed
+from mkrpc.benchmarks.stream_client import StreamClient
 from mkrpc.client import Client, apic
 from mkrpc.cluster import Cluster
 from mkrpc.errors import DeadlineExceededError
@@ -59,11 +60,15 @@ class MachineUnderTest:
     def __init__(self, cluster: Cluster, instances: int, cpus: int) -> None:
         self._cluster = cluster
         self._instances, self._cpus = instances, cpus
-        self._address = cluster.address
+        self._streams = StreamClient(cluster.address)
         self._client: Client = cluster.client
         self._memory = map_memory(cluster.state_dir / MEMORY_FILE)
         self._memory.store(Word.TARGET_APIC, TARGET * cpus, 8)
         self._stamps = 0
+
+    def close(self) -> None:
+        """What is its own; the cluster goes on."""
+        self._streams.close()
 
     def commands(self) -> dict[str, Callable[..., Any]]:
         """By name."""
@@ -73,6 +78,7 @@ class MachineUnderTest:
             self.ping_pong,
             self.offered,
             self.stream,
+            self.spread,
             self.natural,
             self.cpu_natural,
             self.memory,
@@ -87,7 +93,7 @@ class MachineUnderTest:
         from before it is written to the handler's first line."""
         targets = [self._target(number) for number in range(count)]
         words = [fixed(target * self._cpus, MULTIKERNEL_VECTOR) for target in targets]
-        delays_us = closed_loop(self._address, words, lambda number: self._last_ns(targets[number]))
+        delays_us = self._streams.closed_loop(words, lambda number: self._last_ns(targets[number]))
         self._stamps += targets.count(TARGET)
         return {"delays_us": delays_us}
 
@@ -105,7 +111,7 @@ class MachineUnderTest:
     def offered(self, rate: int, count: int) -> dict[str, Any]:
         """Words of a client at a rate, whatever became of those before; with the rate it had."""
         word = fixed(TARGET * self._cpus, MULTIKERNEL_VECTOR)
-        written_ns, had = offered(self._address, word, rate=rate, count=count)
+        written_ns, had = self._streams.offered(word, rate=rate, count=count)
         delays_us = [
             (self._stamp(self._stamps + number) - each) / 1000
             for number, each in enumerate(written_ns)
@@ -126,13 +132,28 @@ class MachineUnderTest:
 
     # Many.
 
-    def stream(self, messages: int, words: int, window: int, each: bool) -> dict[str, float]:
-        """So many messages of a client, each of so many words to the target's CPUs in turn."""
+    def stream(
+        self, messages: int, words: int, window: int, each: bool, in_runs: bool = False
+    ) -> dict[str, float]:
+        """So many messages of a client, each of so many words to the target's CPUs in turn;
+        ``in_runs``: all of a CPU, then all of the next."""
+        first, spread = TARGET * self._cpus + 1, self._cpus - 1
+        apic_ids = [first + number % spread for number in range(words)]
+        if in_runs:
+            apic_ids.sort()
+        return self._stream(messages, apic_ids, window, each=each)
+
+    def spread(self, messages: int, words: int, window: int) -> dict[str, float]:
+        """The same to CPU 1 of every instance but the writer, in turn."""
+        apic_ids = [self._target(number) * self._cpus + 1 for number in range(words)]
+        return self._stream(messages, apic_ids, window, each=False)
+
+    def _stream(
+        self, messages: int, apic_ids: list[int], window: int, *, each: bool
+    ) -> dict[str, float]:
         before = self._counts()
-        spread = self._cpus - 1
-        first = TARGET * self._cpus + 1
-        message = [fixed(first + n % spread, MULTIKERNEL_VECTOR) for n in range(words)]
-        seconds = windowed(self._address, messages, message, window=window, each=each)
+        message = [fixed(apic_id, MULTIKERNEL_VECTOR) for apic_id in apic_ids]
+        seconds = self._streams.windowed(messages, message, window=window, each=each)
         return self._passed(seconds, before)
 
     def natural(self, words: int) -> dict[str, float]:
@@ -249,7 +270,7 @@ def main() -> None:
         serve(
             machine.commands(),
             transport=chosen().name,
-            model="pure",
+            model=model_build(),
             orders=sorted(machine.commands()),
         )
 

@@ -14,10 +14,11 @@ from mkrpc.instance.config import KernelConfig
 from mkrpc.instance.kernel import Kernel
 from mkrpc.instance.memory import SharedMemory
 from mkrpc.outcome import Outcome
+from mkrpc.x86 import lapic
 from mkrpc.x86.icr import fixed
 from mkrpc.x86.irq_vectors import MULTIKERNEL_VECTOR
 
-__all__ = ["MODEL_CPUS", "Model", "model_words"]
+__all__ = ["MODEL_CPUS", "Model", "model_build", "model_words"]
 
 MODEL_CPUS = 5
 """CPU 0 notes when its handler began, the others do not."""
@@ -29,6 +30,11 @@ _MEMORY_BYTES = 1 << 20
 def model_words(count: int) -> list[int]:
     """ICR words to all CPUs but the first, in turn; APIC ids are CPU numbers."""
     return [fixed(1 + number % (MODEL_CPUS - 1), MULTIKERNEL_VECTOR) for number in range(count)]
+
+
+def model_build() -> str:
+    """``compiled`` or ``pure``: what this process runs the local APIC as."""
+    return "pure" if str(lapic.__file__).endswith(".py") else "compiled"
 
 
 class Model:
@@ -84,7 +90,7 @@ class Model:
 
 def main() -> None:
     """A subject of ``mkrpc bench``."""
-    serve(Model().commands())
+    serve(Model().commands(), model=model_build())
 
 
 if __name__ == "__main__":

@@ -63,8 +63,8 @@ class Plan:
     burst_window: int = 2
     growth: tuple[int, ...] = (2, 8, 32, 128)
     growth_delays: int = 300
+    growth_bursts: int = 5
     startup: tuple[int, ...] = (8, 32, 128)
-    startup_rounds: int = 3
     peers: bool = True
     pin: frozenset[int] | None = None
     pin_text: str = "none"
@@ -116,6 +116,7 @@ def of_mkrpc(plan: Plan) -> list[Measure]:
     """A machine of two instances."""
     one = {"messages": plan.singles, "words": 1}
     bursts = {"window": plan.burst_window, "each": False}
+    ten_thousand = {"messages": plan.bursts_10k, "words": 10_000, **bursts}
     return [
         Measure("mkrpc", "delay", "delay", {"count": plan.delays}),
         Measure("mkrpc", "unary_delay", "unary_delay", {"count": plan.unary_delays}),
@@ -131,9 +132,8 @@ def of_mkrpc(plan: Plan) -> list[Measure]:
         Measure(
             "mkrpc", "burst_1k", "stream", {"messages": plan.bursts_1k, "words": 1000, **bursts}
         ),
-        Measure(
-            "mkrpc", "burst_10k", "stream", {"messages": plan.bursts_10k, "words": 10_000, **bursts}
-        ),
+        Measure("mkrpc", "burst_10k", "stream", ten_thousand),
+        Measure("mkrpc", "burst_10k_in_runs", "stream", {**ten_thousand, "in_runs": True}),
         Measure("mkrpc", "natural", "natural", {"words": plan.natural}),
         Measure("mkrpc", "cpu_natural", "cpu_natural", {"words": plan.cpu_natural}),
     ]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.sax.saxutils import escape
 
-from mkrpc.benchmarks.tables import number
+from mkrpc.benchmarks.tables import SUBJECTS, number
 
 __all__ = ["svg"]
 
@@ -51,16 +51,13 @@ def svg(run: Mapping[str, Any]) -> str:
 
 
 def _bars(run: Mapping[str, Any], figure: str) -> list[Bar]:
+    """Of all subjects that stand side by side, shortest first."""
     found = []
     for key, value in run["figures"].items():
         subject, _, name = key.partition(".")
-        if name == figure and "_" + subject.rpartition("_")[2] not in _growing(run):
-            found.append((subject.replace("_", " "), value["median"], _colour(subject)))
+        if name == figure and subject in SUBJECTS:
+            found.append((SUBJECTS[subject], value["median"], _colour(subject)))
     return sorted(found, key=lambda bar: bar[1])
-
-
-def _growing(run: Mapping[str, Any]) -> set[str]:
-    return {f"_{count}" for count in run["plan"]["growth"]} | {"_peer"}
 
 
 def _growth(run: Mapping[str, Any]) -> list[Bar]:

@@ -1,7 +1,7 @@
 """``python -m mkrpc.benchmarks.startup``: how fast clusters start, and what each instance costs.
 
 Clusters of several sizes are started in turns, forked from the fork server and by spawn, and taken
-down again. In each, a client rings all and every instance thereupon the next one, everything must
+down again. In each, a client rings all and every instance thereupon its neighbour, everything must
 arrive, and the books must balance. Memory is what the kernel says (``/proc/PID/smaps_rollup``): the
 proportional share of each instance, and what it has for itself.
 """
@@ -12,7 +12,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,16 +21,12 @@ from typing import Any
 import click
 
 from mkrpc.benchmarks.footprint import Footprint, footprint
+from mkrpc.benchmarks.startup_programs import ring_neighbour
 from mkrpc.client import Client, shorthand
 from mkrpc.cluster import Cluster, StartMethod
 from mkrpc.errors import MkrpcError
-from mkrpc.instance.cpu import Cpu
-from mkrpc.instance.execution import Body
-from mkrpc.instance.instructions import Hlt, Instruction, WriteIcr
 from mkrpc.state_dir import members
 from mkrpc.topology import Topology
-from mkrpc.x86.icr import fixed
-from mkrpc.x86.irq_vectors import MULTIKERNEL_VECTOR
 
 __all__ = ["Report", "Start", "main", "measure", "measure_one"]
 
@@ -92,19 +88,24 @@ class Report:
         return sorted({start.instances for start in self.starts})
 
 
-def _rings_its_neighbour(cpu: Cpu, apic_ids: int) -> Body:
-    def program() -> Generator[Instruction | None, Any, Any]:
-        yield Hlt()
-        yield WriteIcr(fixed((cpu.apic_id + 1) % apic_ids, MULTIKERNEL_VECTOR))
-
-    return program()
+def _topology(instances: int) -> Topology:
+    program = {"cpu": 0, "entry": f"{ring_neighbour.__module__}:{ring_neighbour.__name__}"}
+    return Topology.from_dict(
+        {
+            "instances": [
+                {"id": number, "cpus": [number], "programs": [program]}
+                for number in range(instances)
+            ]
+        }
+    )
 
 
 def measure_one(method: StartMethod, instances: int) -> Start:
-    """Start one cluster of one-CPU instances, look at it and take it down.
+    """Start one cluster of one-CPU instances, an even number, look at it and take it down.
 
     Raises the :class:`MkrpcError` that kept it from starting.
     """
+    assert instances % 2 == 0, "they ring each other in pairs"
     began_s = time.monotonic()
     first_s = last_s = began_s
 
@@ -114,11 +115,9 @@ def measure_one(method: StartMethod, instances: int) -> Start:
         if line.startswith("starting ") and line.endswith(" instances"):
             first_s = last_s
 
-    programs = {each: lambda cpu: _rings_its_neighbour(cpu, instances) for each in range(instances)}
     cluster = Cluster.start(
-        Topology.of(instances=instances, cpus=1),
+        _topology(instances),
         name="startup",
-        programs=programs,
         start_method=method,
         timeout_s=START_TIMEOUT_S,
         on_progress=progress,

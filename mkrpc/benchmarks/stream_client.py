@@ -1,7 +1,7 @@
 """A client of ``Control.InjectStream`` on mkrpc's own transport, as the raw relay's client is.
 
 What it says is :class:`mkrpc.client.bulk_sender.BulkSender`'s, as of every client; what it adds is
-a loop of its own and no thread. One stream, from opening to end, for each measurement.
+a loop of its own and no thread.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from mkrpc.transport.address import parse
 from mkrpc.transport.choice import chosen
 from mkrpc.transport.stream import Connection
 
-__all__ = ["TICK_S", "closed_loop", "offered", "windowed"]
+__all__ = ["TICK_S", "StreamClient"]
 
 PATIENCE_S = 60.0
 """Seconds until what was begun has to be over."""
@@ -32,8 +32,10 @@ class _Client:
         self.sender = BulkSender(os.urandom(16), each=each)
         self.frames: deque[bytes] = deque()
         """Requests that were made and wait to be sent."""
-        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.greeted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self.greeted: asyncio.Future[None] = loop.create_future()
+        self.over: asyncio.Future[None] = loop.create_future()
+        self.closed: asyncio.Future[None] = loop.create_future()
         self.go_on: Callable[[], None] = lambda: None
         self._connection: Connection | None = None
 
@@ -78,122 +80,132 @@ class _Client:
 
     def on_closed(self, connection: Connection, error: MkrpcError | None) -> None:
         self._connection = None
+        self.closed.set_result(None)
         if not self.over.done():
             self.over.set_exception(error or UnavailableError("the interconnect ended the stream"))
 
 
-def _run(address: str, each: bool, work: Callable[[_Client], None]) -> None:
-    """Open a stream, let ``work`` begin, and wait until it says that it is over."""
+class StreamClient:
+    """Streams to one interconnect, one after another, on one loop.
 
-    async def main() -> None:
-        client = _Client(each=each)
-        await chosen().connect(parse(address), INJECT_STREAM, client.opened)
-        await asyncio.wait_for(client.greeted, PATIENCE_S)
-        work(client)
-        await asyncio.wait_for(client.over, PATIENCE_S)
-        client.close()
-        await asyncio.sleep(0)
-
-    with asyncio.Runner(loop_factory=chosen().new_loop) as runner:
-        runner.run(main())
-
-
-def closed_loop(address: str, words: Sequence[int], ran_ns: Callable[[int], int]) -> list[float]:
-    """One word after another, each once the one before has its outcome.
-
-    Returns for each the microseconds from before it was written until ``ran_ns`` of its number,
-    in ns of CLOCK_MONOTONIC.
+    One stream for each measurement, for nobody would answer the pings of an idle one while the loop
+    does not run; one loop, for grpc.aio still tells a loop that was closed of what has ended.
     """
-    delays_us: list[float] = []
 
-    def work(client: _Client) -> None:
-        began_ns = 0
+    def __init__(self, address: str) -> None:
+        self._address = parse(address)
+        self._runner = asyncio.Runner(loop_factory=chosen().new_loop)
 
-        def write() -> None:
-            nonlocal began_ns
-            number = len(delays_us)
-            began_ns = time.monotonic_ns()
-            client.write(words[number : number + 1])
+    def close(self) -> None:
+        """Close the loop."""
+        self._runner.close()
 
-        def go_on() -> None:
-            if client.over.done() or client.sender.answered <= len(delays_us):
-                return
-            delays_us.append((ran_ns(len(delays_us)) - began_ns) / 1000)
-            if len(delays_us) == len(words):
-                client.over.set_result(None)
-            else:
-                write()
+    def closed_loop(self, words: Sequence[int], ran_ns: Callable[[int], int]) -> list[float]:
+        """One word after another, each once the one before has its outcome.
 
-        client.go_on = go_on
-        write()
+        Returns for each the microseconds from before it was written until ``ran_ns`` of its number,
+        in ns of CLOCK_MONOTONIC.
+        """
+        delays_us: list[float] = []
 
-    _run(address, True, work)
-    return delays_us
+        def work(client: _Client) -> None:
+            began_ns = 0
 
+            def write() -> None:
+                nonlocal began_ns
+                number = len(delays_us)
+                began_ns = time.monotonic_ns()
+                client.write(words[number : number + 1])
 
-def windowed(
-    address: str, messages: int, words: Sequence[int], *, window: int, each: bool
-) -> float:
-    """So many messages of these words, ``window`` of them without an outcome at most.
-
-    ``each``: the outcome of every word is asked for, else counts. A message of more words than one
-    request may have goes in several. Returns the seconds until the last outcome.
-    """
-    began = ended = 0.0
-
-    def work(client: _Client) -> None:
-        nonlocal began
-        written = 0
-
-        def go_on() -> None:
-            nonlocal written, ended
-            answered = client.sender.answered
-            while written < messages and written * len(words) - answered < window * len(words):
-                written += 1
-                if len(words) == 1:
-                    client.write(words)
+            def go_on() -> None:
+                if client.over.done() or client.sender.answered <= len(delays_us):
+                    return
+                delays_us.append((ran_ns(len(delays_us)) - began_ns) / 1000)
+                if len(delays_us) == len(words):
+                    client.over.set_result(None)
                 else:
-                    client.sender.append(words)
+                    write()
+
+            client.go_on = go_on
+            write()
+
+        self._run(True, work)
+        return delays_us
+
+    def windowed(self, messages: int, words: Sequence[int], *, window: int, each: bool) -> float:
+        """So many messages of these words, ``window`` of them without an outcome at most.
+
+        ``each``: the outcome of every word is asked for, else counts. A message of more words than
+        one request may have goes in several. Returns the seconds until the last outcome.
+        """
+        began = ended = 0.0
+
+        def work(client: _Client) -> None:
+            nonlocal began
+            written = 0
+
+            def go_on() -> None:
+                nonlocal written, ended
+                answered = client.sender.answered
+                while written < messages and written * len(words) - answered < window * len(words):
+                    written += 1
+                    if len(words) == 1:
+                        client.write(words)
+                    else:
+                        client.sender.append(words)
+                        client.pump()
+                if answered == messages * len(words) and not client.over.done():
+                    ended = time.perf_counter()
+                    client.over.set_result(None)
+
+            client.go_on = go_on
+            began = time.perf_counter()
+            go_on()
+
+        self._run(each, work)
+        return ended - began
+
+    def offered(self, word: int, *, rate: int, count: int) -> tuple[list[int], float]:
+        """``count`` words at so many a second, whatever becomes of those before.
+
+        At every tick of a millisecond what is due by the clock is written. Returns when each was,
+        in ns of CLOCK_MONOTONIC, and how many a second that were.
+        """
+        written_ns: list[int] = []
+
+        def work(client: _Client) -> None:
+            loop = asyncio.get_running_loop()
+            began_ns = time.monotonic_ns()
+
+            def tick() -> None:
+                due = (time.monotonic_ns() - began_ns) * rate // 1_000_000_000 + 1
+                while len(written_ns) < min(due, count):
+                    written_ns.append(time.monotonic_ns())
+                    client.sender.append((word,))
                     client.pump()
-            if answered == messages * len(words) and not client.over.done():
-                ended = time.perf_counter()
-                client.over.set_result(None)
+                if len(written_ns) < count:
+                    loop.call_later(TICK_S, tick)
 
-        client.go_on = go_on
-        began = time.perf_counter()
-        go_on()
+            def go_on() -> None:
+                if client.sender.answered == count and not client.over.done():
+                    client.over.set_result(None)
 
-    _run(address, each, work)
-    return ended - began
+            client.go_on = go_on
+            tick()
 
+        self._run(False, work)
+        return written_ns, (count - 1) * 1e9 / max(1, written_ns[-1] - written_ns[0])
 
-def offered(address: str, word: int, *, rate: int, count: int) -> tuple[list[int], float]:
-    """``count`` words at so many a second, whatever becomes of those before.
+    def _run(self, each: bool, work: Callable[[_Client], None]) -> None:
+        """Open a stream, let ``work`` begin, and wait until it is over."""
 
-    At every tick of a millisecond what is due by the clock is written. Returns when each was, in ns
-    of CLOCK_MONOTONIC, and how many a second that were.
-    """
-    written_ns: list[int] = []
+        async def main() -> None:
+            client = _Client(each=each)
+            await chosen().connect(self._address, INJECT_STREAM, client.opened)
+            await asyncio.wait_for(client.greeted, PATIENCE_S)
+            work(client)
+            await asyncio.wait_for(client.over, PATIENCE_S)
+            client.close()
+            await asyncio.wait_for(client.closed, PATIENCE_S)
 
-    def work(client: _Client) -> None:
-        loop = asyncio.get_running_loop()
-        began_ns = time.monotonic_ns()
-
-        def tick() -> None:
-            due = (time.monotonic_ns() - began_ns) * rate // 1_000_000_000 + 1
-            while len(written_ns) < min(due, count):
-                written_ns.append(time.monotonic_ns())
-                client.sender.append((word,))
-                client.pump()
-            if len(written_ns) < count:
-                loop.call_later(TICK_S, tick)
-
-        def go_on() -> None:
-            if client.sender.answered == count and not client.over.done():
-                client.over.set_result(None)
-
-        client.go_on = go_on
-        tick()
-
-    _run(address, False, work)
-    return written_ns, (count - 1) * 1e9 / max(1, written_ns[-1] - written_ns[0])
+        self._runner.run(main())

@@ -41,7 +41,8 @@ class Subject:
     ``command``: what Python runs, such as ``["-m", "mkrpc.benchmarks.machine", "2", "5"]``.
     ``environment`` is added to this process's; it runs in ``directory``, whose packages it
     imports first with ``-m``. ``about``: what it said of itself when it was ready. As a context
-    manager it is ended, with everything in its process group.
+    manager it is ended, with everything in its process group; at once if the block raises. What it
+    leaves in temporary files is beside its ``log``.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class Subject:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                env={**os.environ, **(environment or {})},
+                env={**os.environ, "TMPDIR": str(log.parent), **(environment or {})},
                 cwd=directory,
                 start_new_session=True,
             )
@@ -112,6 +113,7 @@ class Subject:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.silent |= kind is not None
         self.end()
 
     def _answer(self, order: str) -> Any:

@@ -36,6 +36,9 @@ __all__ = ["BASELINES", "baselines", "machine_command", "measure", "private_stat
 BASELINES = Path(mkrpc.__file__).parent.parent / "tests" / "benchmarks" / "baselines"
 """The programs that mkrpc is compared with: part of the sources, not of an installed package."""
 
+PURE_VARIABLE = "MKRPC_PURE"
+"""The environment variable with which a process takes the pure model although there is another."""
+
 DEMANDED = 128
 """Instances of the ratios that are demanded of many."""
 
@@ -54,6 +57,7 @@ def measure(plan: Plan, tell: Tell = lambda _line: None) -> Report:
         with private_state_dir() as directory:
             run = Run(report, directory, tell)
             _one_machine(run)
+            _builds(run)
             if plan.growth:
                 _growth(run)
             if plan.startup:
@@ -157,6 +161,25 @@ def _best_peer(figures: Figures) -> None:
             figures[f"best_brokered_peer.{name}.per_s"] = best
 
 
+def _builds(run: Run) -> None:
+    """Bursts with the compiled model and with the pure one, where there is a compiled one."""
+    reasons = run.report.reasons
+    if run.report.subjects.get("mkrpc", {}).get("model") != "compiled":
+        reasons["compiled"] = "the model is not compiled here"
+        return
+    machine = machine_command(2, CPUS)
+    commands = {"compiled": Command(machine), "pure": Command(machine, {PURE_VARIABLE: "1"})}
+    with run.together(commands) as subjects:
+        builds = {name: subject.about["model"] for name, subject in subjects.items()}
+        if builds != {name: name for name in commands}:
+            reasons["compiled"] = f"asked for both builds, there were {builds}"
+            return
+        for name in ("burst_1k", "burst_10k"):
+            (burst,) = (each for each in of_mkrpc(run.plan) if each.name == name)
+            both = [Measure(build, name, burst.order, burst.arguments) for build in commands]
+            run.in_turns(subjects, both)
+
+
 def _growth(run: Run) -> None:
     """The same machine with more and more instances, all of them up at a time."""
     names = {number: f"mkrpc_{number}" for number in run.plan.growth}
@@ -164,9 +187,14 @@ def _growth(run: Run) -> None:
         name: Command(machine_command(number, GROWTH_CPUS)) for number, name in names.items()
     }
     with run.together(commands) as subjects:
+        burst = {"messages": run.plan.growth_bursts, "words": 10_000}
         measures = [
-            Measure(name, "delay", "delay", {"count": run.plan.growth_delays})
+            each
             for name in names.values()
+            for each in (
+                Measure(name, "delay", "delay", {"count": run.plan.growth_delays}),
+                Measure(name, "spread", "spread", {**burst, "window": run.plan.burst_window}),
+            )
         ]
         run.in_turns(subjects, measures)
 
@@ -177,7 +205,7 @@ def _startup(run: Run) -> None:
     with private_place():
         measure_one("spawn", 2)  # fills the page cache, and writes what Python keeps compiled
         for size in run.plan.startup:
-            for number in range(run.plan.startup_rounds):
+            for number in range(run.plan.rounds):
                 run.tell(f"starting {size} instances, round {number + 1}")
                 for method in METHODS if number % 2 else METHODS[::-1]:
                     key = f"startup_{size}.{method}"
@@ -185,6 +213,7 @@ def _startup(run: Run) -> None:
                         start = measure_one(method, size)
                     except MkrpcError as error:
                         failures.append(f"{key}: {error}")
+                        run.report.reasons.setdefault(f"startup_{size}", f"{method}: {error}")
                         continue
                     failures += [f"{key}: {fault}" for fault in start.faults]
                     figures.note(f"{key}.s", start.up_s)

@@ -12,10 +12,13 @@ from typing import Any
 import click
 
 __all__ = [
+    "GROWTH_HEAD",
     "NOT_ALIKE",
     "START_HEAD",
+    "SUBJECTS",
     "THROUGHPUT_HEAD",
     "delay_rows",
+    "growth_rows",
     "markdown",
     "number",
     "ratio_rows",
@@ -33,7 +36,7 @@ NOT_ALIKE = (
 )
 """What of the comparison is not like for like."""
 
-_SUBJECTS = {
+SUBJECTS = {
     "mkrpc": "mkrpc",
     "raw_relay": "raw relay, same transport",
     "idiomatic": "idiomatic gRPC",
@@ -46,8 +49,17 @@ _SUBJECTS = {
     "redis_lists": "Redis lists",
     "model": "the model alone",
 }
+"""What stands side by side, by the name of its figures."""
 
-_MEASURES = ("one", "one_cumulative", "natural", "cpu_natural", "burst_1k", "burst_10k")
+_MEASURES = (
+    "one",
+    "one_cumulative",
+    "natural",
+    "cpu_natural",
+    "burst_1k",
+    "burst_10k",
+    "burst_10k_in_runs",
+)
 
 THROUGHPUT_HEAD = (
     "one a message",
@@ -56,8 +68,10 @@ THROUGHPUT_HEAD = (
     "natural, a CPU's",
     "1k bursts",
     "10k bursts",
+    "10k in runs",
 )
 
+GROWTH_HEAD = ("delay p50 us", "p99 us", "words a second to all")
 START_HEAD = ("up after s", "PSS MiB each", "private MiB each")
 _MEMORY = ("pss_mib", "private_mib")
 
@@ -96,9 +110,9 @@ def delay_rows(run: Run) -> list[tuple[str, str, str]]:
     for key in figures:
         stem = key.removesuffix(".p50_us")
         subject, _, what = stem.partition(".")
-        if stem == key or subject.endswith(_chosen(run)):
-            continue  # the latter stands under its plain name already
-        label = _SUBJECTS.get(subject, subject) + ("" if what == "delay" else f", {what}")
+        if stem == key or subject.endswith(_chosen(run)) or subject in _growing(run):
+            continue  # those on the transport that was chosen stand under their plain names
+        label = SUBJECTS.get(subject, subject) + ("" if what == "delay" else f", {what}")
         p99 = figures[f"{stem}.p99_us"]["median"]
         rows.append((label, f"{figures[key]['median']:.0f}", f"{p99:.0f}"))
     return rows
@@ -108,7 +122,7 @@ def throughput_rows(run: Run) -> list[tuple[str, ...]]:
     """Words a second of each subject: one a message, cumulative, natural, bursts."""
     figures = run["figures"]
     rows = []
-    for subject, label in _SUBJECTS.items():
+    for subject, label in SUBJECTS.items():
         cells = [figures.get(f"{subject}.{name}.per_s") for name in _MEASURES]
         if any(cells):
             rows.append((label, *(number(each["median"]) if each else "-" for each in cells)))
@@ -120,6 +134,24 @@ def throughput_rows(run: Run) -> list[tuple[str, ...]]:
 def _chosen(run: Run) -> str:
     """What names of figures end in that were measured on the transport that was chosen."""
     return f"_on_{run['subjects'].get('mkrpc', {}).get('transport', '')}"
+
+
+def _growing(run: Run) -> set[str]:
+    return {f"mkrpc_{size}" for size in run["plan"]["growth"]}
+
+
+def growth_rows(run: Run) -> list[tuple[str, ...]]:
+    """Instances, the delay's median and 99th percentile in us, words a second to all of them."""
+    figures = run["figures"]
+    rows = []
+    for size in run["plan"]["growth"]:
+        names = (
+            f"mkrpc_{size}.{each}" for each in ("delay.p50_us", "delay.p99_us", "spread.per_s")
+        )
+        cells = [figures.get(name) for name in names]
+        if all(cells):
+            rows.append((str(size), *(number(each["median"] if each else None) for each in cells)))
+    return rows
 
 
 def start_rows(run: Run) -> list[tuple[str, ...]]:
@@ -146,11 +178,10 @@ def markdown(run: Run) -> str:
     """All tables of a run."""
     host, plan = run["host"], run["plan"]
     packages = ", ".join(f"{name} {found}" for name, found in host["packages"].items())
-    transports = sorted({about["transport"] for about in run["subjects"].values()
-                         if "transport" in about})  # fmt: skip
+    transport = run["subjects"].get("mkrpc", {}).get("transport", "unknown")
     parts = [
         f"{host['cores']} CPUs ({host['cpu']}), kernel {host['kernel']}, Python {host['python']}, "
-        f"{packages}; transport {', '.join(transports)}; placement {plan['pin_text']}; medians of "
+        f"{packages}; transport {transport}; placement {plan['pin_text']}; medians of "
         f"{plan['rounds']} alternating rounds; load before {host['load_before']}.",
         _grid(("ratio", "value", "goal", "rounds"), ratio_rows(run)),
         _grid(("delay to the handler's first line", "p50 us", "p99 us"), delay_rows(run)),
@@ -159,6 +190,7 @@ def markdown(run: Run) -> str:
             throughput_rows(run),
         ),
         "\n".join(f"- {name}: {why}" for name, why in run["not_measured"].items()),
+        _grid(("instances", *GROWTH_HEAD), growth_rows(run)),
         _grid(("instances", "started by", *START_HEAD), start_rows(run)),
         "Not like for like:\n\n" + "\n".join(f"- {line}" for line in NOT_ALIKE),
     ]

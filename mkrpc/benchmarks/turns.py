@@ -72,20 +72,24 @@ class Run:
     def together(self, commands: Mapping[str, Command]) -> Iterator[dict[str, Subject]]:
         """Start subjects side by side; those that cannot be are left out, with the reason."""
         with ExitStack() as stack:
-            subjects = {}
-            for name, command in commands.items():
-                subject = Subject(
-                    name,
-                    command.arguments,
-                    log=self.directory / f"{name}.log",
-                    environment=command.environment,
+            started = {
+                name: stack.enter_context(
+                    Subject(
+                        name,
+                        command.arguments,
+                        log=self.directory / f"{name}.log",
+                        environment=command.environment,
+                    )
                 )
-                stack.enter_context(subject)
+                for name, command in commands.items()
+            }
+            subjects = {}
+            for name, subject in started.items():
                 try:
                     subject.wait_until_ready()
                 except MkrpcError as error:
                     self.report.reasons[name] = f"{error}: {error.advice}"
-                    if not command.may_lack:
+                    if not commands[name].may_lack:
                         self.report.failures.append(f"{error}: {error.advice}")
                     continue
                 if reason := subject.about.pop("missing", ""):
@@ -104,7 +108,7 @@ class Run:
                 if not subjects[each.subject].silent:
                     self._ask(subjects[each.subject], each, warm_up=not number)
         for name, subject in subjects.items():
-            if name.startswith("mkrpc") and not subject.silent:
+            if "books" in subject.about.get("orders", ()) and not subject.silent:
                 self._close_books(name, subject)
 
     def _ask(self, subject: Subject, measure: Measure, *, warm_up: bool) -> None:
@@ -114,6 +118,7 @@ class Run:
             )
         except MkrpcError as error:
             self.report.failures.append(f"{measure.key}: {error}")
+            self.report.reasons.setdefault(measure.subject, f"{measure.name}: {error}")
             return
         if not warm_up:
             self.report.figures.add(measure.key, answer)

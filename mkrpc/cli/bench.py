@@ -85,10 +85,12 @@ def bench(
 
 def _print(run: dict[str, Any]) -> None:
     from mkrpc.benchmarks.tables import (
+        GROWTH_HEAD,
         NOT_ALIKE,
         START_HEAD,
         THROUGHPUT_HEAD,
         delay_rows,
+        growth_rows,
         ratio_rows,
         start_rows,
         throughput_rows,
@@ -101,6 +103,10 @@ def _print(run: dict[str, Any]) -> None:
     heads = (f"{head.upper()}#" for head in THROUGHPUT_HEAD)
     print_table(("WORDS A SECOND", *heads), throughput_rows(run))
     click.echo()
+    if grown := growth_rows(run):
+        heads = (f"{head.upper()}#" for head in GROWTH_HEAD)
+        print_table(("INSTANCES#", *heads), grown)
+        click.echo()
     if starts := start_rows(run):
         heads = (f"{head.upper()}#" for head in START_HEAD)
         print_table(("INSTANCES#", "STARTED BY", *heads), starts)

@@ -20,8 +20,8 @@ from mkrpc.cli.group import EXIT_NO, EXIT_OK
 from mkrpc.cli.ledger import totals_text
 from mkrpc.cli.options import Number, json_option
 from mkrpc.cli.output import print_json, print_table, table
+from mkrpc.cli.seeds import MAX_SEED
 from mkrpc.cli.show import instance_columns, instance_row
-from mkrpc.cli.sim import MAX_SEED
 
 if TYPE_CHECKING:
     from mkrpc.chaos.run import Options, Result, Status

@@ -11,7 +11,7 @@ import click
 from mkrpc.cli.group import EXIT_NO, EXIT_OK
 from mkrpc.cli.options import Number, json_option
 from mkrpc.cli.output import print_json, print_table
-from mkrpc.cli.sim import MAX_SEED
+from mkrpc.cli.seeds import MAX_SEED
 from mkrpc.errors import InvalidArgumentError, NotFoundError
 
 if TYPE_CHECKING:

@@ -20,6 +20,7 @@ _64_BITS = ("IA32_APIC_BASE", "ICR")
 @click.argument("apic_id", type=Number(0, 0xFFFF_FFFE))
 @click.option("--if", "if_", type=click.Choice(["on", "off"]), help="Set or clear EFLAGS.IF.")
 @click.option("--halt/--wake", "halt", default=None, help="Execute HLT, or end it.")
+@click.option("--online", type=click.Choice(["on", "off"]), help="Take it offline, or bring it up.")
 @click.option("--tpr", type=Number(0, 0xFF, hexadecimal=True), help="Task priority, 0 to 0xff.")
 @json_option
 def cpu(
@@ -29,11 +30,14 @@ def cpu(
     apic_id: int,
     if_: str | None,
     halt: bool | None,
+    online: str | None,
     tpr: int | None,
     as_json: bool,
 ) -> None:
     """Show the CPU with this APIC id, after setting what was asked for."""
     with connect(name, address) as client:
+        if online is not None:
+            client.set_cpu(apic_id, online=online == "on")
         if if_ is not None or halt is not None or tpr is not None:
             interrupts_enabled = None if if_ is None else if_ == "on"
             client.set_cpu(apic_id, interrupts_enabled=interrupts_enabled, halt=halt, tpr=tpr)

@@ -1,14 +1,11 @@
 """``mkrpc sim``: the whole machine in one thread, under chance and faults that a seed decides."""
 
-import multiprocessing
 import os
 import random
-import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -16,6 +13,8 @@ from rich.console import Console
 from mkrpc.cli.group import EXIT_NO, EXIT_OK
 from mkrpc.cli.options import Number, json_option
 from mkrpc.cli.output import print_json
+from mkrpc.cli.scenario import Ask, list_scenarios, run_scenarios
+from mkrpc.cli.seeds import DEFAULT_SEEDS, MAX_SEED, MAX_SEEDS, in_processes
 from mkrpc.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -23,21 +22,29 @@ if TYPE_CHECKING:
     from mkrpc.simulation.run import Result
     from mkrpc.simulation.shrink import Shrunk
 
-__all__ = ["DEFAULT_SEEDS", "MAX_SEED", "MAX_SEEDS", "sim"]
+__all__ = ["sim"]
 
-DEFAULT_SEEDS = 200
-MAX_SEEDS = 10_000_000
-"""Seeds of one command at most."""
-MAX_SEED = (1 << 63) - 1
-"""The highest seed."""
-
-_CHUNK = 10
-"""Seeds that a process runs before it reports."""
 _SHOWN = 10
 """Violations that are listed; the rest is counted."""
 
 
+class _Setting(click.ParamType):  # type: ignore[type-arg] # generic in new click only
+    """``SWITCH=VALUE``."""
+
+    name = "SWITCH=VALUE"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        """Both parts; a usage error if there are not two."""
+        switch, equals, text = str(value).partition("=")
+        if not (switch and equals and text):
+            self.fail(f"{value!r} is no SWITCH=VALUE", param, ctx)
+        return switch, text
+
+
 @click.command()
+@click.argument("scenario", required=False, metavar="[SCENARIO | all | FILE.py]")
 @click.option("--seeds", type=Number(1, MAX_SEEDS), help=f"How many.  [default: {DEFAULT_SEEDS}]")
 @click.option("--first-seed", type=Number(0, MAX_SEED), default=1, show_default=True)
 @click.option("--jobs", type=Number(1, 512), help="Processes.  [default: one for each CPU]")
@@ -45,8 +52,13 @@ _SHOWN = 10
 @click.option("--without", default="", metavar="TAGS", help="Leave out of it, as f1,s3-9,i2.")
 @click.option("--steps", is_flag=True, help="Print its steps.")
 @click.option("--no-shrink", is_flag=True, help="Leave a run that breaks a law as it is.")
+@click.option("--list", "listing", is_flag=True, help="Print the scenarios.")
+@click.option("--defect", is_flag=True, help="Play the scenario with its defect alone.")
+@click.option("--remedy", is_flag=True, help="Play the scenario with its remedies alone.")
+@click.option("--set", "changes", type=_Setting(), multiple=True, help="From its defect on, set.")
 @json_option
 def sim(  # noqa: PLR0917 - click gives them by name
+    scenario: str | None,
     seeds: int | None,
     first_seed: int,
     jobs: int | None,
@@ -54,15 +66,43 @@ def sim(  # noqa: PLR0917 - click gives them by name
     without: str,
     steps: bool,
     no_shrink: bool,
+    listing: bool,
+    defect: bool,
+    remedy: bool,
+    changes: tuple[tuple[str, str], ...],
     as_json: bool,
 ) -> int:
     """Run the machine under seeds: instances, workload and faults are drawn from them.
 
     Checks the promises of the design in every run. Exits 1 if one is broken, and prints the command
     that replays it, with as few faults and steps as it needs.
+
+    With a SCENARIO of the library, or of a file, plays that: the seed that shows its defect, and
+    200 seeds with each of its remedies. Exits 1 if the defect does not show, or a remedy has it.
     """
     from mkrpc.simulation.tags import parse_tags
 
+    if listing:
+        return list_scenarios(as_json=as_json)
+    if scenario is not None:
+        if without:
+            raise InvalidArgumentError("--without is for runs without a scenario")
+        ask = Ask(
+            defect=defect,
+            remedy=remedy,
+            changes=dict(changes),
+            seed=seed,
+            seeds=seeds,
+            first_seed=first_seed,
+            jobs=jobs,
+            steps=steps,
+            as_json=as_json,
+        )
+        return run_scenarios(scenario, ask)
+    if defect or remedy or changes:
+        raise InvalidArgumentError(
+            "--defect, --remedy and --set are for a scenario", advice="mkrpc sim --list names them"
+        )
     if seed is not None:
         if seeds is not None:
             raise InvalidArgumentError("--seed and --seeds", advice="one seed, or many")
@@ -111,7 +151,7 @@ def _many(seeds: range, jobs: int, *, small: bool, as_json: bool) -> int:
         transient=True,
     ) as progress:
         task = progress.add_task("seeds", total=len(seeds))
-        for results in _results(seeds, jobs):
+        for results in in_processes(_run_all, seeds, jobs):
             for result in results:
                 events += result.events
                 frames += result.frames
@@ -153,23 +193,6 @@ def _many(seeds: range, jobs: int, *, small: bool, as_json: bool) -> int:
 def _rates(seeds: float, events: int, began: float) -> str:
     seconds = max(time.monotonic() - began, 0.001)
     return f"{seeds / seconds:.1f} seeds/s, {events / seconds:,.0f} events/s"
-
-
-def _results(seeds: range, jobs: int) -> "Iterator[list[Result]]":
-    """In the order of the seeds, whoever runs them."""
-    chunks = [seeds[at : at + _CHUNK] for at in range(0, len(seeds), _CHUNK)]
-    if jobs == 1 or len(chunks) == 1:
-        yield from map(_run_all, chunks)
-        return
-    # Ctrl-C comes to the whole group, and is the parent's to answer: children inherit what is
-    # blocked. Not forked: whoever calls this may have threads.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        made = multiprocessing.get_context("spawn").Pool(min(jobs, len(chunks)))
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    with made as pool:
-        yield from pool.imap(_run_all, chunks)
 
 
 def _run_all(seeds: range) -> "list[Result]":

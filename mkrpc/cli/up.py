@@ -25,7 +25,7 @@ __all__ = ["up"]
 _DEFAULT_INSTANCES = 2
 _DEFAULT_CPUS = 2
 _FEW_INSTANCES = 8
-"""Instances whose start is told one by one."""
+"""Instances whose start is told one by one; of more so many are."""
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -165,12 +165,12 @@ def _warn(line: str) -> None:
 
 
 def _progress(instances: int) -> Callable[[str], None]:
-    """Tells how the start goes; of many instances only the last, with the count of all."""
+    """Tells how the start goes; of many instances every so often, and the last."""
+    every = max(1, instances // _FEW_INSTANCES)
 
     def tell(line: str) -> None:
-        last = f"{instances} of {instances} "
-        one_of_many = instances > _FEW_INSTANCES and " instances attached" in line
-        if not one_of_many or line.startswith(last):
+        number, of, _ = line.partition(f" of {instances} ")
+        if not of or int(number) % every == 0 or int(number) == instances:
             click.echo(line, err=True)
 
     return tell

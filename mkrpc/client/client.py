@@ -229,9 +229,11 @@ class Client(LifecycleCalls, FaultCalls):
         interrupts_enabled: bool | None = None,
         halt: bool | None = None,
         tpr: int | None = None,
+        online: bool | None = None,
     ) -> CpuView:
-        """Set IF, halt or wake, or set the TPR (0 to 255) of a CPU; returns it as it is then."""
-        if interrupts_enabled is None and halt is None and tpr is None:
+        """Set IF, halt or wake, or set the TPR (0 to 255) of a CPU, or take it offline or bring it
+        online, which takes its time; returns it as it is then."""
+        if (interrupts_enabled, halt, tpr, online) == (None,) * 4:
             raise InvalidArgumentError("nothing to set", advice="name IF, halt or TPR")
         if tpr is not None and not 0 <= tpr <= 0xFF:
             raise InvalidArgumentError(f"TPR {tpr:#x} is not 8 bits", advice="give 0 to 0xff")
@@ -240,6 +242,7 @@ class Client(LifecycleCalls, FaultCalls):
             interrupts_enabled=interrupts_enabled,
             halt=halt,
             tpr=tpr,
+            online=online,
         )
         return CpuAnswer.of(self._call(self._stub.SetCpu, request)).view
 

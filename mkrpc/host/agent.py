@@ -14,19 +14,31 @@ from typing import Any
 import multiprocess
 import structlog
 
-from mkrpc.errors import MkrpcError, StartUpError, error_for_reason
+from mkrpc.errors import LimitReachedError, MkrpcError, StartUpError, error_for_reason
 from mkrpc.host.child import STOP_GRACE_S, Child, describe_end, end, last_words
-from mkrpc.host.children import BEGIN, START_TIMEOUT_S, run_instance, run_interconnect
+from mkrpc.host.children import (
+    BEGIN,
+    MEMORY_FILE,
+    PROGRAMS_FILE,
+    START_TIMEOUT_S,
+    run_instance,
+    run_interconnect,
+)
 from mkrpc.host.kept import KeptInstances
 from mkrpc.instance.config import kernel_config
-from mkrpc.journal.values import to_plain
 from mkrpc.state_dir import BOOKS_FILE, CONFIG_FILE, RECORD_FILE
 from mkrpc.topology import Topology
+from mkrpc.transport.descriptors import raise_limit
 
 __all__ = ["PRELOAD", "HostAgent"]
 
 PRELOAD = ["mkrpc.host.preload"]
 """What the fork server imports once for every child."""
+
+DESCRIPTORS_PER_INSTANCE = 6
+"""Open files of this process for each instance that starts or runs: two pipes, and its pidfd twice
+once it is watched."""
+OTHER_DESCRIPTORS = 64
 
 STDOUT = 1
 """Where the launcher listens until this agent is ready."""
@@ -46,6 +58,7 @@ class HostAgent:
         self.kept = KeptInstances(
             self.topology, {int(key): count for key, count in config.get("scripted", {}).items()}
         )
+        self._transport = ""
         self._via: dict[str, dict[str, str]] = config.get("via", {})
         self.record: dict[str, Any] | None = config.get("record")
         self._context = multiprocess.get_context(config.get("start_method", "forkserver"))
@@ -64,6 +77,7 @@ class HostAgent:
         That is also a :class:`StartUpError` if the launcher goes away, or after
         :meth:`interrupt`.
         """
+        self._check_descriptors()
         self._say(progress="starting the interconnect")
         self.start_interconnect()
         waiting = []
@@ -75,6 +89,16 @@ class HostAgent:
             self._say(progress=f"{number} of {len(waiting)} instances attached")
         self.check_alive()
 
+    def _check_descriptors(self) -> None:
+        """Raise the limit of open files for this process and its children, and refuse by name."""
+        instances = len(self.topology.instances)
+        wanted, room = OTHER_DESCRIPTORS + DESCRIPTORS_PER_INSTANCE * instances, raise_limit()
+        if room < wanted:
+            raise LimitReachedError(
+                f"{instances} instances take {wanted} open files, and {room} are allowed",
+                advice="raise the limit (ulimit -n), or start fewer instances",
+            )
+
     def start_interconnect(self) -> Child:
         """Start the interconnect, or another one at the same address, and wait until it listens.
 
@@ -84,7 +108,8 @@ class HostAgent:
         child, ready = self._take_spare() or self._spawn_interconnect(spare=False)
         self.interconnect = child
         try:
-            self.address = str(self._wait(child, ready)["address"])
+            answer = self._wait(child, ready)
+            self.address, self._transport = str(answer["address"]), str(answer["transport"])
         except MkrpcError:
             end([child], grace_s=0.0 if self.stopping else STOP_GRACE_S)
             raise
@@ -206,21 +231,21 @@ class HostAgent:
     def _spawn_instance(
         self, instance_id: int, *, wait_for_sipi: bool = False, apic_id: int | None = None
     ) -> tuple[Child, Any]:
-        topology = self.kept.alone(instance_id, apic_id)
+        topology = self.kept.machine(instance_id, apic_id)
         spec = topology.instance(instance_id)
         via = self._via.get(str(instance_id), {})
+        callables = self.state_dir / PROGRAMS_FILE
+        scripted = callables.exists() and self.kept.runs_callables(instance_id)
         options = {
             "address": via.get("address", self.address),
             "beats": via.get("beats"),
+            "transport": self._transport,
             # Validated once, here: it would cost each of them a millisecond and a MiB.
-            "config": to_plain(
-                kernel_config(topology, instance_id, wait_for_sipi=wait_for_sipi),
-                lambda _value: None,
-            ),
+            "config": kernel_config(topology, instance_id, wait_for_sipi=wait_for_sipi),
             "programs": [(program.cpu, program.entry) for program in spec.programs],
             "handlers": spec.handlers,
-            "scripted": self.kept.runs_callables(instance_id),
-            "state_dir": str(self.state_dir),
+            "memory": str(self.state_dir / MEMORY_FILE),
+            "callables": str(callables) if scripted else None,
             "record": self.record,
         }
         child, ready = self._spawn(spec.name, run_instance, options)
@@ -231,7 +256,7 @@ class HostAgent:
         receiver, sender = self._context.Pipe()
         log_path = self.state_dir / "logs" / f"{name}.log"
         process = self._context.Process(
-            target=target, args=(json.dumps(options), str(log_path), sender), name=name
+            target=target, args=(options, str(log_path), sender), name=name
         )
         try:
             process.start()
@@ -239,7 +264,8 @@ class HostAgent:
             receiver.close()
             raise StartUpError(
                 f"cannot start {name}: the fork server failed ({error})",
-                advice="try again: a fork server that died is started anew",
+                advice="try again: a fork server that died is started anew; if that does not help, "
+                "there may be no room for more processes (ulimit -u) or memory",
             ) from error
         finally:
             sender.close()

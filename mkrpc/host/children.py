@@ -1,6 +1,6 @@
 """What the host agent runs in the processes that it starts.
 
-These are plain functions of JSON, so that the fork server can hand them over. The host agent, which
+These are plain functions of plain values, which reach them through a pipe. The host agent, which
 must not import gRPC, imports them: so they import what needs it only once they run, where the fork
 server has imported it already (:mod:`mkrpc.host.preload`).
 """
@@ -34,22 +34,21 @@ MEMORY_FILE = "memory"
 """The memory that all instances of a host share; it goes with the state directory."""
 
 
-def run_interconnect(options_json: str, log_path: str, ready: Any) -> None:
+def run_interconnect(options: dict[str, Any], log_path: str, ready: Any) -> None:
     """Be the interconnect until told to stop; a spare one first waits for :data:`BEGIN`."""
     _begin("interconnect", log_path)
-    options = json.loads(options_json)
     from mkrpc.interconnect.answers import Switches
     from mkrpc.interconnect.bucket import Rates
     from mkrpc.interconnect.lease import lease_us_for
     from mkrpc.interconnect.server import serve
+    from mkrpc.transport.choice import chosen
 
     if options["spare"]:
+        chosen()  # To try what works here takes time that a successor has not.
         try:
             ready.recv_bytes()
         except EOFError:
             return  # The host agent is gone: nobody is to take over from anybody.
-    # JSON has no numbers for keys.
-    instances = {int(key): switches for key, switches in options["switches"].items()}
     _report(
         ready,
         lambda tell: serve(
@@ -59,35 +58,36 @@ def run_interconnect(options_json: str, log_path: str, ready: Any) -> None:
             rates=Rates.of(options["rates"]),
             faults=[Fault.of(table) for table in options["faults"]],
             arbitration=options["arbitration"],
-            switches=Switches(apic=options["apic"], instances=instances),
+            switches=Switches(apic=options["apic"], instances=options["switches"]),
             lease_us=lease_us_for(options["instances"], len(os.sched_getaffinity(0))),
             books=Path(options["books"]),
             recording=_recording(options),
-            on_listening=lambda address: tell({"address": address}),
+            on_listening=lambda address: tell({"address": address, "transport": chosen().name}),
         ),
     )
 
 
-def run_instance(options_json: str, log_path: str, ready: Any) -> None:
+def run_instance(options: dict[str, Any], log_path: str, ready: Any) -> None:
     """Be one instance until told to stop, or until its link breaks."""
-    options = json.loads(options_json)
     from mkrpc.instance.boot import boot_from_entries, load_callables
     from mkrpc.instance.process import run
-    from mkrpc.journal.values import from_plain
+    from mkrpc.transport.choice import trust
 
-    config = from_plain(options["config"], lambda _kind, _number: None)
+    trust(options["transport"])
+    config = options["config"]
     _begin(f"instance {config.name}", log_path)
 
+    callables = options["callables"]
+
     def start(tell: Callable[[dict[str, Any]], None]) -> int:
-        state_dir = Path(options["state_dir"])
         boot = boot_from_entries(
             config,
             programs=options["programs"],
             handlers=options["handlers"],
             address=options["address"],
             beats=options["beats"],
-            memory=state_dir / MEMORY_FILE,
-            callables=load_callables(state_dir / PROGRAMS_FILE) if options["scripted"] else None,
+            memory=Path(options["memory"]),
+            callables=load_callables(Path(callables)) if callables is not None else None,
             recording=_recording(options),
             on_attached=lambda: tell({"pid": os.getpid()}),
         )
@@ -105,7 +105,10 @@ def _recording(options: dict[str, Any]) -> "Recording | None":
 
 
 def _begin(process: str, log_path: str) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # Until the event loop takes them. With Python's own handler of SIGINT asyncio would put one of
+    # its own in between, which costs each process 0.2 MiB.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
     descriptor = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)

@@ -35,16 +35,17 @@ class KeptInstances:
         """Of an instance. NotFoundError."""
         return self._spec(instance_id).name
 
-    def alone(self, instance_id: int, boot_apic_id: int | None) -> Topology:
-        """All that one process needs of the machine, with the CPU to boot on as number 0.
+    def machine(self, instance_id: int, boot_apic_id: int | None) -> Topology:
+        """What a process learns of the machine, its own CPU to boot on as number 0. NotFoundError.
 
-        NotFoundError.
+        Instances without CPUs are none of it.
         """
         spec = self._spec(instance_id)
         if boot_apic_id is not None and boot_apic_id != spec.cpus[0]:
             others = tuple(apic_id for apic_id in spec.cpus if apic_id != boot_apic_id)
             spec = spec.model_copy(update={"cpus": (boot_apic_id, *others)})
-        return self._topology.model_copy(update={"instances": (spec,), "faults": (), "pool": ()})
+        specs = (spec if each.id == instance_id else each for each in self.specs.values())
+        return self._topology.model_copy(update={"instances": tuple(s for s in specs if s.cpus)})
 
     def runs_callables(self, instance_id: int) -> bool:
         """Whether what is loaded has callables of a script in it."""

@@ -4,6 +4,7 @@ Exit codes: those of :mod:`mkrpc.instance.process`; 2 for arguments that cannot 
 """
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -30,6 +31,9 @@ EXIT_USAGE = 2
 @click.option("--handler", "handlers", multiple=True, help="package.module:name; repeatable.")
 @click.option("--panic-on-oops", is_flag=True)
 @click.option(
+    "--doorbell", "doorbells", multiple=True, help="ID=APIC: the CPU to ring; repeatable."
+)
+@click.option(
     "--record",
     "folder",
     type=click.Path(file_okay=False, exists=True, path_type=Path),
@@ -45,6 +49,7 @@ def main(  # noqa: PLR0917 - click calls it by keyword
     programs: tuple[str, ...],
     handlers: tuple[str, ...],
     panic_on_oops: bool,
+    doorbells: tuple[str, ...],
     folder: Path | None,
 ) -> None:
     """Be one kernel instance until SIGTERM, or until the link breaks."""
@@ -65,7 +70,8 @@ def main(  # noqa: PLR0917 - click calls it by keyword
         boot = boot_from_topology(
             topology, instance_id, address=address, beats=beats, recording=recording
         )
-        code = run(boot)
+        config = replace(boot.config, doorbells=",".join(map(_doorbell, doorbells)))
+        code = run(replace(boot, config=config))
     except MkrpcError as error:
         click.echo(f"mkrpc.instance: {' '.join(str(error).split())}", err=True)
         if error.advice:
@@ -110,6 +116,13 @@ def _program(text: str) -> dict[str, object]:
             f"{text[:80]!r} names no CPU", advice="write 0=package.module:name"
         )
     return {"cpu": int(cpu), "entry": entry}
+
+
+def _doorbell(text: str) -> str:
+    instance, equals, apic_id = text.partition("=")
+    if not equals:
+        raise InvalidArgumentError(f"{text[:80]!r} names no CPU", advice="write 1=4: ID=APIC")
+    return f"{_id(instance, text)}={_id(apic_id, text)}"
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from itertools import groupby
 
 from mkrpc.instance.kernel import Kernel
-from mkrpc.link.frames import MAX_FRAME_WORDS, Legs, OutcomeRun, UpFrame
+from mkrpc.link.frames import MAX_FRAME_WORDS, DownFrame, Legs, OutcomeRun, UpFrame
 from mkrpc.link.recovery import Resent
 from mkrpc.outcome import Outcome
 
@@ -44,6 +44,11 @@ class Arrivals:
         an answer. Their outcomes are remembered."""
         self.applied = 0
         self._outcomes = []
+
+    def take_messages(self, frame: DownFrame) -> None:
+        """What came beside the legs, before the doorbells among them."""
+        self._kernel.post.settle(frame.settled)
+        self._kernel.post.arrived(frame.messages)
 
     def apply(self, legs: Legs) -> None:
         """Legs have come, each for a CPU of this kernel."""
@@ -144,4 +149,5 @@ class Arrivals:
         taken = self._outcomes[:MAX_FRAME_WORDS]
         frame.outcomes = [OutcomeRun(run.first, run.count, run.outcome) for run in taken]
         self._outcomes = self._outcomes[MAX_FRAME_WORDS:]
+        frame.taken = self._kernel.post.report()
         frame.applied = self._outcomes[0].first - 1 if self._outcomes else self.applied

@@ -2,18 +2,22 @@
 
 import secrets
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mkrpc.instance.attachment import Attachment
 from mkrpc.instance.kernel import Kernel
+from mkrpc.instance.link_files import LINKS_DIRECTORY, LinkFiles
+from mkrpc.instance.link_windows import LinkWindows
 from mkrpc.instance.mapping import map_memory
 from mkrpc.instance.recording import RecordedAttachment, RecordedMemory, begin_recording
 from mkrpc.limits import IDENTITY_BYTES
+from mkrpc.link.messages import MAX_MESSAGE_BYTES
 
 if TYPE_CHECKING:
     from mkrpc.instance.boot import Boot
 
-__all__ = ["assemble", "take_apart"]
+__all__ = ["assemble", "open_links", "take_apart"]
 
 
 def assemble(boot: "Boot") -> tuple[Kernel, Attachment]:
@@ -28,8 +32,10 @@ def assemble(boot: "Boot") -> tuple[Kernel, Attachment]:
     def now_us() -> int:
         return (time.monotonic_ns() - started) // 1000
 
-    memory = map_memory(boot.memory) if boot.memory is not None else None
     incarnation = secrets.token_bytes(IDENTITY_BYTES)
+    memory = None
+    if boot.memory is not None:
+        memory = map_memory(boot.memory, _windows(boot, incarnation, boot.memory.parent))
     recorder = None
     clock = now_us
     if boot.recording is not None:
@@ -51,6 +57,24 @@ def assemble(boot: "Boot") -> tuple[Kernel, Attachment]:
     if recorder is None:
         return kernel, Attachment(kernel)
     return kernel, RecordedAttachment(kernel, recorder)
+
+
+def open_links(kernel: Kernel) -> None:
+    """The incarnation has been welcomed: the others of its host may share memory with it."""
+    windows = kernel.memory.windows if kernel.memory is not None else None
+    if isinstance(windows, LinkWindows):
+        windows.open()
+
+
+def _windows(boot: "Boot", incarnation: bytes, state_dir: Path) -> LinkWindows | None:
+    if boot.config.links != "memory" or not boot.config.multikernel:
+        return None
+    return LinkWindows(
+        boot.config.instance_id,
+        incarnation,
+        LinkFiles(state_dir / LINKS_DIRECTORY),
+        max_data=MAX_MESSAGE_BYTES,
+    )
 
 
 def take_apart(attachment: Attachment) -> None:

@@ -208,6 +208,7 @@ class Attachment:
             raise ProtocolError("another interconnect does not know that it takes over")
         self._lease.grant(welcome.lease_us)
         self._kernel.source.told(welcome.roster)
+        self._kernel.post.spawn = welcome.born
         if self.epoch in (0, welcome.epoch):
             self._moves.acknowledged(welcome.received)
         else:
@@ -264,6 +265,7 @@ class Attachment:
             return
         for floor in frame.floors:
             kernel.outcomes.forget(floor.source, floor.runs)
+        self._arrivals.take_messages(frame)
         for legs in frame.legs:
             self._arrivals.apply(legs)
         kernel.settle_frame()
@@ -326,7 +328,7 @@ class Attachment:
         if not frame.more:
             frame.replies = self._take_replies()
             frame.more = bool(self._replies)
-        content = frame.events or frame.accounts or frame.resolved or frame.replies
+        content = frame.events or frame.accounts or frame.resolved or frame.replies or frame.taken
         if not content and frame.applied == self._reported:
             return self._bare_ack()
         self._reported = frame.applied

@@ -3,15 +3,18 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dill
 
 from mkrpc.instance.config import KernelConfig, kernel_config
 from mkrpc.instance.programs import load_entry
 from mkrpc.journal.recorder import Recording
-from mkrpc.topology import Topology
 from mkrpc.transport.address import Address, beside, parse
+
+if TYPE_CHECKING:
+    # Only a name here: the validation behind it is nothing that hundreds of instances need.
+    from mkrpc.topology import Topology
 
 __all__ = ["Boot", "boot_from_entries", "boot_from_topology", "load_callables"]
 
@@ -46,7 +49,7 @@ class Boot:
 
 
 def boot_from_topology(
-    topology: Topology,
+    topology: "Topology",
     instance_id: int,
     *,
     address: str,

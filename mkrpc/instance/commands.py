@@ -265,12 +265,17 @@ def _error_reply(command: Command, error: MkrpcError, *, written: int = 0) -> Re
 
 
 def _set_cpu(cpu: "Cpu", action: str) -> None:
-    """Do a space-separated list of ``if=0|1``, ``hlt=0|1``, ``tpr=N``; then the boundary.
+    """Do a space-separated list of ``if=0|1``, ``hlt=0|1``, ``tpr=N``; then the boundary. Or do
+    ``online=0|1`` alone, as echo into /sys/devices/system/cpu/cpuN/online.
 
     As a debugger sets registers, whatever the CPU executes: IF changes as by POPF, without a shadow
     (R56). Nothing is changed if one of them is wrong. Raises InvalidArgumentError, and
     ClusterStateError on a CPU that waits for SIPI or is stopped.
     """
+    if action in ("online=0", "online=1"):
+        hotplug = cpu.kernel.hotplug
+        (hotplug.bring_online if action[-1] == "1" else hotplug.take_offline)(cpu.number)
+        return
     settings = [_setting(token) for token in action.split()]
     if not settings:
         raise InvalidArgumentError("nothing to set", advice="give if=0, if=1, hlt=1, tpr=0x20, …")

@@ -51,6 +51,9 @@ class KernelConfig:
     ``store_buffer``: stores (0 to MAX_STORE_BUFFER) that wait in each CPU; 0 is none at all.
     ``cmdline``: as in /proc/cmdline. ``wait_for_sipi``: CPUs begin as after power-up: whoever
     starts this kernel sends one of them INIT and SIPI, and that one brings up the others.
+    ``spare_cpus``: how many of the last CPUs are offline at boot.
+    ``links``: where messages to the instances of the same host go. ``doorbells``: which CPU is rung
+    in which instance, as ``0=0,1=2``: APIC ids by instance id.
 
     Raises InvalidArgumentError for values outside these ranges, and for other choices.
     """
@@ -72,6 +75,9 @@ class KernelConfig:
     store_buffer: int = 0
     cmdline: str = ""
     wait_for_sipi: bool = False
+    spare_cpus: int = 0
+    links: Literal["memory", "interconnect"] = "memory"
+    doorbells: str = ""
 
     def __post_init__(self) -> None:
         check_switches(self)
@@ -101,6 +107,11 @@ class KernelConfig:
                 self.mode is ApicMode.X2APIC and not self.apic_policy.x2apic_supported,
                 "x2APIC mode on a CPU that has none",
                 "choose mode xapic, or x2apic_supported = true",
+            ),
+            (
+                not 0 <= self.spare_cpus < max(1, len(self.apic_ids)),
+                f"{self.spare_cpus} spare CPUs of {len(self.apic_ids)}",
+                "the boot CPU is none",
             ),
             (not 0 <= self.initial_tpr <= 0xFF, f"TPR {self.initial_tpr:#x}", "it has 8 bits"),
             (
@@ -138,6 +149,9 @@ def kernel_config(
         store_buffer=spec.store_buffer,
         cmdline=spec.cmdline,
         wait_for_sipi=wait_for_sipi,
+        spare_cpus=spec.spare_cpus,
+        links=topology.links,
+        doorbells=",".join(f"{each.id}={each.cpus[0]}" for each in topology.instances),
     )
 
 

@@ -6,6 +6,7 @@ instruction bytes to the execution. Machine code fits behind it as well as :clas
 which runs programs and handlers given as Python callables (design, section 6).
 """
 
+import inspect
 from collections.abc import Callable, Generator
 from enum import IntEnum
 from types import AsyncGeneratorType, CoroutineType
@@ -27,6 +28,8 @@ __all__ = [
     "Progress",
     "PythonExecution",
     "body_of",
+    "check_handler",
+    "run_handlers",
 ]
 
 MAX_NESTED_HANDLERS: Final = 64
@@ -44,6 +47,29 @@ Handler = Callable[["Cpu"], object]
 """A function (one instruction, IF = 0 until its IRET) or a generator function."""
 
 _NOP: Final = Nop()
+
+
+def check_handler(handler: object) -> None:
+    """Raise InvalidArgumentError for what cannot be called with a CPU, or is async."""
+    if not callable(handler):
+        raise InvalidArgumentError(
+            f"{handler!r} is no handler",
+            advice="give a function or a generator function of one argument, the CPU",
+        )
+    if inspect.iscoroutinefunction(handler) or inspect.isasyncgenfunction(handler):
+        raise InvalidArgumentError(
+            f"{handler!r} is async, and no event loop runs on a CPU",
+            advice="use `def` and, to be interruptible, `yield` instructions",
+        )
+
+
+def run_handlers(cpu: "Cpu", body: Body, others: tuple[Handler, ...]) -> Body:
+    """The rest of a multikernel interrupt of which a generator handler is a part."""
+    yield from body
+    for handler in others:
+        following = body_of(handler(cpu), handler)
+        if following is not None:
+            yield from following
 
 
 def body_of(result: object, what: object) -> Body | None:

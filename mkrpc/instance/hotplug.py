@@ -24,7 +24,7 @@ __all__ = ["BOOT_CPU", "START_PAGE", "Hotplug"]
 
 class Hotplug:
     """``offline``: CPUs by number that are offline, by :meth:`take_offline` or because the reboot
-    vector stopped them. All are online at boot.
+    vector stopped them. All are online at boot but the spare ones.
 
     ``boot``: of a kernel whose CPUs wait for SIPI; None of one that was online from the start.
     ``parking``: its end.
@@ -45,6 +45,15 @@ class Hotplug:
     def online_cpus(self) -> tuple["Cpu", ...]:
         """The CPUs that have a column in /proc/interrupts, in order."""
         return tuple(cpu for cpu in self._kernel.cpus if cpu.number not in self.offline)
+
+    def leave_out_spares(self) -> None:
+        """At boot: the last ``spare_cpus`` of the kernel stay offline until they are asked for; all
+        of a kernel that waits for SIPI."""
+        if self.boot is not None:
+            self.boot.await_sipi()
+            return
+        for cpu in self._kernel.cpus[len(self._kernel.cpus) - self._kernel.config.spare_cpus :]:
+            stop_this_cpu(cpu)
 
     def take_offline(self, number: int) -> None:
         """Software-disable the APIC of an idle CPU and halt it with IF = 0; only INIT wakes it.

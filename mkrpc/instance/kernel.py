@@ -4,9 +4,8 @@ It is driven by :mod:`mkrpc.instance.attachment` over a link, or directly by the
 tests. Time is an argument (``now_us``); nothing here waits or does I/O.
 """
 
-import inspect
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from mkrpc.errors import (
     AlreadyExistsError,
@@ -18,9 +17,17 @@ from mkrpc.errors import (
 from mkrpc.instance.commands import CommandQueue
 from mkrpc.instance.config import LINUX_TPR, KernelConfig, booted_apic
 from mkrpc.instance.cpu import Cpu
-from mkrpc.instance.execution import Body, Handler, Program, body_of
+from mkrpc.instance.execution import (
+    Body,
+    Handler,
+    Program,
+    body_of,
+    check_handler,
+    run_handlers,
+)
 from mkrpc.instance.hotplug import Hotplug
 from mkrpc.instance.memory import SharedMemory
+from mkrpc.instance.multikernel.post import Post
 from mkrpc.instance.oops import print_oops
 from mkrpc.instance.printk import KERN_EMERG, KERN_INFO, Printk, Ratelimit
 from mkrpc.instance.store_buffer import BufferedCpu
@@ -28,9 +35,13 @@ from mkrpc.instance.sysvec import install_event_dispatch
 from mkrpc.limits import IDENTITY_BYTES, MAX_HANDLERS
 from mkrpc.link.frames import MAX_FRAME_WORDS, Command, CpuAddress, Reply, SettledWrite, Writes
 from mkrpc.link.memory import OutcomeMemory
+from mkrpc.link.messages import Message
 from mkrpc.link.source import SourceWindow
 from mkrpc.outcome import Outcome
 from mkrpc.x86.icr import decode
+
+if TYPE_CHECKING:
+    from mkrpc.instance.multikernel.live import Multikernel
 
 __all__ = [
     "FRAME_EVENTS",
@@ -49,7 +60,7 @@ MAX_QUEUED_EVENTS: Final = 4 * MAX_FRAME_WORDS
 """Events that wait for the link; at so many the CPUs stand still until it has taken some. They
 still take what arrives, which the interconnect bounds, since it gets no answers meanwhile."""
 
-Event = Writes | SettledWrite | CpuAddress
+Event = Writes | SettledWrite | CpuAddress | Message
 
 Startup = Callable[[Cpu, int], Program | None]
 """What a CPU runs after SIPI, by its vector; None: it halts with IF = 0 and its APIC disabled."""
@@ -92,6 +103,8 @@ class Kernel:
         self.x86_platform_ipi_callback: Handler | None = None
         self.source = SourceWindow()
         self.outcomes = OutcomeMemory()
+        self.post = Post(self)
+        self._multikernel: Multikernel | None = None
         self.events: list[Event] = []
         self.failed: str | None = None
         self.oops_count = 0
@@ -103,14 +116,22 @@ class Kernel:
         numbers = range(len(config.apic_ids))
         self.cpus = tuple(kind(self, number, booted_apic(config, number)) for number in numbers)
         self._cpu_count = len(self.cpus)
-        if self.hotplug.boot is not None:
-            self.hotplug.boot.await_sipi()
+        self.hotplug.leave_out_spares()
         self.commands = CommandQueue(self)
         self._settles_by_word = config.boundary == "word"
         self._unsettled: dict[int, Cpu] = {}
         self._scheduled: dict[int, Cpu] = {}
 
     # What runs on it.
+
+    @property
+    def multikernel(self) -> "Multikernel":
+        """The framework for messages; from the first time on part of every doorbell interrupt."""
+        if self._multikernel is None:
+            from mkrpc.instance.multikernel.live import Multikernel
+
+            self._multikernel = Multikernel(self)
+        return self._multikernel
 
     def cpu(self, number: int) -> Cpu:
         """CPU by its number in this kernel. Raises NotFoundError."""
@@ -133,16 +154,7 @@ class Kernel:
                 f"instance {self.config.instance_id} runs a kernel without the multikernel patch",
                 advice="give it multikernel = true, or no handlers",
             )
-        if not callable(handler):
-            raise InvalidArgumentError(
-                f"{handler!r} is no handler",
-                advice="give a function or a generator function of one argument, the CPU",
-            )
-        if inspect.iscoroutinefunction(handler) or inspect.isasyncgenfunction(handler):
-            raise InvalidArgumentError(
-                f"{handler!r} is async, and no event loop runs on a CPU",
-                advice="use `def` and, to be interruptible, `yield` instructions",
-            )
+        check_handler(handler)
         if handler in self.handlers:
             raise AlreadyExistsError(f"{handler!r} is registered already")
         if len(self.handlers) >= MAX_HANDLERS:
@@ -162,11 +174,10 @@ class Kernel:
         generator function), ClusterStateError (waiting for SIPI, stopped, or the kernel failed).
         Before the boot of a kernel that waits for SIPI it is what the CPU runs once it is online.
         """
-        if self.hotplug.defers(self.cpu(cpu), program):
-            return
         if self.failed is not None:
             raise ClusterStateError(f"the kernel has failed: {self.failed}")
-        self.cpu(cpu).start(program)
+        if not self.hotplug.defers(self.cpu(cpu), program):
+            self.cpu(cpu).start(program)
 
     def generic_multikernel_interrupt(self, cpu: Cpu) -> Body | None:
         """The patch's own line, then the registered handlers in order.
@@ -179,7 +190,7 @@ class Kernel:
             result = handler(cpu)
             body = None if result is None else body_of(result, handler)
             if body is not None:
-                return _run_handlers(cpu, body, handlers[index + 1 :])
+                return run_handlers(cpu, body, handlers[index + 1 :])
         return None
 
     # Arrival and turns.
@@ -324,8 +335,6 @@ class Kernel:
             software_enabled=address.software_enabled,
         )
 
-    # What goes wrong in it.
-
     def oops(self, cpu: Cpu, error: BaseException, *, vector: int | None) -> None:
         """A handler (of ``vector``) or a program (None) raised: trace, count, perhaps panic."""
         self.oops_count += 1
@@ -339,12 +348,3 @@ class Kernel:
         self.log.emit(KERN_EMERG, self.failed, cpu.number)
         for each in self.cpus:
             each.stop()
-
-
-def _run_handlers(cpu: Cpu, body: Body, others: tuple[Handler, ...]) -> Body:
-    """The rest of a multikernel interrupt of which a generator handler is a part."""
-    yield from body
-    for handler in others:
-        following = body_of(handler(cpu), handler)
-        if following is not None:
-            yield from following

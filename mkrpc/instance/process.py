@@ -22,7 +22,7 @@ from mkrpc.errors import (
     UnavailableError,
 )
 from mkrpc.frame_codec import decode_down, encode_up
-from mkrpc.instance.assembly import assemble, take_apart
+from mkrpc.instance.assembly import assemble, open_links, take_apart
 from mkrpc.instance.backtrace import LoopBacktrace
 from mkrpc.instance.boot import Boot
 from mkrpc.instance.heartbeat import Heartbeats
@@ -190,7 +190,9 @@ class InstanceProcess:
         self._uplink.welcomed()
         self._heartbeats.welcomed(welcome)
         self._set_timer()
-        _log.info(
+        # The first time the interconnect says so; hundreds of instances have no need to.
+        tell = _log.info if self._attached else _log.debug
+        tell(
             "resumed" if self._attached else "attached",
             epoch=f"{welcome.epoch:016x}",
             generation=welcome.generation,
@@ -198,6 +200,7 @@ class InstanceProcess:
         )
         if not self._attached:
             self._attached = True
+            open_links(self.kernel)
             self._boot.on_attached()
 
     # Time.

@@ -157,6 +157,7 @@ class RecordedMemory(SharedMemory):
     def __init__(self, memory: SharedMemory, loaded: Callable[[int], None]) -> None:
         self._size = memory._size
         self._views = memory._views
+        self.windows = memory.windows
         self._loaded = loaded
 
     def load(self, address: int, size: int) -> int:
@@ -190,6 +191,7 @@ def begin_recording(
             "incarnation": incarnation.hex(),
             "config": to_plain(config, lambda _value: None),
             "memory_bytes": len(memory) if memory is not None else 0,
+            "windows": memory is not None and memory.windows is not None,
             "programs": [[cpu, *entry_of(program)] for cpu, program in programs],
             "handlers": [list(entry_of(handler)) for handler in handlers],
         },

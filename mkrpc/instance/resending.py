@@ -5,6 +5,7 @@ from itertools import islice
 
 from mkrpc.instance.kernel import FRAME_EVENTS, Event, Kernel
 from mkrpc.link.frames import CpuAddress, SettledWrite, UpFrame, Writes
+from mkrpc.link.messages import Message
 from mkrpc.link.recovery import MAX_FRAME_BOOKS
 from mkrpc.link.source import Unresolved
 from mkrpc.link.source_books import SourceBooks
@@ -26,7 +27,7 @@ def last_sent(kernel: Kernel) -> int:
     The queue of events is in their order, but for what is sent again, which is stamped.
     """
     for event in kernel.events:
-        if not isinstance(event, CpuAddress) and not event.stamp:
+        if not isinstance(event, CpuAddress | Message) and not event.stamp:
             return (event.first_seq if isinstance(event, Writes) else event.seq) - 1
     return kernel.source.written
 
@@ -48,6 +49,7 @@ def publication(kernel: Kernel, books: SourceBooks) -> deque[UpFrame]:
 def queue_unresolved_again(kernel: Kernel) -> None:
     """Put what is unresolved, of all that was ever sent, before what was not: both in their order.
 
+    Messages that are not settled come first of all, so that none is behind its doorbell.
     Nobody waits any more for the commands that asked for writes. Changes of address stay: the hello
     has them as they are now, and so they end.
     """
@@ -61,7 +63,8 @@ def queue_unresolved_again(kernel: Kernel) -> None:
                 fresh.append(SettledWrite(event.cpu, event.seq, event.word, event.outcome))
             case CpuAddress():
                 fresh.append(event)
-    again: list[Event] = []
+    again: list[Event] = [*kernel.post.again()]
+    kernel.post.begin_again()
     for write in kernel.source.unresolved(last):
         _append(again, write)
     kernel.events = again + fresh

@@ -62,7 +62,7 @@ class SmpBoot:
         """What the boot CPU runs after its SIPI."""
         kernel = self._kernel
         config = kernel.config
-        wanted = cpus_to_start(config.cmdline, len(kernel.cpus))
+        wanted = cpus_to_start(config.cmdline, len(kernel.cpus) - config.spare_cpus)
         kernel.log.emit(KERN_INFO, f"Command line: {config.cmdline}".rstrip(), cpu.number)
         yield from come_online(cpu)
         kernel.log.emit(KERN_INFO, f"smpboot: CPU0: APIC id {cpu.apic_id:#x}", cpu.number)

@@ -12,11 +12,13 @@ from mkrpc.interconnect.commands import Commands
 from mkrpc.interconnect.injection import Injections
 from mkrpc.interconnect.intake import Intake
 from mkrpc.interconnect.lease import LEASE_US, Leases
+from mkrpc.interconnect.messages import Messages
 from mkrpc.interconnect.policy import Policy
 from mkrpc.interconnect.roster import Roster
 from mkrpc.interconnect.routing import Arbitration, Router
 from mkrpc.interconnect.session import Session
 from mkrpc.interconnect.takeover import Takeover
+from mkrpc.interconnect.word_routing import WordRouter
 from mkrpc.link.frames import DownFrame, Hello, UpFrame, Welcome
 from mkrpc.link.lease import PATIENCE_LEASES
 from mkrpc.trace import InstanceDetached, Sink
@@ -63,9 +65,13 @@ class ApicBus(Asking):
             self._router.hold = self._recovery.held.append
         self._router.faults = self.faults
         self._router.clock = self.clock
+        self._words = WordRouter(
+            router=self._router, registry=self._registry, policy=policy, ledger=self.ledger
+        )
         self._injections = Injections(
             registry=self._registry,
             router=self._router,
+            words=self._words,
             ledger=self.ledger,
             buckets=self.buckets,
             changes=self._changes,
@@ -86,14 +92,17 @@ class ApicBus(Asking):
             recovery=self._recovery,
         )
         self._commands = Commands(self._later.append)
+        self._messages = Messages(self._registry, policy, hold=self._recovery.closed)
         self._intake = Intake(
             registry=self._registry,
             router=self._router,
+            words=self._words,
             ledger=self.ledger,
             buckets=self.buckets,
             commands=self._commands,
             recovery=self._recovery,
             count=self._count,
+            messages=self._messages,
         )
 
     # --- instances come and go ------------------------------------------------------------------
@@ -159,7 +168,8 @@ class ApicBus(Asking):
         self._roster.end(session, reason)
         self.ended += 1
         self._ready.pop(session, None)
-        session.legs.abandon(self._router.settle)
+        self._messages.ended(session)
+        session.legs.abandon(self._words.settle)
         session.buried = True
         self._commands.fail_all(session, reason)
         self.mirror.close(session.party.identity)
@@ -273,4 +283,5 @@ class ApicBus(Asking):
     def _open_barrier(self) -> None:
         """Everybody is back, or cannot come any more: what was held goes on."""
         self._leases.also_us = self._router.hold = None
+        self._messages.release()
         self._recovery.open(self._leases.looked_us, self._router.route)

@@ -19,9 +19,10 @@ from mkrpc.interconnect.injected_words import (
 from mkrpc.interconnect.ledger import Ledger
 from mkrpc.interconnect.legs import Ended
 from mkrpc.interconnect.registry import Registry
-from mkrpc.interconnect.routing import Router, Write
+from mkrpc.interconnect.routing import Router
 from mkrpc.interconnect.takeover import KeptCall
 from mkrpc.interconnect.tally import EachOutcome, Tally
+from mkrpc.interconnect.word_routing import WordRouter, Words
 from mkrpc.link.frames import ResolvedRun
 from mkrpc.outcome import Outcome
 from mkrpc.trace import ClientInjected, Sink
@@ -65,6 +66,7 @@ class Injections:
         *,
         registry: Registry,
         router: Router,
+        words: WordRouter,
         ledger: Ledger,
         buckets: Buckets,
         changes: ChangeLog,
@@ -72,6 +74,7 @@ class Injections:
     ) -> None:
         self._registry = registry
         self._router = router
+        self._words = words
         self._ledger = ledger
         self._buckets = buckets
         self._changes = changes
@@ -135,9 +138,7 @@ class Injections:
         """See :meth:`mkrpc.interconnect.apic_bus.ApicBus.inject_words`."""
         self._check_source(client_id, first_seq)
         several = SeveralWords(words)
-        tally = Tally()
-        if each:
-            tally.each = EachOutcome(first_seq, several.count)
+        tally = Tally(each=EachOutcome(first_seq, several.count) if each else None)
         return self._call(
             client_id,
             first_seq=first_seq,
@@ -308,21 +309,21 @@ class Injections:
     def _write(self, call: Call, first_seq: int, count: int) -> None:
         """Make writes of a call; those for which the clients' bucket holds no token end here."""
         passing = count if call.stamp else self._buckets.take(CLIENTS, count)
-        make = partial(
-            Write,
+        at = first_seq - call.first_seq
+        words = Words(
             source=call.client.party,
             apic_id=None,
+            first_seq=first_seq,
+            words=call.words.some(at, at + count),
             tally=call.tally,
             on_resolved=partial(self._resolved, call),
             stamp=call.stamp,
         )
-        words, at = call.words, first_seq - call.first_seq
-        for seq, word, number in words.runs(first_seq, at, at + passing):
-            self._router.route(make(first_seq=seq, count=number, word=word))
+        if passing:
+            self._words.route(words.part(0, passing))
         if passing < count:
-            over = words.some(at + passing, at + count)
-            refused = make(first_seq=first_seq + passing, count=len(over), word=over[0])
-            self._router.refuse(refused, over, Outcome.REJECTED_RATE_LIMITED)
+            over = words.part(passing, count)
+            self._router.refuse(over.first_as_all(), over.words, Outcome.REJECTED_RATE_LIMITED)
 
     def _resolved(self, call: Call, first: int, last: int, ended: Sequence[Ended]) -> None:
         call.book(ended)

@@ -4,9 +4,8 @@ Each part of a frame is checked whole before it changes anything, so that a bad 
 that balance; the session it came from is then closed.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
-from itertools import groupby
 
 from mkrpc.errors import ProtocolError
 from mkrpc.interconnect.asked import Asked
@@ -14,11 +13,13 @@ from mkrpc.interconnect.bucket import Buckets
 from mkrpc.interconnect.commands import Commands
 from mkrpc.interconnect.ledger import Ledger
 from mkrpc.interconnect.legs import Ended
+from mkrpc.interconnect.messages import Messages
 from mkrpc.interconnect.recovery import Recovery
 from mkrpc.interconnect.registry import Registry
 from mkrpc.interconnect.roster_count import RosterCount
 from mkrpc.interconnect.routing import Router, Write
 from mkrpc.interconnect.session import Session
+from mkrpc.interconnect.word_routing import WordRouter, Words
 from mkrpc.link.frames import (
     MAX_FRAME_WORDS,
     CpuAddress,
@@ -27,6 +28,7 @@ from mkrpc.link.frames import (
     UpFrame,
     Writes,
 )
+from mkrpc.link.messages import Message
 from mkrpc.link.source import MAX_PUBLISHED_RUNS
 from mkrpc.outcome import Outcome
 
@@ -43,19 +45,23 @@ class Intake:
         *,
         registry: Registry,
         router: Router,
+        words: WordRouter,
         ledger: Ledger,
         buckets: Buckets,
         commands: Commands,
         recovery: Recovery,
         count: RosterCount,
+        messages: Messages,
     ) -> None:
         self._registry = registry
         self._router = router
+        self._words = words
         self._ledger = ledger
         self._buckets = buckets
         self._commands = commands
         self._recovery = recovery
         self._count = count
+        self._messages = messages
 
     def apply(self, session: Session, frame: UpFrame) -> None:
         """Apply a frame's content, in the order of its fields.
@@ -70,16 +76,20 @@ class Intake:
         for event in frame.events:
             match event:
                 case Writes():
-                    self._writes(session, event)
+                    self._take_writes(session, event)
                 case SettledWrite():
                     self._settled_write(session, event)
+                case Message():
+                    self._messages.route(session, event)
                 case CpuAddress():
                     which = self._registry.change_address(session, event)
                     if any(which):
                         known = session.moved[event.cpu]
                         session.moved[event.cpu] = known.at(self._count.moved(), which)
         session.check_window()
-        session.answer(frame, self._router.settle)
+        session.answer(frame, self._words.settle)
+        if frame.taken:
+            self._messages.taken(session, frame.taken)
         for account in frame.accounts:
             session.mirror.apply(account)
         if frame.resolved:
@@ -87,7 +97,7 @@ class Intake:
         for reply in frame.replies:
             self._commands.answer(session, reply)
 
-    def _writes(self, session: Session, writes: Writes) -> None:
+    def _take_writes(self, session: Session, writes: Writes) -> None:
         words = writes.words
         if not words or min(words) < 0 or max(words) >> _WORD_BITS:
             raise ProtocolError(f"writes from {writes.first_seq} on hold no ICR words of 64 bits")
@@ -95,26 +105,25 @@ class Intake:
         session.take_seqs(writes.first_seq, len(words), stamp=writes.stamp)
         if asked is not None:
             asked.count_written(len(words))
-        seq = writes.first_seq
         # The time does not move within a frame, so the first ones pass and all others do not.
         # What has passed before passes again.
         passing = len(words)
         if not writes.stamp:
             passing = self._buckets.take(session.instance_id, passing)
         refused = words[passing:]
-        make = partial(
-            Write,
+        burst = Words(
             source=session.party,
             apic_id=apic_id,
+            first_seq=writes.first_seq,
+            words=words,
             tally=asked.tally if asked else None,
             on_resolved=partial(self._resolved, session, asked),
             stamp=writes.stamp,
         )
-        for word, count in _equal_words(words[:passing] if refused else words):
-            self._router.route(make(first_seq=seq, count=count, word=word))
-            seq += count
+        if passing:
+            self._words.route(burst.part(0, passing))
         if refused:
-            write = make(first_seq=seq, count=len(refused), word=refused[0])
+            write = burst.part(passing, len(words)).first_as_all()
             self._router.refuse(write, refused, Outcome.REJECTED_RATE_LIMITED)
 
     def _settled_write(self, session: Session, event: SettledWrite) -> None:
@@ -161,7 +170,7 @@ class Intake:
                     f"writes {run.first} to {run.last} are published as resolved and are not"
                 )
         if not session.sends_again:
-            self._recovery.resent.forget(session.party.identity)
+            self._recovery.sent_all(session.party.identity)
         self._registry.publications.publish(session.party.identity, runs)
 
     def _resolved(
@@ -194,12 +203,3 @@ def _check_size(frame: UpFrame) -> None:
     words = sum(len(event.words) if isinstance(event, Writes) else 1 for event in frame.events)
     if words > MAX_FRAME_WORDS:
         raise ProtocolError(f"a frame of {words} events, {MAX_FRAME_WORDS} are allowed")
-
-
-def _equal_words(words: list[int]) -> Iterator[tuple[int, int]]:
-    """Runs of equal consecutive words, each with its length."""
-    if words and words.count(words[0]) == len(words):
-        yield words[0], len(words)
-        return
-    for word, equal in groupby(words):
-        yield word, sum(1 for _ in equal)

@@ -168,6 +168,9 @@ class Ledger:
         self._finished: dict[SourceKind, dict[Party, None]] = {kind: {} for kind in SourceKind}
         self.changed: dict[Row, None] | None = None
         """Rows that have changed since somebody last emptied it; None while nobody asks."""
+        self.folds = 0
+        """How often rows have been merged into others: whoever holds one looks here whether it is
+        still one of the books."""
         self.removed: dict[RowKey, None] = {}
         """Keys of rows that have gone meanwhile: folded, or superseded."""
 
@@ -277,6 +280,7 @@ class Ledger:
 
     def _fold(self, party: Party) -> None:
         """Merge each row of ``party`` into the one of its folded party: no count is lost."""
+        self.folds += 1
         for key in list(self._keys_of.get(party, ())):
             old = self._rows.pop(key)
             self._forget_key(key)

@@ -9,12 +9,16 @@ import heapq
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from mkrpc.interconnect.ledger import Party, Row
 from mkrpc.interconnect.tally import Tally
 from mkrpc.link.recovery import Resent
 from mkrpc.link.source import WRITE_WINDOW
 from mkrpc.outcome import Outcome
+
+if TYPE_CHECKING:
+    from mkrpc.interconnect.leg_block import LegBlock
 
 __all__ = [
     "A_DESTINATIONS",
@@ -199,9 +203,17 @@ class LegRun:
         self.count -= count
         return taken
 
+    def parts(self) -> Iterator["LegRun"]:
+        """Itself: its legs are equal."""
+        yield self
 
-Settled = Callable[[LegRun, Outcome], None]
-"""Called with legs that have ended; the run is nobody else's any more."""
+    def count_by_row(self, counts: Counter[Row]) -> None:
+        """Add its legs to those of its row."""
+        counts[self.row] += self.count
+
+
+Settled = Callable[["LegRun | LegBlock", Outcome], None]
+"""Called with legs that have ended; the run or block is nobody else's any more."""
 
 
 class LegQueue:
@@ -213,8 +225,8 @@ class LegQueue:
     __slots__ = ("_handed", "_held", "_waiting", "answered", "handed", "waiting")
 
     def __init__(self) -> None:
-        self._waiting: deque[LegRun] = deque()
-        self._handed: deque[LegRun] = deque()
+        self._waiting: deque[LegRun | LegBlock] = deque()
+        self._handed: deque[LegRun | LegBlock] = deque()
         self._held: dict[bytes, int] = {}
         self.waiting = 0
         self.handed = 0
@@ -229,18 +241,21 @@ class LegQueue:
 
     def oldest(self) -> LegRun | None:
         """The first of the legs that have no outcome, which was here first."""
-        if self._handed:
-            return self._handed[0]
-        return self._waiting[0] if self._waiting else None
+        for pieces in (self._handed, self._waiting):
+            if pieces:
+                return next(pieces[0].parts())
+        return None
 
     def runs(self) -> Iterator[tuple[LegRun, bool]]:
         """All legs that have no outcome, oldest first, and whether they were handed over."""
-        for run in self._handed:
-            yield run, True
-        for run in self._waiting:
-            yield run, False
+        for piece in self._handed:
+            for run in piece.parts():
+                yield run, True
+        for piece in self._waiting:
+            for run in piece.parts():
+                yield run, False
 
-    def enqueue(self, run: LegRun) -> None:
+    def enqueue(self, run: "LegRun | LegBlock") -> None:
         """Legs for this session; the caller has looked at the limit."""
         self._waiting.append(run)
         self.waiting += run.count
@@ -256,7 +271,7 @@ class LegQueue:
         own = QUEUE_PER_SOURCE - self._held.get(_holder(source), 0)
         return max(0, limit - self.waiting, own)
 
-    def _left(self, run: LegRun) -> None:
+    def _left(self, run: "LegRun | LegBlock") -> None:
         """It waits no longer."""
         self.waiting -= run.count
         holder = _holder(run.batch.source)
@@ -264,7 +279,7 @@ class LegQueue:
         if not self._held[holder]:
             del self._held[holder]
 
-    def hand_over(self, limit: int) -> Iterator[LegRun]:
+    def hand_over(self, limit: int) -> Iterator["LegRun | LegBlock"]:
         """Hand over up to ``limit`` legs in order. Read each run before taking the next."""
         while limit and self._waiting:
             run = self._waiting[0]
@@ -314,9 +329,9 @@ class LegQueue:
     def count_by_row(self, counts: Counter[Row]) -> None:
         """Add what is really here, counted afresh: the independent side of the first law."""
         for run in self._handed:
-            counts[run.row] += run.count
+            run.count_by_row(counts)
         for run in self._waiting:
-            counts[run.row] += run.count
+            run.count_by_row(counts)
 
 
 def _holder(source: Party) -> bytes:

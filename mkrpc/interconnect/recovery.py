@@ -52,6 +52,7 @@ class Recovery:
         self._began_us: int | None = None
         self._somebody_ended = False
         self._published: dict[Session, list[SourceBook]] = {}
+        self._sent_all: set[bytes] = set()
         self.closed = bool(expected)
         self.held: list[Write] = []
         self.resent = ResentWrites(
@@ -120,9 +121,16 @@ class Recovery:
         """One that had come back has ended, perhaps before it said what it knew."""
         self._somebody_ended = self.closed
         self.resent.all_noted(session)
-        self.resent.forget(session.hello.incarnation)
+        self.sent_all(session.hello.incarnation)
         if self._published.pop(session, None) is not None:
             self._books.restore_kept(session.hello.incarnation)
+
+    def sent_all(self, source: bytes) -> None:
+        """An instance sends nothing more again; what it has sent may wait behind the barrier."""
+        if self.closed:
+            self._sent_all.add(source)
+        else:
+            self.resent.forget(source)
 
     def process_ended(self, instance_id: int, pid: int, reason: str) -> bool:
         """The process of one that is missing has ended; False if it is none of these."""
@@ -174,13 +182,16 @@ class Recovery:
             self._count.ended()
         self.closed = False
         self._books.fold_the_dead()
-        self.resent.forget_the_dead()
         if self.sink is not None:
             after_us = looked_us - (self._began_us or 0)
             self.sink(BarrierOpened(back=back, missing=len(missing), after_us=after_us))
         held, self.held = self.held, []
         for write in held:
             route(write)
+        sent_all, self._sent_all = self._sent_all, set()
+        for source in sent_all:
+            self.resent.forget(source)
+        self.resent.forget_the_dead()
 
     def _end(self, each: Incarnation, reason: str) -> None:
         del self._missing[each.incarnation]

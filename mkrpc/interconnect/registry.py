@@ -58,6 +58,8 @@ class Registry:
         self._alive: dict[bytes, Session] = {}
         self.map = DestinationMap()
         self.publications = Publications()
+        self.version = 0
+        """Rises with every change of who has which CPU and of what routing goes by."""
 
     def sessions(self) -> list[Session]:
         """All that live."""
@@ -234,6 +236,7 @@ class Registry:
             self._owners[address.apic_id] = (session, address.cpu)
             self.map.put(_apic_address(address))
         self._alive[hello.incarnation] = session
+        self.version += 1
         self._remember(hello.incarnation)
 
     def _remember(self, incarnation: bytes) -> None:
@@ -248,6 +251,7 @@ class Registry:
         record.session = None
         record.reason = reason
         del self._alive[record.incarnation]
+        self.version += 1
         for address in session.addresses:
             del self._owners[address.apic_id]
             self.map.discard(address.apic_id)
@@ -271,6 +275,7 @@ class Registry:
         if known != address:
             session.addresses[address.cpu] = address
             self.map.put(_apic_address(address))
+            self.version += 1
         return moved(known, address)
 
 

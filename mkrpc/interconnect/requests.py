@@ -111,6 +111,12 @@ def _where(
 def cpu_action(request: pb.SetCpuRequest) -> str:
     """The tokens of a ``SET_CPU`` command. :class:`InvalidArgumentError` if nothing is asked."""
     tokens = []
+    if request.HasField("online"):
+        if any(request.HasField(other) for other in ("tpr", "interrupts_enabled", "halt")):
+            raise InvalidArgumentError(
+                "a CPU comes or goes, or is set", advice="ask for one after the other"
+            )
+        return f"online={int(request.online)}"
     if request.HasField("tpr"):
         if request.tpr > 0xFF:
             raise InvalidArgumentError(

@@ -95,8 +95,7 @@ class ResentWrites:
         """CPUs that the write may have named or not: nobody knows their addresses of then."""
         logical = icr.shorthand is Shorthand.NONE and icr.destination_mode
         for session in self._registry.sessions():
-            if session.born > write.stamp:
-                continue
+            # Even one that was born later: a write may have waited for a route until it was there.
             for address, moved in zip(session.addresses, session.moved, strict=True):
                 since = moved.logically if logical else moved.physically
                 itself = address.apic_id == write.apic_id

@@ -9,13 +9,14 @@ class RosterCount:
     A source stamps its writes with the highest number that it has been told, so that the next
     interconnect can tell who was born or changed an address, and whether somebody ended, after a
     write was made. It must
-    therefore never run backwards, over all interconnects of a machine.
+    therefore never run backwards, over all interconnects of a machine. Nobody is born at 1: that is
+    the stamp of those who had been told no number yet.
     """
 
     __slots__ = ("last_end", "number")
 
     def __init__(self, number: int = 0, last_end: int = 0) -> None:
-        self.number = number
+        self.number = max(1, number)
         self.last_end = last_end
 
     def born(self) -> int:

@@ -83,7 +83,7 @@ class Router:
             self.hold(write)
             return
         if self.sink is not None:
-            self._trace_write(write)
+            self.trace_write(write)
         icr = decode(write.word)
         targets = self._targets(write, icr)
         if write.stamp:
@@ -132,7 +132,7 @@ class Router:
         """Book a write that never left its APIC: a self IPI, or one that it refused to send."""
         assert write.apic_id is not None
         if self.sink is not None:
-            self._trace_write(write)
+            self.trace_write(write)
         icr = decode(write.word)
         target = _NOBODY[0]
         if icr.shorthand is Shorthand.SELF and outcome in _AT_ITS_OWN_GATE:
@@ -159,8 +159,8 @@ class Router:
             seq = write.first_seq
             for word, equal in groupby(words):
                 run = replace(write, first_seq=seq, count=len(list(equal)), word=word)
-                self._trace_write(run)
-                self._trace_end(run, NOBODY, outcome)
+                self.trace_write(run)
+                self.trace_end(run, NOBODY, outcome)
                 seq += run.count
         write.on_resolved(write.first_seq, write.first_seq + write.count - 1, ended)
 
@@ -172,7 +172,7 @@ class Router:
             kind = (run.apic_id, run.instance_id, outcome)
             batch.tally.end(run.first_seq, run.count, kind, several=batch.has_lanes)
         if self.sink is not None:
-            self._trace_end(run, run.apic_id, outcome)
+            self.trace_end(run, run.apic_id, outcome)
         batch.advance(run.lane, run.count, run.row, outcome)
 
     def _targets(self, write: Write, icr: Icr) -> Sequence[Target]:
@@ -303,7 +303,8 @@ class Router:
         )
         return self._ledger.row(key) or self._ledger.overflow_row(source)
 
-    def _trace_write(self, write: Write) -> None:
+    def trace_write(self, write: Write) -> None:
+        """Tell the sink, which there is, of writes."""
         assert self.sink is not None
         self.sink(
             IcrWritten(
@@ -315,7 +316,8 @@ class Router:
             )
         )
 
-    def _trace_end(self, legs: LegRun | Write, apic_id: int, outcome: Outcome) -> None:
+    def trace_end(self, legs: LegRun | Write, apic_id: int, outcome: Outcome) -> None:
+        """Tell the sink, which there is, of legs that have ended."""
         assert self.sink is not None
         of = legs.batch if isinstance(legs, LegRun) else legs
         icr = decode(of.word)

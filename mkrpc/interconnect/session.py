@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from mkrpc.errors import LimitReachedError, ProtocolError
 from mkrpc.interconnect.asked import Asked
 from mkrpc.interconnect.floors import Floors, Publications
+from mkrpc.interconnect.handing_over import frame_legs
 from mkrpc.interconnect.ledger import Party
 from mkrpc.interconnect.legs import (
     A_DESTINATIONS,
@@ -279,11 +280,13 @@ class Session(SourceSide):
             return self._answer_beat(again)
         if not self.link.may_send:
             return self._bare_ack()
-        frame = DownFrame(legs=self._next_legs())
+        frame = DownFrame()
+        carried = self.box.fill(frame)
+        frame.legs = self._next_legs() if not self.box.queue else []
         frame.commands = [
             self._commands.popleft() for _ in range(min(len(self._commands), MAX_FRAME_COMMANDS))
         ]
-        if not frame.legs and not frame.commands and not self._must_tell:
+        if not (frame.legs or frame.commands or carried or self._must_tell):
             return self._bare_ack()
         self._telling.take(frame)
         self.floors.take(frame, MAX_FRAME_RUNS - len(frame.resolved))
@@ -304,17 +307,5 @@ class Session(SourceSide):
         return frame
 
     def _next_legs(self) -> list[Legs]:
-        columns: list[Legs] = []
         limit = min(MAX_FRAME_WORDS, LEG_WINDOW - self.legs.unanswered)
-        for run in self.legs.hand_over(limit):
-            source, marks = run.batch.source.identity, (run.resent, run.arbitrated)
-            legs = columns[-1] if columns else None
-            if legs is None or legs.source != source or (legs.resent, legs.arbitrated) != marks:
-                seqs, words, cpus = list[int](), list[int](), list[int]()
-                legs = Legs(source, seqs, words, cpus, run.resent, run.arbitrated)
-                columns.append(legs)
-                self.floors.hear(source)
-            seqs.extend(range(run.first_seq, run.first_seq + run.count))
-            words.extend([run.batch.word] * run.count)
-            cpus.extend([run.cpu] * run.count)
-        return columns
+        return frame_legs(self.legs.hand_over(limit), self.floors.hear)

@@ -1,6 +1,7 @@
 """An attached instance as a source: which of its sequence numbers have come, and are resolved."""
 
 from mkrpc.errors import ProtocolError
+from mkrpc.interconnect.messages import MessageBox
 from mkrpc.link.frames import Hello
 from mkrpc.link.runs import RunSet
 from mkrpc.link.source import HARD_WRITE_WINDOW
@@ -25,6 +26,7 @@ class SourceSide:
         """What it had sent to earlier interconnects has numbers up to here, ..."""
         self._gaps = taken_over
         """... and what it does not send again is resolved, until it sends something new."""
+        self.box = MessageBox()
         if taken_over:
             self._take_over(hello)
 

@@ -7,6 +7,7 @@ CPU that never began is not responding, one that began and did not come online i
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 from mkrpc.errors import NoCpuError, StuckError, UnavailableError
 from mkrpc.interconnect.apic_bus import ApicBus
@@ -23,6 +24,9 @@ BOOT_TIMEOUT_S = 10.0
 
 START_PAGE = 0x08
 """The page that the start-up IPIs name: physical address 0x8000."""
+
+OTHERS_TIMEOUT_S = 2.0
+"""Seconds that the others are waited for after that; the kernel's log tells of one that is late."""
 
 _LOOK_S = 0.005
 
@@ -68,23 +72,24 @@ async def boot_by_host(
                 outcomes += await _write(bus, drain, sender, word)
             if Outcome.DELIVERED not in outcomes[1:]:
                 raise _stuck(bus, session, outcomes, 0)
-            while not session.addresses[0].software_enabled:
-                if not session.alive:
-                    raise UnavailableError(
-                        f"instance {instance_id} ended during start-up: {session.end_reason}",
-                        advice="its log says why (logs/ in the cluster's state directory)",
-                    )
-                await asyncio.sleep(_LOOK_S)
-            others = session.addresses[: cpus_to_start(cmdline, len(session.addresses))]
-            while session.alive and not all(
-                session.addresses[each.cpu].software_enabled for each in others
-            ):
-                await asyncio.sleep(_LOOK_S)
+            await _come_online(session, 1)
     except TimeoutError:
-        if session.addresses[0].software_enabled:
-            return apic_id
         raise _stuck(bus, session, outcomes, timeout_s) from None
+    with suppress(TimeoutError):
+        async with asyncio.timeout(OTHERS_TIMEOUT_S):
+            await _come_online(session, cpus_to_start(cmdline, len(session.addresses)))
     return apic_id
+
+
+async def _come_online(session: Session, cpus: int) -> None:
+    """Return once the first so many CPUs are online; UnavailableError if the instance ends."""
+    while not all(address.software_enabled for address in session.addresses[:cpus]):
+        if not session.alive:
+            raise UnavailableError(
+                f"instance {session.instance_id} ended during start-up: {session.end_reason}",
+                advice="its log says why (logs/ in the cluster's state directory)",
+            )
+        await asyncio.sleep(_LOOK_S)
 
 
 async def _write(bus: ApicBus, drain: Callable[[], None], sender: int, word: int) -> list[Outcome]:

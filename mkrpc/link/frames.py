@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from mkrpc.link.accounts import CpuAccount, VectorCount
 from mkrpc.link.legs import Legs
+from mkrpc.link.messages import Arrival, Message, SettledMessages, Taken
 from mkrpc.link.moved import Moved
 from mkrpc.link.recovery import Arbitrated, SourceBook
 from mkrpc.outcome import Outcome
@@ -299,7 +300,7 @@ class UpFrame:
     frame: int = 0
     ack: int = 0
     more: bool = False
-    events: list[Writes | SettledWrite | CpuAddress] = field(default_factory=list)
+    events: list[Writes | SettledWrite | CpuAddress | Message] = field(default_factory=list)
     applied: int = 0
     outcomes: list[OutcomeRun] = field(default_factory=list)
     accounts: list[CpuAccount] = field(default_factory=list)
@@ -309,6 +310,7 @@ class UpFrame:
     books: list[SourceBook] = field(default_factory=list)
     arbitrated: list[Arbitrated] = field(default_factory=list)
     recovered: bool = False
+    taken: list[Taken] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -330,3 +332,5 @@ class DownFrame:
     roster: int = 0
     books: list[SourceBook] = field(default_factory=list)
     partial: bool = False
+    messages: list[Arrival] = field(default_factory=list)
+    settled: list[SettledMessages] = field(default_factory=list)

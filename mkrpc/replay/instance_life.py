@@ -27,13 +27,24 @@ from mkrpc.replay.life import Cause, Life, LifeEndedError, NotReplayableError
 __all__ = ["InstanceLife"]
 
 
+class _Elsewhere:
+    """Windows whose other side is not here."""
+
+    def load(self, offset: int, size: int) -> int:
+        """Nobody asks: what was loaded then is."""
+        raise AssertionError(f"a load of {size} bytes at {offset:#x}")
+
+    def store(self, offset: int, value: int, size: int) -> None:
+        """Nobody sees it."""
+
+
 class _Memory(SharedMemory):
     """Memory from which is loaded what was loaded then, whoever had stored it."""
 
     __slots__ = ("_loads",)
 
-    def __init__(self, size: int, loads: deque[int]) -> None:
-        super().__init__(bytearray(size))
+    def __init__(self, size: int, loads: deque[int], *, windows: bool) -> None:
+        super().__init__(bytearray(size), _Elsewhere() if windows else None)
         self._loads = loads
 
     def load(self, address: int, size: int) -> int:
@@ -60,6 +71,7 @@ class InstanceLife(Life):
         self._clock = deque(step.clock)
         self._loads: deque[int] = deque()
         size = header["memory_bytes"]
+        windows = header.get("windows", False)
         config: Any = from_plain(header["config"], lambda _kind, _number: None)
         handlers = [_entry(entry, known) for entry, known in header["handlers"]]
         programs = [(cpu, _entry(entry, known)) for cpu, entry, known in header["programs"]]
@@ -68,7 +80,7 @@ class InstanceLife(Life):
                 config,
                 incarnation=self.incarnation,
                 now_us=self._now_us,
-                memory=_Memory(size, self._loads) if size else None,
+                memory=_Memory(size, self._loads, windows=windows) if size else None,
             )
             for handler in handlers:
                 self.kernel.register_handler(handler)

@@ -12,12 +12,14 @@ from mkrpc.errors import InvalidArgumentError
 from mkrpc.instance.attachment import Attachment
 from mkrpc.instance.cpu import Cpu
 from mkrpc.instance.kernel import Kernel, KernelConfig
+from mkrpc.instance.link_windows import LinkWindows, MemoryLinks
 from mkrpc.instance.memory import SharedMemory
 from mkrpc.interconnect.apic_bus import ApicBus
 from mkrpc.interconnect.policy import Policy
 from mkrpc.interconnect.routing import Arbitration
 from mkrpc.interconnect.session import Session
 from mkrpc.interconnect.tally import Tally
+from mkrpc.link.messages import MAX_MESSAGE_BYTES
 from mkrpc.x86.switches import check_switch
 
 __all__ = ["MAX_ROUNDS", "MEMORY_BYTES", "Machine"]
@@ -55,6 +57,7 @@ class Machine:
         check_switch("arbitration", arbitration, get_args(Arbitration))
         self.now_us = 0
         self.memory = memory if memory is not None else SharedMemory(bytearray(MEMORY_BYTES))
+        self.links = MemoryLinks(lambda instance_id: instance_id in self.kernels)
         self.bus = ApicBus(
             epoch=1,
             policy=policy if policy is not None else Policy.named("bare-metal"),
@@ -82,15 +85,20 @@ class Machine:
                 advice="a kernel can only choose 'unsupported' in its place",
             )
         self._incarnations += 1
+        incarnation = self._incarnations.to_bytes(16, "little")
+        windows = LinkWindows(
+            config.instance_id, incarnation, self.links, max_data=MAX_MESSAGE_BYTES
+        )
         kernel = Kernel(
             config,
-            incarnation=self._incarnations.to_bytes(16, "little"),
+            incarnation=incarnation,
             now_us=lambda: self.now_us,
-            memory=self.memory,
+            memory=self.memory.beside(windows),
         )
         attachment = Attachment(kernel)
         session = self.bus.attach(attachment.hello(pid=0))
         attachment.welcome(self.bus.welcome(session))
+        windows.open()
         self.kernels[config.instance_id] = kernel
         self._attachments[config.instance_id] = attachment
         self._sessions[config.instance_id] = session

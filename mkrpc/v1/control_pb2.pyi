@@ -342,16 +342,18 @@ class WriteIcrResponse(_message.Message):
     def __init__(self, written: _Optional[int] = ..., legs: _Optional[_Iterable[_Union[LegCount, _Mapping]]] = ...) -> None: ...
 
 class SetCpuRequest(_message.Message):
-    __slots__ = ("apic_id", "interrupts_enabled", "halt", "tpr")
+    __slots__ = ("apic_id", "interrupts_enabled", "halt", "tpr", "online")
     APIC_ID_FIELD_NUMBER: _ClassVar[int]
     INTERRUPTS_ENABLED_FIELD_NUMBER: _ClassVar[int]
     HALT_FIELD_NUMBER: _ClassVar[int]
     TPR_FIELD_NUMBER: _ClassVar[int]
+    ONLINE_FIELD_NUMBER: _ClassVar[int]
     apic_id: int
     interrupts_enabled: bool
     halt: bool
     tpr: int
-    def __init__(self, apic_id: _Optional[int] = ..., interrupts_enabled: _Optional[bool] = ..., halt: _Optional[bool] = ..., tpr: _Optional[int] = ...) -> None: ...
+    online: bool
+    def __init__(self, apic_id: _Optional[int] = ..., interrupts_enabled: _Optional[bool] = ..., halt: _Optional[bool] = ..., tpr: _Optional[int] = ..., online: _Optional[bool] = ...) -> None: ...
 
 class SetCpuResponse(_message.Message):
     __slots__ = ("cpu",)

@@ -116,7 +116,7 @@ class Goodbye(_message.Message):
     def __init__(self, reason: _Optional[str] = ..., failed: _Optional[bool] = ...) -> None: ...
 
 class UpFrame(_message.Message):
-    __slots__ = ("frame", "ack", "events", "applied", "outcomes", "accounts", "resolved", "replies", "more", "beat", "books", "arbitrated", "recovered")
+    __slots__ = ("frame", "ack", "events", "applied", "outcomes", "accounts", "resolved", "replies", "more", "beat", "books", "arbitrated", "recovered", "taken")
     FRAME_FIELD_NUMBER: _ClassVar[int]
     ACK_FIELD_NUMBER: _ClassVar[int]
     EVENTS_FIELD_NUMBER: _ClassVar[int]
@@ -130,6 +130,7 @@ class UpFrame(_message.Message):
     BOOKS_FIELD_NUMBER: _ClassVar[int]
     ARBITRATED_FIELD_NUMBER: _ClassVar[int]
     RECOVERED_FIELD_NUMBER: _ClassVar[int]
+    TAKEN_FIELD_NUMBER: _ClassVar[int]
     frame: int
     ack: int
     events: _containers.RepeatedCompositeFieldContainer[SourceEvent]
@@ -143,7 +144,8 @@ class UpFrame(_message.Message):
     books: _containers.RepeatedCompositeFieldContainer[SourceBook]
     arbitrated: _containers.RepeatedCompositeFieldContainer[Arbitrated]
     recovered: bool
-    def __init__(self, frame: _Optional[int] = ..., ack: _Optional[int] = ..., events: _Optional[_Iterable[_Union[SourceEvent, _Mapping]]] = ..., applied: _Optional[int] = ..., outcomes: _Optional[_Iterable[_Union[OutcomeRun, _Mapping]]] = ..., accounts: _Optional[_Iterable[_Union[_types_pb2.CpuAccount, _Mapping]]] = ..., resolved: _Optional[_Iterable[_Union[ResolvedRun, _Mapping]]] = ..., replies: _Optional[_Iterable[_Union[Reply, _Mapping]]] = ..., more: _Optional[bool] = ..., beat: _Optional[int] = ..., books: _Optional[_Iterable[_Union[SourceBook, _Mapping]]] = ..., arbitrated: _Optional[_Iterable[_Union[Arbitrated, _Mapping]]] = ..., recovered: _Optional[bool] = ...) -> None: ...
+    taken: _containers.RepeatedCompositeFieldContainer[Taken]
+    def __init__(self, frame: _Optional[int] = ..., ack: _Optional[int] = ..., events: _Optional[_Iterable[_Union[SourceEvent, _Mapping]]] = ..., applied: _Optional[int] = ..., outcomes: _Optional[_Iterable[_Union[OutcomeRun, _Mapping]]] = ..., accounts: _Optional[_Iterable[_Union[_types_pb2.CpuAccount, _Mapping]]] = ..., resolved: _Optional[_Iterable[_Union[ResolvedRun, _Mapping]]] = ..., replies: _Optional[_Iterable[_Union[Reply, _Mapping]]] = ..., more: _Optional[bool] = ..., beat: _Optional[int] = ..., books: _Optional[_Iterable[_Union[SourceBook, _Mapping]]] = ..., arbitrated: _Optional[_Iterable[_Union[Arbitrated, _Mapping]]] = ..., recovered: _Optional[bool] = ..., taken: _Optional[_Iterable[_Union[Taken, _Mapping]]] = ...) -> None: ...
 
 class SourceBook(_message.Message):
     __slots__ = ("destination", "instance_id", "apic_id", "delivery_mode", "vector", "outcomes")
@@ -180,14 +182,66 @@ class Arbitrated(_message.Message):
     def __init__(self, source: _Optional[bytes] = ..., seq: _Optional[int] = ..., cpu: _Optional[int] = ...) -> None: ...
 
 class SourceEvent(_message.Message):
-    __slots__ = ("writes", "settled", "address")
+    __slots__ = ("writes", "settled", "address", "message")
     WRITES_FIELD_NUMBER: _ClassVar[int]
     SETTLED_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
     writes: Writes
     settled: SettledWrite
     address: _types_pb2.CpuAddress
-    def __init__(self, writes: _Optional[_Union[Writes, _Mapping]] = ..., settled: _Optional[_Union[SettledWrite, _Mapping]] = ..., address: _Optional[_Union[_types_pb2.CpuAddress, _Mapping]] = ...) -> None: ...
+    message: Message
+    def __init__(self, writes: _Optional[_Union[Writes, _Mapping]] = ..., settled: _Optional[_Union[SettledWrite, _Mapping]] = ..., address: _Optional[_Union[_types_pb2.CpuAddress, _Mapping]] = ..., message: _Optional[_Union[Message, _Mapping]] = ...) -> None: ...
+
+class Message(_message.Message):
+    __slots__ = ("target", "seq", "ipi_type", "data", "stamp")
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    IPI_TYPE_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    STAMP_FIELD_NUMBER: _ClassVar[int]
+    target: int
+    seq: int
+    ipi_type: int
+    data: bytes
+    stamp: int
+    def __init__(self, target: _Optional[int] = ..., seq: _Optional[int] = ..., ipi_type: _Optional[int] = ..., data: _Optional[bytes] = ..., stamp: _Optional[int] = ...) -> None: ...
+
+class Arrival(_message.Message):
+    __slots__ = ("sender", "source", "seq", "ipi_type", "data", "doorbell")
+    SENDER_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    IPI_TYPE_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    DOORBELL_FIELD_NUMBER: _ClassVar[int]
+    sender: int
+    source: bytes
+    seq: int
+    ipi_type: int
+    data: bytes
+    doorbell: int
+    def __init__(self, sender: _Optional[int] = ..., source: _Optional[bytes] = ..., seq: _Optional[int] = ..., ipi_type: _Optional[int] = ..., data: _Optional[bytes] = ..., doorbell: _Optional[int] = ...) -> None: ...
+
+class Taken(_message.Message):
+    __slots__ = ("source", "seq")
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    source: bytes
+    seq: int
+    def __init__(self, source: _Optional[bytes] = ..., seq: _Optional[int] = ...) -> None: ...
+
+class SettledMessages(_message.Message):
+    __slots__ = ("target", "first", "last", "outcome")
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    target: int
+    first: int
+    last: int
+    outcome: _types_pb2.Outcome
+    def __init__(self, target: _Optional[int] = ..., first: _Optional[int] = ..., last: _Optional[int] = ..., outcome: _Optional[_Union[_types_pb2.Outcome, str]] = ...) -> None: ...
 
 class Writes(_message.Message):
     __slots__ = ("cpu", "first_seq", "words", "command", "stamp")
@@ -238,7 +292,7 @@ class ResolvedRun(_message.Message):
     def __init__(self, first: _Optional[int] = ..., last: _Optional[int] = ...) -> None: ...
 
 class DownFrame(_message.Message):
-    __slots__ = ("frame", "ack", "floors", "legs", "resolved", "commands", "beat", "roster", "books", "partial")
+    __slots__ = ("frame", "ack", "floors", "legs", "resolved", "commands", "beat", "roster", "books", "partial", "messages", "settled")
     FRAME_FIELD_NUMBER: _ClassVar[int]
     ACK_FIELD_NUMBER: _ClassVar[int]
     FLOORS_FIELD_NUMBER: _ClassVar[int]
@@ -249,6 +303,8 @@ class DownFrame(_message.Message):
     ROSTER_FIELD_NUMBER: _ClassVar[int]
     BOOKS_FIELD_NUMBER: _ClassVar[int]
     PARTIAL_FIELD_NUMBER: _ClassVar[int]
+    MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    SETTLED_FIELD_NUMBER: _ClassVar[int]
     frame: int
     ack: int
     floors: _containers.RepeatedCompositeFieldContainer[SourceFloor]
@@ -259,7 +315,9 @@ class DownFrame(_message.Message):
     roster: int
     books: _containers.RepeatedCompositeFieldContainer[SourceBook]
     partial: bool
-    def __init__(self, frame: _Optional[int] = ..., ack: _Optional[int] = ..., floors: _Optional[_Iterable[_Union[SourceFloor, _Mapping]]] = ..., legs: _Optional[_Iterable[_Union[Legs, _Mapping]]] = ..., resolved: _Optional[_Iterable[_Union[ResolvedRun, _Mapping]]] = ..., commands: _Optional[_Iterable[_Union[Command, _Mapping]]] = ..., beat: _Optional[int] = ..., roster: _Optional[int] = ..., books: _Optional[_Iterable[_Union[SourceBook, _Mapping]]] = ..., partial: _Optional[bool] = ...) -> None: ...
+    messages: _containers.RepeatedCompositeFieldContainer[Arrival]
+    settled: _containers.RepeatedCompositeFieldContainer[SettledMessages]
+    def __init__(self, frame: _Optional[int] = ..., ack: _Optional[int] = ..., floors: _Optional[_Iterable[_Union[SourceFloor, _Mapping]]] = ..., legs: _Optional[_Iterable[_Union[Legs, _Mapping]]] = ..., resolved: _Optional[_Iterable[_Union[ResolvedRun, _Mapping]]] = ..., commands: _Optional[_Iterable[_Union[Command, _Mapping]]] = ..., beat: _Optional[int] = ..., roster: _Optional[int] = ..., books: _Optional[_Iterable[_Union[SourceBook, _Mapping]]] = ..., partial: _Optional[bool] = ..., messages: _Optional[_Iterable[_Union[Arrival, _Mapping]]] = ..., settled: _Optional[_Iterable[_Union[SettledMessages, _Mapping]]] = ...) -> None: ...
 
 class BeatRequest(_message.Message):
     __slots__ = ("incarnation", "cores", "where")

@@ -41,9 +41,8 @@ def legs_to(client, name: str) -> Counter:
 @pytest.fixture
 def cluster():
     """A host and one more, and four CPUs that nobody has."""
-    with Cluster.start(
-        Topology.of(instances=2, cpus=1, pool=4), name=f"life-{os.getpid()}"
-    ) as made:
+    topology = Topology.of(instances=2, cpus=1, pool=4)
+    with Cluster.start(topology, name=f"life-{os.getpid()}") as made:
         yield made
 
 

@@ -259,22 +259,17 @@ def test_what_a_crash_left_is_told_from_nothing(mk_cluster):
     assert f"mkrpc down --name {mk_cluster.name}" in found.value.advice
 
 
-def fork_server(cluster: Cluster) -> int:
-    """The process id of the cluster's fork server."""
-    children = {*cluster.pids().values(), cluster.client.cluster().interconnect_pid}
-    (found,) = (
-        pid
-        for pid in members(cluster.state_dir)
-        if pid not in children and b"forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    )
-    return found
+def fork_server(cluster: Cluster, *, of: int) -> int:
+    """The process id of the fork server that an instance comes from: its parent, from proc(5)."""
+    stat = Path(f"/proc/{cluster.pids()[of]}/stat").read_text()
+    return int(stat.rpartition(")")[2].split()[1])
 
 
 @pytest.mark.mk_topology(instances=3, cpus=1)
 def test_without_its_fork_server_a_cluster_goes_on(mk_cluster):
     client = mk_cluster.client
     pids = mk_cluster.pids()
-    victim = fork_server(mk_cluster)
+    victim = fork_server(mk_cluster, of=1)
     os.kill(victim, signal.SIGKILL)
     wait_for_end(victim)
     client.kill_instance(1, force=True)
@@ -282,7 +277,7 @@ def test_without_its_fork_server_a_cluster_goes_on(mk_cluster):
     assert mk_cluster.pids() == {0: pids[0], 2: pids[2]}
     client.exec_instance(1)
     assert client.inject(to=apic(1)).all_arrived
-    os.kill(fork_server(mk_cluster), signal.SIGKILL)
+    os.kill(fork_server(mk_cluster, of=1), signal.SIGKILL)
     mk_cluster.stop()
     assert members(mk_cluster.state_dir) == []
 

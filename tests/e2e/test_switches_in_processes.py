@@ -108,10 +108,15 @@ def test_up_sets_switches_beside_numbers_and_over_a_file(path):
         command = [sys.executable, "-m", "mkrpc.cli", "up", "--detach", *options]
         return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
-    nine = up("--name", "a", "--instances", "9", "--cpus", "1", "--apic", "intr=latched")
-    assert nine.stderr == "starting the interconnect\n9 of 9 instances attached\n"
+    many = up("--name", "a", "--instances", "17", "--cpus", "1", "--apic", "intr=latched")
+    told = [f"{number} of 17 instances attached" for number in (*range(2, 17, 2), 17)]
+    assert many.stderr.splitlines() == [
+        "starting the interconnect",
+        "starting 17 instances",
+        *told,
+    ]
     done = up("--name", "b", "--topology", str(path), "--apic", "icr_bit12=cleared")
-    assert done.stderr.splitlines()[1:] == [f"{n} of 2 instances attached" for n in (1, 2)]
+    assert done.stderr.splitlines()[2:] == [f"{n} of 2 instances attached" for n in (1, 2)]
     a, b = find("a").client.cluster(), find("b").client.cluster()
     assert a.apic == {"intr": "latched"}
     assert b.apic == {"lowest_priority": "hash"}

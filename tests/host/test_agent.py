@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,13 +56,14 @@ def run_agent(state_dir) -> Iterator[Callable[[], "subprocess.Popen[str]"]]:
     """``run_agent()``: ``python -m mkrpc.host`` on the directory; nothing of it is left after."""
     started = []
 
-    def run() -> "subprocess.Popen[str]":
+    def run(**options: Any) -> "subprocess.Popen[str]":
         process = subprocess.Popen(
             [sys.executable, "-m", "mkrpc.host", str(state_dir)],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
             env=os.environ | {CLUSTER_VARIABLE: str(state_dir)},
+            **options,
         )
         started.append(process)
         return process
@@ -120,6 +123,35 @@ def test_asked_to_end_while_it_starts_it_leaves_nobody(state_dir, run_agent):
     assert process.wait(TIMEOUT_S) == 1
     wait_until_gone(state_dir)
     assert not (state_dir / "cluster.json").exists()
+
+
+@pytest.mark.e2e
+def test_more_instances_than_there_are_open_files_for_are_refused_before_any_starts(
+    state_dir, run_agent
+):
+    configure(state_dir, topology=Topology.of(instances=40, cpus=1).to_dict())
+
+    def few_open_files() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
+
+    process = run_agent(preexec_fn=few_open_files)
+    (only,) = said(process)
+    assert only["error"] == "40 instances take 304 open files, and 200 are allowed"
+    assert only["reason"] == "LIMIT_REACHED"
+    assert "ulimit -n" in only["advice"]
+    assert process.wait(TIMEOUT_S) == 1
+    wait_until_gone(state_dir)
+
+
+@pytest.mark.e2e
+def test_a_soft_limit_of_open_files_is_raised(state_dir, run_agent):
+    configure(state_dir, topology=Topology.of(instances=4, cpus=1).to_dict())
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+
+    def few_open_files() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+
+    assert "ready" in said(run_agent(preexec_fn=few_open_files))[-1]
 
 
 BAD_ENTRY = {"instances": [{"id": 0, "cpus": [0]}, {"id": 1, "cpus": [1], "handlers": ["json:no"]}]}

@@ -53,11 +53,14 @@ def test_a_kernel_has_everything_that_its_instance_says():
         panic_on_oops=True,
         printk_records=77,
         boundary="frame",
+        doorbells="0=0,3=9",
     )
 
 
 def test_what_an_instance_does_not_say_is_as_a_kernel_has_it():
-    assert kernel_config(TOPOLOGY, 0) == KernelConfig(instance_id=0, name="mk0", apic_ids=(0, 1))
+    assert kernel_config(TOPOLOGY, 0) == KernelConfig(
+        instance_id=0, name="mk0", apic_ids=(0, 1), doorbells="0=0,3=9"
+    )
 
 
 @pytest.mark.parametrize("field", ["entry", "boundary", "xapic_ldr"])

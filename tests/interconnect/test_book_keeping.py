@@ -63,7 +63,7 @@ def test_who_has_come_and_gone_is_there_at_once(kept, path):
     assert [(each.incarnation, each.reason) for each in found.ended] == [
         (second.incarnation, "left: asked to")
     ]
-    assert found.roster == wire.bus.roster_number == 3
+    assert found.roster == wire.bus.roster_number == 4
     assert [each.incarnation for each in found.mirrors] == [second.incarnation]
 
 

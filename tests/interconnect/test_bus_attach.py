@@ -16,7 +16,7 @@ from mkrpc.trace import InstanceAttached, InstanceDetached, InstanceRefused
 def test_an_instance_is_welcomed_and_listed(machine: Any) -> None:
     wire = machine((0, 1), (8,))
     assert wire.bus.welcome(wire.peers[0].session) == Welcome(
-        WIRE_VERSION, 7, 1, lease_us=granted_us(LEASE_US), born=1, roster=2
+        WIRE_VERSION, 7, 1, lease_us=granted_us(LEASE_US), born=2, roster=3
     )
     assert [(r.instance_id, r.attached, r.reason) for r in wire.bus.instances()] == [
         (0, True, ""),

@@ -111,7 +111,12 @@ def echo() -> Recorder:
     return recorder
 
 
-CHILD = """
+CROWD = 50
+"""Connections of a child that plays a crowd."""
+
+CHILD = (
+    f"CROWD = {CROWD}"
+    + """
 import asyncio, sys
 from mkrpc.transport import aio, reactor
 from mkrpc.transport.address import parse
@@ -130,8 +135,9 @@ async def main():
     server_class, connect = {
         "aio": (aio.AioServer, aio.connect), "reactor": (reactor.ReactorServer, reactor.connect)
     }[sys.argv[4]]
-    if role == "client":
-        await connect(address, method, lambda connection: Quiet())
+    if role in ("client", "crowd"):
+        for _ in range(1 if role == "client" else CROWD):
+            await connect(address, method, lambda connection: Quiet())
         print("ready", flush=True)
     else:
         handler = Buggy() if role == "buggy" else Quiet()
@@ -143,6 +149,7 @@ async def main():
 with asyncio.Runner(loop_factory=QueueLoop) as runner:
     runner.run(main())
 """
+)
 
 
 @asynccontextmanager

@@ -29,6 +29,7 @@ from mkrpc.transport.stream import MAX_FRAME_BYTES, Connection, ConnectionHandle
 if TYPE_CHECKING:
     from tests.transport.conftest import Bench, Recorder
 
+CROWD = 50  # as the child of conftest.py
 KILL_NOTICE_S = 1.0  # a few ms measured; the bound leaves room for a busy machine
 
 
@@ -43,6 +44,34 @@ async def test_a_killed_client_is_noticed_at_once(bench: "Bench") -> None:
         error = await far.end()
         assert time.monotonic() - started < KILL_NOTICE_S
         assert isinstance(error, UnavailableError)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(600)
+async def test_none_of_1000_killed_peers_passes_for_a_goodbye(bench: "Bench") -> None:
+    """grpcio tells of a reset stream first as of its end; see EOF_SETTLE_S."""
+    gone: list[MkrpcError | None] = []
+    all_gone = asyncio.Event()
+
+    class Witness:
+        def on_frame(self, connection: Connection, frame: bytes) -> None: ...
+
+        def on_writable(self, connection: Connection) -> None: ...
+
+        def on_closed(self, connection: Connection, error: MkrpcError | None) -> None:
+            gone.append(error)
+            all_gone.set() if len(gone) % CROWD == 0 else None
+
+    server = await bench.serve(lambda _connection: Witness())
+    for _ in range(1000 // CROWD):
+        all_gone.clear()
+        async with bench.spawn("crowd", server.bound_address) as child:
+            assert await bench.first_line(child) == "ready"
+            child.kill()
+            async with asyncio.timeout(bench.patience_s):
+                await all_gone.wait()
+    assert [error for error in gone if not isinstance(error, UnavailableError)] == []
+    assert len(gone) == 1000
 
 
 async def test_a_killed_server_is_noticed_at_once_and_its_address_is_free(bench: "Bench") -> None:

@@ -12,10 +12,13 @@ To add one: a subclass of :class:`Channel` in a file of its own, handed to
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from mkrpc.errors import InvalidArgumentError
 from mkrpc.instance.instructions import Instruction, Load, Store
+
+if TYPE_CHECKING:
+    from mkrpc.instance.memory import SharedMemory
 
 __all__ = ["MAX_DATA_SIZE", "Channel", "Delivery", "Steps", "copy_in", "copy_out", "padded"]
 
@@ -78,6 +81,10 @@ class Channel(ABC):
     @abstractmethod
     def memory_bytes(self) -> int:
         """Bytes of shared memory that all ends together use, from ``base`` on."""
+
+    def fits(self, memory: "SharedMemory | None") -> bool:
+        """Whether the kernel's memory is enough."""
+        return memory is not None and self.base + self.memory_bytes <= len(memory)
 
     @abstractmethod
     def send(self, target: int, ipi_type: int, data: bytes) -> Steps[int]:

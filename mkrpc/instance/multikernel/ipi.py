@@ -14,6 +14,7 @@ first series and the tree after it differ in details; where they do, this follow
 ========  ==========================================================================
 
 Data of no bytes is -EINVAL here: in every ring whose size is its flag it would never arrive.
+What a kernel can be made to do otherwise is in ``ipi_switches``.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,18 +23,32 @@ from typing import TYPE_CHECKING, Any
 
 from mkrpc.errors import InvalidArgumentError
 from mkrpc.instance.execution import body_of
-from mkrpc.instance.instructions import Cli, Mfence, Nop, Popf, Pushf, SelfIpi, WriteIcr
+from mkrpc.instance.instructions import (
+    Cli,
+    Mfence,
+    Nop,
+    Popf,
+    Pushf,
+    ReadRegister,
+    SelfIpi,
+    WriteIcr,
+)
 from mkrpc.instance.multikernel.channel import Channel, Delivery, Steps
+from mkrpc.instance.multikernel.ipi_switches import IpiSwitches
 from mkrpc.instance.printk import KERN_WARNING
 from mkrpc.limits import MAX_HANDLERS, MAX_INSTANCE_ID
-from mkrpc.x86.icr import fixed
+from mkrpc.x86.apic_base import ApicMode
+from mkrpc.x86.icr import ICR_DELIVERY_STATUS, fixed
 from mkrpc.x86.irq_vectors import MULTIKERNEL_VECTOR
+from mkrpc.x86.registers import Register
 
 if TYPE_CHECKING:
     from mkrpc.instance.cpu import Cpu
     from mkrpc.instance.kernel import Kernel
 
 __all__ = ["Callback", "MultikernelIpi"]
+
+_DEFAULTS = IpiSwitches()
 
 Callback = Callable[["Cpu", Delivery, Any], object]
 """``callback(cpu, delivery, ctx)``: a function, or a generator function of instructions."""
@@ -49,7 +64,12 @@ class MultikernelIpi:
     """
 
     def __init__(
-        self, kernel: "Kernel", channel: Channel | None, *, doorbells: Mapping[int, int]
+        self,
+        kernel: "Kernel",
+        channel: Channel | None,
+        *,
+        doorbells: Mapping[int, int],
+        switches: IpiSwitches = _DEFAULTS,
     ) -> None:
         if channel is not None and channel.own != kernel.config.instance_id:
             raise InvalidArgumentError(
@@ -61,6 +81,7 @@ class MultikernelIpi:
         self.rung = 0
         self.interrupts = 0
         self._doorbells = dict(doorbells)
+        self._switches = switches
         self._handlers: dict[int, tuple[Callback, Any]] = {}
         self._sending = False
         self._receiving = False
@@ -110,21 +131,34 @@ class MultikernelIpi:
         finally:
             self._sending = False
         if result == 0 and self.channel.doorbell:
-            yield Mfence()
-            self.rung += 1
-            yield WriteIcr(fixed(self._doorbells[instance], MULTIKERNEL_VECTOR))
+            yield from self._ring(instance)
         yield Popf(interrupts_enabled)
         return result
+
+    def _ring(self, instance: int) -> Steps[None]:
+        if self._switches.fence:
+            yield Mfence()
+        waits = self._switches.waits_for_icr_idle and self.kernel.config.mode is ApicMode.XAPIC
+        while waits and (yield ReadRegister(Register.ICR)) & ICR_DELIVERY_STATUS:
+            yield Nop()
+        self.rung += 1
+        doorbell = self.doorbell_of(instance)
+        assert doorbell is not None, "refused"
+        yield WriteIcr(fixed(doorbell, MULTIKERNEL_VECTOR))
+
+    def doorbell_of(self, instance: int) -> int | None:
+        """The APIC id of the CPU to ring; None if nobody knows one."""
+        return self._doorbells.get(instance)
 
     def interrupt(self, cpu: "Cpu") -> Steps[None]:
         """The handler of the multikernel interrupt: take what is there and hand it on."""
         self.interrupts += 1
         channel = self.channel
-        if channel is None or self._lacks_memory(channel):
+        if channel is None or not channel.fits(self.kernel.memory):
             cpu.printk("Multikernel IPI received but shared memory not initialized", KERN_WARNING)
             return
         taken = yield from self.receive(cpu, channel.per_interrupt)
-        if taken == channel.per_interrupt > 1:
+        if taken == channel.per_interrupt > 1 and self._switches.rings_itself:
             # Doorbells that merged while this ran have no interrupt of their own.
             yield SelfIpi(MULTIKERNEL_VECTOR)
 
@@ -169,20 +203,16 @@ class MultikernelIpi:
         if (
             not 0 <= instance <= MAX_INSTANCE_ID
             or instance == self.kernel.config.instance_id
-            or not data
+            or (not data and self._switches.refuses_empty)
             or not 0 <= ipi_type < 1 << 32
         ):
             return -EINVAL
-        if channel is None or self._lacks_memory(channel):
+        if channel is None or not channel.fits(self.kernel.memory):
             return -ENOMEM
         if len(data) > channel.max_data:
             return -EINVAL
         if instance not in channel.instances:
             return -ENODEV
-        if channel.doorbell and instance not in self._doorbells:
+        if channel.doorbell and self.doorbell_of(instance) is None:
             return -ENODEV
         return 0
-
-    def _lacks_memory(self, channel: Channel) -> bool:
-        memory = self.kernel.memory
-        return memory is None or channel.base + channel.memory_bytes > len(memory)

@@ -52,6 +52,8 @@ class Conservation(Checker):
         """By the disk, when it began."""
         self._expected: set[bytes] = set()
         self._recovered: set[bytes] = set()
+        self._unresolved: dict[bytes, set[int]] = {}
+        """Of those that were taken over: what they had not heard the end of."""
         self._log: list[tuple[int, LegEnded]] = []
         self._answered: set[tuple[bytes, int]] = set()
         """Calls of which the client has the answer, by the disk or by this interconnect, ..."""
@@ -73,7 +75,11 @@ class Conservation(Checker):
             self._recovered.add(event.incarnation)
         elif type(event) is Reported:
             if event.frame.recovered:
+                source = event.kernel.source
                 self._recovered.add(event.kernel.incarnation)
+                self._unresolved[event.kernel.incarnation] = {
+                    write.seq for write in source.unresolved(source.written)
+                }
         elif type(event) is Answered:
             self._answered.add((event.client, event.first_seq))
         elif type(event) is HubKept:
@@ -96,7 +102,7 @@ class Conservation(Checker):
         unknown = booked.pop(UNKNOWN.identity, None)
         if unknown is not None and self._journal.epoch == 1:
             self.fail("there are legs of a time before the only interconnect")
-        books = self._books()
+        books = self._books({kernel.incarnation for kernel in standing.kernels.values()})
         books.pop(UNKNOWN.identity, None)
         for source, ended in books.items():
             known = booked.pop(source, Counter())
@@ -109,15 +115,21 @@ class Conservation(Checker):
         if booked:
             self.fail(f"there are books of {next(iter(booked)).hex()}, who has written nothing")
 
-    def _books(self) -> dict[bytes, Counter[Line]]:
-        """What the books of each source must be."""
+    def _books(self, live: Set[bytes]) -> dict[bytes, Counter[Line]]:
+        """What the books of each source must be.
+
+        Who has ended before it could send again what it had not heard the end of, has it with the
+        interconnect that knew.
+        """
         back = self._recovered & self._expected
         books = {}
         for source in self._ended.keys() | self._kept.keys():
             books[source] = self._kept[source] + self._ended[source]
         books.update((source, Counter()) for source in back)
-        for source, _, line in self.legs_of(back):
-            books[source][line] += 1
+        for source, seq, line in self.legs_of(back):
+            heard = seq not in self._unresolved.get(source, ())
+            if heard or source in live or self._journal.routed[source, seq] == self._journal.epoch:
+                books[source][line] += 1
         return books
 
     def legs_of(self, sources: Set[bytes]) -> Iterator[tuple[bytes, int, Line]]:
@@ -135,6 +147,7 @@ class Conservation(Checker):
         self._ended.clear()
         self._kept.clear()
         self._recovered.clear()
+        self._unresolved.clear()
         self._expected = {each.incarnation for each in event.takeover.expected}
         for row in event.takeover.rows:
             _add(self._kept[row.key.source.identity], row)

@@ -169,7 +169,7 @@ class Client:
 
 
 def main():
-    with tempfile.TemporaryDirectory(prefix="ig", dir="/tmp") as directory:
+    with tempfile.TemporaryDirectory(prefix="ig") as directory:
         address = f"unix:{directory}/interconnect"
         spawn = multiprocessing.get_context("spawn")
         for role in (interconnect, instance):

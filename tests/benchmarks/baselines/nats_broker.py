@@ -103,7 +103,7 @@ def main():
     if nats is None or program is None:
         serve({}, missing="not installed: nats-server" if nats else "not installed: nats-py")
         return
-    with tempfile.TemporaryDirectory(prefix="mkn", dir="/tmp") as directory:
+    with tempfile.TemporaryDirectory(prefix="mkn") as directory:
         command = [program, "-a", "127.0.0.1", "-p", "-1", "-sd", directory]
         server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         try:

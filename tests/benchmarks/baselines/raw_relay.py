@@ -31,6 +31,7 @@ class End:
 
     def opened(self, connection):
         self.connection = connection
+        self.on_writable(connection)  # what came before anybody was here
         return self
 
     def on_frame(self, connection, frame):
@@ -96,9 +97,13 @@ def sink(address):
 class Client:
     """The first process, and the one that measures."""
 
-    def __init__(self, loop):
-        self.loop = loop
+    def __init__(self, address):
+        self.address = address
+        # One loop for all orders: grpc.aio still tells one that was closed of what has ended.
+        self.runner = asyncio.Runner(loop_factory=chosen().new_loop)
         self.connection = None
+        self.acknowledged = lambda frame: None
+        self.go_on = lambda: None
 
     def opened(self, connection):
         self.connection = connection
@@ -111,19 +116,34 @@ class Client:
         self.go_on()
 
     def on_closed(self, connection, error):
-        return
+        self.closed.set_result(None)
 
     def run(self, acknowledged, go_on):
-        """Until ``acknowledged`` says that it is over; in the callbacks, without another hop."""
-        over = self.loop.create_future()
+        """A stream, until ``acknowledged`` says that it is over; in the callbacks, without a hop.
 
-        def one(frame):
-            if acknowledged(frame):
-                over.set_result(None)
+        One for each order: while no loop runs, nobody would answer the pings of an idle one.
+        Returns the seconds between the first send and the last acknowledgement.
+        """
 
-        self.acknowledged, self.go_on = one, go_on
-        go_on()
-        self.loop.run_until_complete(asyncio.wait_for(over, PATIENCE_S))
+        async def work():
+            loop = asyncio.get_running_loop()
+            over, self.closed = loop.create_future(), loop.create_future()
+            await reach(self.address, CLIENT, self.opened)
+
+            def one(frame):
+                if acknowledged(frame):
+                    over.set_result(time.perf_counter())
+
+            self.acknowledged, self.go_on = one, go_on
+            began = time.perf_counter()
+            go_on()
+            ended = await asyncio.wait_for(over, PATIENCE_S)
+            self.go_on = lambda: None
+            self.connection.close()
+            await asyncio.wait_for(self.closed, PATIENCE_S)
+            return ended - began
+
+        return self.runner.run(work())
 
     def delay(self, count, word):
         message = words_of([word])
@@ -165,22 +185,19 @@ class Client:
             go_on()
             return back == messages
 
-        began = time.perf_counter()
-        self.run(acknowledged, go_on)
-        seconds = time.perf_counter() - began
+        seconds = self.run(acknowledged, go_on)
         written = messages * len(words)
         return passed(seconds, written, written, 0)
 
 
 def main():
-    with tempfile.TemporaryDirectory(prefix="rr", dir="/tmp") as directory:
+    with tempfile.TemporaryDirectory(prefix="rr") as directory:
         address = f"unix:{directory}/relay"
         spawn = multiprocessing.get_context("spawn")
         for role in (relay, sink):
             spawn.Process(target=role, args=(address,), daemon=True).start()
-        loop = chosen().new_loop()
-        client = Client(loop)
-        loop.run_until_complete(reach(address, CLIENT, client.opened))
+        client = Client(address)
+        client.delay(1, 0)  # all three are there
         serve({"delay": client.delay, "stream": client.stream}, transport=chosen().name)
 
 

@@ -63,7 +63,7 @@ def main():
     if redis is None or program is None:
         serve({}, missing="not installed: redis-server" if redis else "not installed: redis")
         return
-    with tempfile.TemporaryDirectory(prefix="mkr", dir="/tmp") as directory:
+    with tempfile.TemporaryDirectory(prefix="mkr") as directory:
         path = f"{directory}/s"
         options = ("--port", "0", "--unixsocket", path, "--save", "", "--dir", directory)
         server = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL)

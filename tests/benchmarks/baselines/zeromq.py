@@ -66,7 +66,7 @@ def main():
     if zmq is None:
         serve({}, missing="not installed: pyzmq")
         return
-    with tempfile.TemporaryDirectory(prefix="mkz", dir="/tmp") as directory:
+    with tempfile.TemporaryDirectory(prefix="mkz") as directory:
         fork(broker, directory)
         fork(instance, directory)
         serve(chain_commands(Client(directory)))

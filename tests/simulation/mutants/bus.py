@@ -105,9 +105,7 @@ def a_broadcast_is_resolved_with_its_first_leg(
         self._on_resolved(first, self.first_seq + passed - 1, ((row, outcome, count),))
 
 
-def a_repeated_call_is_made_again(
-    self: Any, call: Any, *, word: int, count: int, on_done: Any
-) -> Any:
+def a_repeated_call_is_made_again(self: Any, call: Any, words: Any, *, on_done: Any) -> Any:
     tally = call.tally.__class__(repeated=True)
     self._wait(call, tally, on_done)
     call.tally.done = False

@@ -14,17 +14,21 @@ Instance ids are stored when a link is re-spawned. The doorbell CPUs that upstre
 are known to the framework here.
 """
 
+from collections.abc import Callable
 from errno import ENOSPC
 from typing import ClassVar
 
 from mkrpc.instance.instructions import Load, Store
 from mkrpc.instance.multikernel.channel import Channel, Delivery, Steps, copy_in, copy_out
 
-__all__ = ["LINK_SLOTS", "LinkRings"]
+__all__ = ["EPOCH_OFFSET", "LINK_SLOTS", "LinkRings", "link_bytes", "unread"]
 
 LINK_SLOTS = 16
 
-_PARENT, _CHILD, _EPOCH, _RINGS = 0, 4, 8, 16
+EPOCH_OFFSET = 8
+"""Of the spawn epoch within a link: what send and receive load first."""
+
+_PARENT, _CHILD, _EPOCH, _RINGS = 0, 4, EPOCH_OFFSET, 16
 _READY, _TYPE, _SLOT_EPOCH, _SIZE, _BUFFER = 0, 4, 8, 16, 24
 
 
@@ -50,7 +54,7 @@ class LinkRings(Channel):
     @property
     def link_bytes(self) -> int:
         """Of one link: both of its rings."""
-        return _RINGS + 2 * LINK_SLOTS * self.slot_bytes
+        return link_bytes(self.max_data)
 
     @property
     def memory_bytes(self) -> int:
@@ -126,6 +130,21 @@ class LinkRings(Channel):
     def _slot(self, link: int, to_parent: bool, index: int) -> int:
         ring = link + _RINGS + (0 if to_parent else LINK_SLOTS * self.slot_bytes)
         return ring + index * self.slot_bytes
+
+
+def link_bytes(max_data: int) -> int:
+    """Of a link whose messages have ``max_data`` bytes at most."""
+    return _RINGS + 2 * LINK_SLOTS * (_BUFFER + max_data)
+
+
+def unread(load: Callable[[int, int], int], *, max_data: int, to_parent: bool) -> int:
+    """How many messages lie in one ring of a link; ``load(offset, size)`` is from the link."""
+    epoch = load(_EPOCH, 8)
+    first = _RINGS + (0 if to_parent else LINK_SLOTS * (_BUFFER + max_data))
+    slots = range(first, first + LINK_SLOTS * (_BUFFER + max_data), _BUFFER + max_data)
+    return sum(
+        load(slot + _READY, 4) == 1 and load(slot + _SLOT_EPOCH, 8) == epoch for slot in slots
+    )
 
 
 def _index(place: tuple[int, int], epoch: int) -> int:

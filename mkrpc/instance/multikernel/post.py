@@ -1,0 +1,142 @@
+"""An instance's messages by way of the interconnect: sent and not settled, come and not taken.
+
+Exactly once: within one interconnect's life the frames of a link are, and one that takes over is
+sent again what is not settled; a receiver knows up to which number it has had the messages of an
+incarnation. In order, since the links are and a window is a queue.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from errno import ENOSPC
+from typing import TYPE_CHECKING
+
+from mkrpc.errors import ProtocolError
+from mkrpc.link.memory import MAX_SOURCES
+from mkrpc.link.messages import (
+    MAX_FRAME_MESSAGES,
+    MAX_QUEUED_MESSAGES,
+    MESSAGE_WINDOW,
+    Arrival,
+    Message,
+    SettledMessages,
+    Taken,
+)
+from mkrpc.outcome import Outcome
+
+if TYPE_CHECKING:
+    from mkrpc.instance.kernel import Kernel
+
+__all__ = ["Post", "Sent"]
+
+
+@dataclass(slots=True)
+class Sent:
+    """To one target. ``last``: number of the latest; ``unsettled``: with the roster number that was
+    known when each was made; ``outcomes``: of the others."""
+
+    last: int = 0
+    unsettled: deque[tuple[Message, int]] = field(default_factory=deque)
+    outcomes: dict[Outcome, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Had:
+    """From one incarnation: numbers up to which messages have come, and have been taken."""
+
+    arrived: int = 0
+    taken: int = 0
+
+
+class Post:
+    """Of one kernel. ``sent``: by target. ``doorbells``: what CPU to ring, as senders have told.
+    ``spawn``: the number of this life of the instance; no other life of anybody has it."""
+
+    __slots__ = ("_due", "_had", "_inbox", "_kernel", "doorbells", "sent", "spawn")
+
+    def __init__(self, kernel: "Kernel") -> None:
+        self._kernel = kernel
+        self._inbox: deque[Arrival] = deque()
+        self._had: OrderedDict[bytes, _Had] = OrderedDict()
+        self._due: dict[bytes, None] = {}
+        self.sent: dict[int, Sent] = {}
+        self.doorbells: dict[int, int] = {}
+        self.spawn = 0
+
+    # As a source.
+
+    def outstanding(self, target: int) -> int:
+        """Messages to it that are not settled."""
+        sent = self.sent.get(target)
+        return len(sent.unsettled) if sent is not None else 0
+
+    def send(self, target: int, ipi_type: int, data: bytes) -> int:
+        """Queue it for the link, in order with the ICR writes: 0, or -ENOSPC."""
+        sent = self.sent.setdefault(target, Sent())
+        if len(sent.unsettled) >= MESSAGE_WINDOW:
+            return -ENOSPC
+        sent.last += 1
+        message = Message(target, sent.last, ipi_type, data)
+        sent.unsettled.append((message, self._kernel.source.roster))
+        self._kernel.events.append(message)
+        return 0
+
+    def settle(self, settled: Iterable[SettledMessages]) -> None:
+        """The interconnect knows what became of some. One that takes over may tell it again."""
+        for each in settled:
+            sent = self.sent.get(each.target)
+            if sent is None or each.last > sent.last:
+                raise ProtocolError(f"messages to instance {each.target} that were never sent")
+            gone = [m for m, _ in sent.unsettled if each.first <= m.seq <= each.last]
+            sent.unsettled = deque(
+                kept for kept in sent.unsettled if not each.first <= kept[0].seq <= each.last
+            )
+            sent.outcomes[each.outcome] = sent.outcomes.get(each.outcome, 0) + len(gone)
+
+    def again(self) -> list[Message]:
+        """What another interconnect must be sent: all that is not settled, in its order."""
+        return [
+            Message(m.target, m.seq, m.ipi_type, m.data, max(1, made))
+            for sent in self.sent.values()
+            for m, made in sent.unsettled
+        ]
+
+    # As a destination.
+
+    def arrived(self, arrivals: Iterable[Arrival]) -> None:
+        """Messages have come; what has been here before is only answered again."""
+        for each in arrivals:
+            had = self._had.setdefault(each.source, _Had())
+            self._had.move_to_end(each.source)
+            if each.seq <= had.arrived:
+                self._due[each.source] = None
+                continue
+            if len(self._inbox) >= MAX_QUEUED_MESSAGES:
+                raise ProtocolError(f"more than {MAX_QUEUED_MESSAGES} messages to take")
+            had.arrived = each.seq
+            self.doorbells[each.sender] = each.doorbell
+            self._inbox.append(each)
+        while len(self._had) > MAX_SOURCES:
+            self._had.popitem(last=False)
+
+    def take(self) -> Arrival | None:
+        """The oldest that has come; the interconnect will be told that it was taken."""
+        if not self._inbox:
+            return None
+        message = self._inbox.popleft()
+        had = self._had.get(message.source)
+        if had is not None:
+            had.taken = message.seq
+            self._due[message.source] = None
+        return message
+
+    def report(self) -> list[Taken]:
+        """What has been taken since the last report."""
+        chosen = list(self._due)[:MAX_FRAME_MESSAGES]
+        for source in chosen:
+            del self._due[source]
+        return [Taken(each, self._had[each].taken) for each in chosen if each in self._had]
+
+    def begin_again(self) -> None:
+        """Another interconnect takes over: it has not heard what was taken."""
+        self._due = dict.fromkeys(self._had)

@@ -1,0 +1,186 @@
+"""Messages that instances send each other through the interconnect.
+
+A message is routed to the incarnation that lives under its target's id when it comes, and to no
+other. It may go where the doorbell may.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from mkrpc.errors import ProtocolError
+from mkrpc.interconnect.policy import Policy
+from mkrpc.limits import MAX_INSTANCE_ID
+from mkrpc.link.messages import (
+    MAX_FRAME_MESSAGES,
+    MAX_MESSAGE_BYTES,
+    MAX_QUEUED_MESSAGES,
+    MESSAGE_WINDOW,
+    Arrival,
+    Message,
+    SettledMessages,
+    Taken,
+)
+from mkrpc.outcome import Outcome
+from mkrpc.x86.icr import decode, fixed
+from mkrpc.x86.irq_vectors import MULTIKERNEL_VECTOR
+
+if TYPE_CHECKING:
+    from mkrpc.interconnect.registry import Registry
+    from mkrpc.interconnect.session import Session
+    from mkrpc.link.frames import DownFrame
+
+__all__ = ["MessageBox", "Messages"]
+
+_HELD = b""
+"""In the place of an incarnation: it waits behind the roster barrier."""
+
+
+class MessageBox:
+    """Of one session: what it is to be handed, what it is to be told, and what it has sent.
+
+    ``unsettled``: by target the numbers of its messages, the incarnation that each is for, and
+    whether an earlier interconnect may have handed it over.
+    """
+
+    __slots__ = ("last", "queue", "settled", "unsettled")
+
+    def __init__(self) -> None:
+        self.queue: deque[Arrival] = deque()
+        self.settled: list[SettledMessages] = []
+        self.unsettled: dict[int, deque[tuple[int, bytes, bool]]] = {}
+        self.last: dict[int, int] = {}
+
+    def fill(self, frame: "DownFrame") -> bool:
+        """Put into a frame what there is; whether there was anything. While messages are left in
+        the queue, the doorbells that came behind them must wait."""
+        queue = self.queue
+        if queue:
+            room = min(len(queue), MAX_FRAME_MESSAGES)
+            frame.messages = [queue.popleft() for _ in range(room)]
+        if self.settled:
+            frame.settled = self.settled[:MAX_FRAME_MESSAGES]
+            self.settled = self.settled[MAX_FRAME_MESSAGES:]
+        return bool(frame.messages or frame.settled)
+
+
+class Messages:
+    """Routes them. ``outcomes``: of all that were settled. ``hold``: while the roster barrier is
+    closed, until :meth:`release`."""
+
+    def __init__(self, registry: "Registry", policy: Policy, *, hold: bool) -> None:
+        self._registry = registry
+        self._policy = policy
+        self._held: list[tuple[Session, Message]] | None = [] if hold else None
+        self.outcomes: dict[Outcome, int] = {}
+
+    def route(self, session: "Session", message: Message) -> None:
+        """One has come from an instance.
+
+        :raises ProtocolError: it cannot be, or is beyond its window.
+        """
+        box = session.box
+        if not (
+            0 <= message.target <= MAX_INSTANCE_ID
+            and message.target != session.instance_id
+            and 1 <= len(message.data) <= MAX_MESSAGE_BYTES
+            and message.seq > box.last.get(message.target, 0)
+        ):
+            raise ProtocolError(f"message {message.seq} to instance {message.target} cannot be")
+        unsettled = box.unsettled.setdefault(message.target, deque())
+        if len(unsettled) >= MESSAGE_WINDOW:
+            raise ProtocolError(f"more than {MESSAGE_WINDOW} messages to one instance")
+        box.last[message.target] = message.seq
+        if self._held is not None:
+            unsettled.append((message.seq, _HELD, bool(message.stamp)))
+            self._held.append((session, message))
+            return
+        self._hand_on(session, message)
+
+    def release(self) -> None:
+        """Everybody is back who can come back."""
+        held, self._held = self._held or [], None
+        for session, message in held:
+            if session.alive:
+                session.box.unsettled[message.target].popleft()
+                self._hand_on(session, message)
+
+    def taken(self, session: "Session", taken: Iterable[Taken]) -> None:
+        """An instance has taken messages out."""
+        own = session.hello.incarnation
+        for each in taken:
+            source = self._registry.alive(each.source)
+            if source is None:
+                continue
+            unsettled = source.box.unsettled.get(session.instance_id, ())
+            while unsettled and unsettled[0][0] <= each.seq and unsettled[0][1] == own:
+                self._settle(source, session.instance_id, unsettled.popleft()[0], _DELIVERED)
+
+    def ended(self, session: "Session") -> None:
+        """What was for this incarnation is for nobody any more."""
+        own, instance_id = session.hello.incarnation, session.instance_id
+        waiting = {(each.source, each.seq) for each in session.box.queue}
+        session.box.queue.clear()
+        for source in self._registry.sessions():
+            unsettled = source.box.unsettled.get(instance_id, ())
+            while unsettled and unsettled[0][1] == own:
+                seq, _, again = unsettled.popleft()
+                certain = (source.hello.incarnation, seq) in waiting and not again
+                self._settle(source, instance_id, seq, _LOST if certain else _MAYBE)
+
+    def _hand_on(self, session: "Session", message: Message) -> None:
+        refusal = self._refusal(session, message)
+        if refusal is not None:
+            self._settle(session, message.target, message.seq, refusal)
+            return
+        target = self._registry.session(message.target)
+        arrival = Arrival(
+            sender=session.instance_id,
+            source=session.hello.incarnation,
+            seq=message.seq,
+            ipi_type=message.ipi_type,
+            data=message.data,
+            doorbell=session.addresses[0].apic_id,
+        )
+        target.box.queue.append(arrival)
+        ticket = message.seq, target.hello.incarnation, bool(message.stamp)
+        session.box.unsettled[message.target].append(ticket)
+        target.wake()
+
+    def _refusal(self, session: "Session", message: Message) -> Outcome | None:
+        """Why it is not handed on."""
+        record = self._registry.records.get(message.target)
+        if record is None or record.session is None:
+            return _MAYBE if message.stamp else Outcome.REJECTED_NO_SUCH_APIC
+        target = record.session
+        if message.stamp and target.born > message.stamp:
+            return _MAYBE  # made for an incarnation before this one, perhaps
+        refused = self._policy.decide(
+            source_id=session.instance_id,
+            destination_id=message.target,
+            icr=decode(fixed(target.addresses[0].apic_id, MULTIKERNEL_VECTOR)),
+        )
+        if refused is None and len(target.box.queue) >= MAX_QUEUED_MESSAGES:
+            refused = Outcome.REJECTED_BACKPRESSURE
+        if refused is not None and message.stamp:
+            return Outcome.LOST_INTERCONNECT_RESTART_MAYBE_DELIVERED
+        return refused
+
+    def _settle(self, source: "Session", target: int, seq: int, outcome: Outcome) -> None:
+        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
+        settled = source.box.settled
+        last = settled[-1] if settled else None
+        if last is not None and (last.target, last.last + 1, last.outcome) == (
+            target,
+            seq,
+            outcome,
+        ):
+            settled[-1] = SettledMessages(target, last.first, seq, outcome)
+        else:
+            settled.append(SettledMessages(target, seq, seq, outcome))
+        source.wake()
+
+
+_DELIVERED = Outcome.DELIVERED
+_LOST = Outcome.LOST_TARGET_DEAD
+_MAYBE = Outcome.LOST_TARGET_DEAD_MAYBE_DELIVERED

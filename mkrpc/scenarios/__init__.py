@@ -1,0 +1,1 @@
+"""Open problems of multikernel kernels, played under a seed, with defect and remedies."""

@@ -1,0 +1,74 @@
+"""Scenarios by name, and out of a file of the user's."""
+
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+from pathlib import Path
+from types import ModuleType
+
+from mkrpc.errors import InvalidArgumentError
+from mkrpc.scenarios import library as room
+from mkrpc.scenarios.scenario import Scenario, problem_of
+
+__all__ = ["load_scenario", "scenario_named", "scenarios"]
+
+
+def scenarios() -> dict[str, type[Scenario]]:
+    """All scenarios of the library, by name."""
+    found: dict[str, type[Scenario]] = {}
+    for entry in pkgutil.iter_modules(room.__path__):
+        module = importlib.import_module(f"{room.__name__}.{entry.name}")
+        found |= {each.name: each for each in _defined_in(module)}
+    return dict(sorted(found.items()))
+
+
+def scenario_named(name: str) -> type[Scenario]:
+    """One of the library, or that of a file whose name ends in ``.py``.
+
+    Raises InvalidArgumentError, which names those that there are.
+    """
+    if name.endswith(".py"):
+        return load_scenario(Path(name))
+    known = scenarios()
+    if name not in known:
+        raise InvalidArgumentError(f"no scenario {name!r}", advice=f"there are {', '.join(known)}")
+    return known[name]
+
+
+def load_scenario(path: Path) -> type[Scenario]:
+    """The scenario that a Python file defines; it is executed.
+
+    Raises InvalidArgumentError for a file that cannot be executed, one that defines none or more
+    than one, and for a scenario that cannot be played.
+    """
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise InvalidArgumentError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise InvalidArgumentError(f"{path}: {type(error).__name__}: {error}") from error
+    found = _defined_in(module)
+    if len(found) != 1:
+        raise InvalidArgumentError(
+            f"{path} defines {len(found) or 'no'} scenario{'s' if found else ''}",
+            advice="one subclass of Scenario with a name, which has play and check",
+        )
+    problem = problem_of(found[0])
+    if problem:
+        raise InvalidArgumentError(f"{path}: {problem}")
+    return found[0]
+
+
+def _defined_in(module: ModuleType) -> list[type[Scenario]]:
+    return [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and issubclass(value, Scenario)
+        and value.__module__ == module.__name__
+        and not inspect.isabstract(value)
+        and isinstance(getattr(value, "name", None), str)
+    ]

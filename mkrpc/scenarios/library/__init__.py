@@ -1,0 +1,1 @@
+"""The scenarios that come with mkrpc: one file, one class, one name each."""

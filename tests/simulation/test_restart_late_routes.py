@@ -1,0 +1,63 @@
+"""Writes that wait for a route, and what is known of them then (design 3.3, rule 4)."""
+
+from simulation.restart_machine import (
+    LOWEST,
+    TO_LOGICAL_BOB,
+    Instance,
+    RestartMachine,
+    had_it,
+    play,
+    write_ldr,
+)
+
+from mkrpc.outcome import Outcome
+from mkrpc.x86.apic_base import ApicMode
+from mkrpc.x86.icr import icr_word
+
+
+def test_what_was_arbitrated_is_known_though_its_source_leaves_meanwhile() -> None:
+    m = RestartMachine()
+    alice, bob, carol = m.nodes.values()
+    alice.ring(LOWEST)
+    play(m, "u")
+    for node in (bob, carol):
+        node.fetch()
+    m.restart()
+    while alice.send() | bob.send():
+        pass
+    m.bus.detach(alice.session, "left: asked to")
+    del m.nodes[0]
+    m.settle()
+    assert sum(had_it(m).values()) == 1
+    (row,) = [row for row in m.bus.ledger if row.key.source.identity == alice.kernel.incarnation]
+    assert row.outcomes == {Outcome.DELIVERED: 1}
+
+
+def test_nobody_was_there_when_a_client_called_that_had_been_told_no_roster_number() -> None:
+    """Not even the first instance of the first interconnect."""
+    m = RestartMachine()
+    m.restart()
+    m.settle()
+    tally = m.inject(icr_word(vector=0x41, destination=0), again=True, roster=0)
+    m.settle()
+    assert tally.legs == {(0, 0, Outcome.LOST_TARGET_DEAD_MAYBE_DELIVERED): 1}
+    assert had_it(m) == {}
+
+
+def test_who_is_new_and_has_moved_is_asked_for_what_it_wrote_before_it_was_welcomed() -> None:
+    """A write waits for its route: meanwhile even its own source attaches, and is named by it."""
+    m = RestartMachine(mode=ApicMode.XAPIC)
+    m.kill(1)
+    bob = m.nodes[1] = Instance(m, 1, life=2)
+    bob.ring(TO_LOGICAL_BOB)
+    bob.come()
+    assert bob.send()
+    assert bob.fetch()
+    write_ldr(bob, 0x80)
+    m.restart()
+    m.settle()
+    assert had_it(m) == {1: 1}
+    # And a leg to nobody, for who had its place before and cannot be asked.
+    nobody_knows = Outcome.LOST_INTERCONNECT_RESTART_MAYBE_DELIVERED
+    assert m.outcomes(1) == {Outcome.DELIVERED: 1, nobody_knows: 1}
+    m.check()
