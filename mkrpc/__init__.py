@@ -8,6 +8,8 @@ when they are first used, so that the pure rooms can be imported without gRPC.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from mkrpc.compiled import finder as _finder
+
 if TYPE_CHECKING:
     from mkrpc.client import Client, apic, icr, logical, shorthand
     from mkrpc.cluster import Cluster
@@ -26,6 +28,8 @@ __all__ = [
     "logical",
     "shorthand",
 ]
+
+_finder.install()
 
 _HOMES = {
     "Client": "mkrpc.client",

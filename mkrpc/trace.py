@@ -159,7 +159,8 @@ class InstanceRefused:
 
 @dataclass(frozen=True, slots=True)
 class ClientInjected:
-    """An external agent has asked for ``count`` writes of ``word``, numbered from ``seq``."""
+    """An external agent has asked for ``count`` writes, numbered from ``seq``: a call. ``word`` is
+    the first of them, and all of them unless they were given word by word."""
 
     client: bytes
     seq: int

@@ -12,8 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
+from compiled_model import skip_pure
 from hypothesis import HealthCheck, settings
 
+from mkrpc.compiled.finder import state
 from mkrpc.errors import MkrpcError
 from mkrpc.transport.status import abort_arguments
 from mkrpc.v1 import control_pb2 as pb
@@ -47,6 +49,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_report_header() -> str:
+    """What the tests are of."""
+    return f"model: {state().text}"
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Before test files are read: what they derive from the profile must be of the right one."""
     if config.getoption("--hypothesis-profile", None) is None:
@@ -55,6 +62,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave the full tier out, unless asked for; pytest says how many were deselected."""
+    skip_pure(items)
     if config.getoption("--full"):
         return
     left_out = [item for item in items if item.get_closest_marker("full")]

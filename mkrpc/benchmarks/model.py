@@ -61,14 +61,14 @@ class Model:
 
     def accept(self, message: bytes) -> bytes:
         """The words of a message arrive, one after another; the acknowledgement."""
-        accept, outcomes, handled = self.kernel.accept, self.outcomes, self.handled
-        merged = outcomes[Outcome.COALESCED]
-        for word in array("Q", message):
-            outcomes[accept(word >> 32, word)] += 1
+        accept, handled = self.kernel.accept, self.handled
+        outcomes = [accept(word >> 32, word) for word in array("Q", message)]
+        for outcome in set(outcomes):
+            self.outcomes[outcome] += outcomes.count(outcome)
         return ACKNOWLEDGEMENT.pack(
             self._memory.load(LAST_AT + 8 * _INSTANCE, 8),
             self.handled - handled,
-            outcomes[Outcome.COALESCED] - merged,
+            outcomes.count(Outcome.COALESCED),
         )
 
     def commands(self) -> dict[str, Callable[..., Any]]:

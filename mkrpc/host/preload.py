@@ -14,6 +14,7 @@ writes to it shares with nobody.
 # ruff: noqa: E402, F401 - imported in this order, and not used
 
 import gc
+import os
 import sys
 from contextlib import suppress
 
@@ -35,11 +36,13 @@ import mkrpc.instance.process
 import mkrpc.journal.recorder
 from mkrpc import logs
 from mkrpc.instance.config import KernelConfig
+from mkrpc.transport.choice import DEFAULT_CHOICE, TRANSPORT_VARIABLE
 
-with suppress(ImportError, AttributeError):  # grpcio's own interface may have changed
-    import mkrpc.transport.queue_loop
-    import mkrpc.transport.queue_proof
-    import mkrpc.transport.reactor
+if (os.environ.get(TRANSPORT_VARIABLE) or DEFAULT_CHOICE) != "aio":
+    with suppress(ImportError, AttributeError):  # grpcio's own interface may have changed
+        import mkrpc.transport.queue_loop
+        import mkrpc.transport.queue_proof
+        import mkrpc.transport.reactor
 
 logs.configure("fork server")
 KernelConfig(instance_id=0, name="none", apic_ids=(0,))  # so that its switches are known

@@ -2,6 +2,7 @@
 
 from itertools import groupby
 
+from mkrpc.compiled.marks import mypyc_attr
 from mkrpc.instance.kernel import Kernel
 from mkrpc.link.frames import MAX_FRAME_WORDS, DownFrame, Legs, OutcomeRun, UpFrame
 from mkrpc.link.recovery import Resent
@@ -21,6 +22,7 @@ class _Run:
         self.outcome = outcome
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Arrivals:
     """Applies legs, unless their outcome is known already, and says what became of them.
 

@@ -9,17 +9,16 @@ import threading
 from pathlib import PurePath
 from types import FrameType
 
-from mkrpc.instance import execution
 from mkrpc.instance.diagnosis import busy_cores
-from mkrpc.instance.execution import PythonExecution
+from mkrpc.instance.execution import OUTSIDE
 from mkrpc.instance.kernel import Kernel
 from mkrpc.link.lease import MAX_WHERE
 from mkrpc.x86.pending import CoreState
 
 __all__ = ["LoopBacktrace"]
 
-_ENTER = PythonExecution.enter.__code__
-_EXECUTION = execution.__name__
+_BELOW = frozenset({"mkrpc.instance.execution", "mkrpc.instance.arrivals", "mkrpc.instance.turns"})
+"""What calls code of the instance; compiled, the first ones have no frames."""
 _IDLE = ("asyncio", "selectors")
 _NOT_OF_HANDLERS = sys.stdlib_module_names | {"mkrpc"}
 
@@ -39,31 +38,24 @@ class LoopBacktrace:
         while frame is not None:
             frames.append(frame)
             frame = frame.f_back
-        entered = next((found for each in frames if (found := _entered(each)) is not None), None)
+        inside = [(cpu.number, cpu.inside) for cpu in self._kernel.cpus if cpu.inside != OUTSIDE]
+        entered = next(((cpu, vector) for cpu, vector in inside if vector >= 0), None)
         try:
-            return busy_cores(self._kernel, entered), _where(frames)
+            return busy_cores(self._kernel, entered), _where(frames, bool(inside))
         except IndexError:
             # It has gone on in the middle of being looked at: nothing holds it.
             return [], ""
 
 
-def _entered(frame: FrameType) -> tuple[int, int] | None:
-    """The CPU's number and the vector of a handler that is being entered here."""
-    if frame.f_code is not _ENTER:
-        return None
-    running, vector = frame.f_locals.get("self"), frame.f_locals.get("vector")
-    if isinstance(running, PythonExecution) and isinstance(vector, int):
-        return running.cpu_number, vector
-    return None
-
-
-def _where(frames: list[FrameType]) -> str:
-    """From the innermost frame outward."""
+def _where(frames: list[FrameType], inside: bool) -> str:
+    """From the innermost frame outward; ``inside`` of code of the instance."""
     modules = [str(frame.f_globals.get("__name__", "")) for frame in frames]
-    if _EXECUTION in modules:
-        inner = frames[: modules.index(_EXECUTION)]
+    if inside:
+        depth = next((i for i, module in enumerate(modules) if module in _BELOW), len(modules))
         own = [
-            f for f, m in zip(inner, modules, strict=False) if _package(m) not in _NOT_OF_HANDLERS
+            f
+            for f, m in zip(frames[:depth], modules, strict=False)
+            if _package(m) not in _NOT_OF_HANDLERS
         ]
         chosen = (own or frames)[0]
     elif not frames or _package(modules[0]) in _IDLE:

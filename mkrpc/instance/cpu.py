@@ -113,6 +113,11 @@ class Cpu(ApicAccess):
             return "halted"
         return "running" if self.execution.busy or not self.interrupts_enabled else "idle"
 
+    @property
+    def inside(self) -> int:
+        """Whose code it runs at this moment, as :attr:`PythonExecution.inside`."""
+        return self._python.inside
+
     # Arrival.
 
     def accept(self, icr: Icr) -> Outcome:

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from mkrpc.instance.cpu import Cpu
 
 __all__ = [
+    "INSIDE_BODY",
     "MAX_NESTED_HANDLERS",
+    "OUTSIDE",
     "Body",
     "Execution",
     "Handler",
@@ -38,6 +40,11 @@ MAX_NESTED_HANDLERS: Final = 64
 One interrupt of each of the 14 usable classes can nest by priority (R48); deeper only by a handler
 that enables interrupts after its EOI, which in a real kernel ends the same way.
 """
+
+OUTSIDE: Final = -1
+INSIDE_BODY: Final = -2
+"""Of :attr:`PythonExecution.inside`: no code of the instance runs, or that of a program or of a
+generator handler."""
 
 Body = Generator[Instruction | None, Any, Any]
 """What a program or a generator handler runs as; a bare ``yield`` is a NOP."""
@@ -155,10 +162,13 @@ class PythonExecution(Execution):
     A departure from hardware: a handler that is a plain function is one instruction.
     """
 
-    __slots__ = ("_contexts", "_cpu")
+    __slots__ = ("_contexts", "_cpu", "inside")
 
     def __init__(self, cpu: "Cpu") -> None:
         self._cpu = cpu
+        self.inside = OUTSIDE
+        """The vector whose handler is being entered, INSIDE_BODY, or OUTSIDE: whose code runs at
+        this moment, for whoever looks from another thread."""
         self._contexts: list[_Context] = []
 
     @property
@@ -170,11 +180,6 @@ class PythonExecution(Execution):
     def runs_program(self) -> bool:
         """Is a program at the bottom of the stack?"""
         return bool(self._contexts) and self._contexts[0].vector is None
-
-    @property
-    def cpu_number(self) -> int:
-        """Whose it is, by the number in its kernel."""
-        return self._cpu.number
 
     @property
     def stack(self) -> tuple[int | None, ...]:
@@ -239,6 +244,7 @@ class PythonExecution(Execution):
     def enter(self, vector: int, *, interrupts_enabled: bool) -> None:
         """As :class:`Execution`; a plain function has run to its IRET when this returns."""
         cpu = self._cpu
+        before, self.inside = self.inside, vector
         try:
             handler = cpu.idt.gates[vector].handler
             result = handler(cpu)
@@ -252,6 +258,7 @@ class PythonExecution(Execution):
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is an oops
             cpu.kernel.oops(cpu, error, vector=vector)
             body = None
+        self.inside = before
         if cpu.stopped:
             return
         if body is None:
@@ -282,6 +289,7 @@ class PythonExecution(Execution):
         """The next instruction of a body, or None when it has ended."""
         fault, context.fault = context.fault, None
         result, context.result = context.result, None
+        self.inside = INSIDE_BODY
         try:
             body = context.body
             yielded = body.send(result) if fault is None else body.throw(fault)
@@ -292,6 +300,8 @@ class PythonExecution(Execution):
             self._cpu.kernel.oops(self._cpu, error, vector=context.vector)
             self._end(context)
             return None
+        finally:
+            self.inside = OUTSIDE
         if self._cpu.stopped:
             return None
         if yielded is None:

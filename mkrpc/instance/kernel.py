@@ -5,8 +5,9 @@ tests. Time is an argument (``now_us``); nothing here waits or does I/O.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from mkrpc.compiled.marks import mypyc_attr
 from mkrpc.errors import (
     AlreadyExistsError,
     ClusterStateError,
@@ -17,14 +18,7 @@ from mkrpc.errors import (
 from mkrpc.instance.commands import CommandQueue
 from mkrpc.instance.config import LINUX_TPR, KernelConfig, booted_apic
 from mkrpc.instance.cpu import Cpu
-from mkrpc.instance.execution import (
-    Body,
-    Handler,
-    Program,
-    body_of,
-    check_handler,
-    run_handlers,
-)
+from mkrpc.instance.execution import Body, Handler, Program, body_of, check_handler, run_handlers
 from mkrpc.instance.hotplug import Hotplug
 from mkrpc.instance.memory import SharedMemory
 from mkrpc.instance.multikernel.post import Post
@@ -52,11 +46,11 @@ __all__ = [
     "Startup",
 ]
 
-FRAME_EVENTS: Final = 512
+FRAME_EVENTS = 512
 """Words of the events in one frame at most, though a frame may hold MAX_FRAME_WORDS: the
 interconnect has one frame of each instance in turn, and beats wait for it to end."""
 
-MAX_QUEUED_EVENTS: Final = 4 * MAX_FRAME_WORDS
+MAX_QUEUED_EVENTS = 4 * MAX_FRAME_WORDS
 """Events that wait for the link; at so many the CPUs stand still until it has taken some. They
 still take what arrives, which the interconnect bounds, since it gets no answers meanwhile."""
 
@@ -66,6 +60,7 @@ Startup = Callable[[Cpu, int], Program | None]
 """What a CPU runs after SIPI, by its vector; None: it halts with IF = 0 and its APIC disabled."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Kernel:
     """A booted kernel: every CPU idle, IF = 1, its APIC software-enabled as Linux leaves it.
 

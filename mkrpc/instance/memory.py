@@ -46,12 +46,14 @@ class SharedMemory:
     ``buffer`` is a ``bytearray`` within one process or a writable ``mmap`` of a file that several
     map; its bytes are in the host's order. A size that is no multiple of 8 is rounded down. Raises
     InvalidArgumentError for one that holds less than 8 bytes. ``windows``: what is there beside it.
+    ``between_processes``: no compare-and-exchange of one is atomic for another.
     """
 
-    __slots__ = ("_size", "_views", "windows")
+    __slots__ = ("_size", "_views", "between_processes", "windows")
 
     def __init__(self, buffer: bytearray | mmap.mmap, windows: Windows | None = None) -> None:
         self.windows = windows
+        self.between_processes = not isinstance(buffer, bytearray)
         self._size = len(buffer) // 8 * 8
         if not self._size:
             raise InvalidArgumentError(
@@ -70,6 +72,7 @@ class SharedMemory:
         """The same memory as another kernel sees it, with windows of its own."""
         seen = SharedMemory.__new__(SharedMemory)
         seen._size, seen._views, seen.windows = self._size, self._views, windows
+        seen.between_processes = self.between_processes
         return seen
 
     def __len__(self) -> int:

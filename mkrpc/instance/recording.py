@@ -158,6 +158,7 @@ class RecordedMemory(SharedMemory):
         self._size = memory._size
         self._views = memory._views
         self.windows = memory.windows
+        self.between_processes = memory.between_processes
         self._loaded = loaded
 
     def load(self, address: int, size: int) -> int:

@@ -1,11 +1,11 @@
 """What a client may inject: its id, its numbers, its ICR words."""
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from hashlib import blake2b
-from itertools import groupby
 
 from mkrpc.errors import InvalidArgumentError
+from mkrpc.interconnect.word_kinds import Kinds, kinds_of
 from mkrpc.limits import IDENTITY_BYTES
 from mkrpc.link.frames import MAX_FRAME_WORDS
 from mkrpc.x86.icr import Shorthand, decode, reserved_bits_x2apic
@@ -33,20 +33,15 @@ _WORD_BYTES = 8
 class EqualWords:
     """``count`` times the same word."""
 
-    __slots__ = ("count", "word")
+    __slots__ = ("count", "kinds", "word")
 
     def __init__(self, word: int, count: int) -> None:
+        self.kinds: Kinds | None = None
         self.word = word
         self.count = count
 
     def __str__(self) -> str:
         return f"{self.count} times {self.word:#018x}"
-
-    def runs(self, first_seq: int, begin: int, end: int) -> Iterator[tuple[int, int, int]]:
-        """Runs of equal words among those from ``begin`` on and before ``end``: the number of the
-        first, of which ``first_seq`` is that of ``begin``; the word; how many."""
-        if begin < end:
-            yield first_seq, self.word, end - begin
 
     def some(self, begin: int, end: int) -> Sequence[int]:
         """The words from ``begin`` on and before ``end``."""
@@ -62,7 +57,7 @@ class SeveralWords:
     :raises InvalidArgumentError: none or too many, half a word, or one that cannot be injected.
     """
 
-    __slots__ = ("count", "word", "words")
+    __slots__ = ("count", "kinds", "word", "words")
 
     def __init__(self, content: bytes) -> None:
         if not content or len(content) % _WORD_BYTES:
@@ -75,7 +70,8 @@ class SeveralWords:
             raise InvalidArgumentError(
                 f"{len(words)} words in one request", advice=f"give at most {MAX_REQUEST_WORDS}"
             )
-        for word in dict.fromkeys(words):
+        self.kinds = kinds_of(words)
+        for word in self.kinds.counts:
             check_word(word)
         self.words = words
         self.count = len(words)
@@ -83,13 +79,6 @@ class SeveralWords:
 
     def __str__(self) -> str:
         return f"{self.count} words from {self.words[0]:#018x} on"
-
-    def runs(self, first_seq: int, begin: int, end: int) -> Iterator[tuple[int, int, int]]:
-        """As :meth:`EqualWords.runs`."""
-        for word, equal in groupby(self.words[begin:end]):
-            count = sum(1 for _ in equal)
-            yield first_seq, word, count
-            first_seq += count
 
     def some(self, begin: int, end: int) -> Sequence[int]:
         """As :meth:`EqualWords.some`."""

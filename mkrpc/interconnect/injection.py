@@ -189,8 +189,8 @@ class Injections:
         self._clients.move_to_end(client_id)
         self._ledger.resume(client.party)
         if self.sink is not None:
-            for seq, word, number in words.runs(first_seq, 0, count):
-                self.sink(ClientInjected(client=client_id, seq=seq, count=number, word=word))
+            first = words.some(0, 1)[0]
+            self.sink(ClientInjected(client=client_id, seq=first_seq, count=count, word=first))
         call = Call(client, first_seq=first_seq, words=words)
         call.tally, call.stamp = tally, stamp
         client.calls[first_seq] = call
@@ -258,6 +258,8 @@ class Injections:
 
         What it calls resolved and is not, stays: the client may not know that it is unanswered.
         """
+        if resolved_below <= client.floor:
+            return  # without a look at every call: most say nothing new
         open_calls = (call.first_seq for call in client.calls.values() if not call.tally.done)
         floor = min([resolved_below, *open_calls])
         if floor <= client.floor:
@@ -318,6 +320,7 @@ class Injections:
             tally=call.tally,
             on_resolved=partial(self._resolved, call),
             stamp=call.stamp,
+            kinds=call.words.kinds,
         )
         if passing:
             self._words.route(words.part(0, passing))

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from mkrpc.interconnect.ledger import Party, Row
 from mkrpc.interconnect.legs import Batch, Ended, LegRun, Resolved
 from mkrpc.interconnect.tally import Tally
+from mkrpc.interconnect.word_kinds import kinds_of
 from mkrpc.link.frames import Legs
 from mkrpc.link.recovery import Resent
 
@@ -54,19 +55,26 @@ class Spread:
 class LegBlock:
     """Legs from index ``begin`` on and before ``end``; ``words[i]`` was write ``seqs[i]``."""
 
-    __slots__ = ("_counts", "batch", "begin", "end", "seqs", "words")
+    __slots__ = ("_counts", "_cpus", "batch", "begin", "end", "seqs", "words")
 
     resent = Resent.NO
     arbitrated = False
 
     def __init__(
-        self, batch: Spread, seqs: Sequence[int], words: "array[int]", counts: Mapping[int, int]
+        self,
+        batch: Spread,
+        seqs: Sequence[int],
+        words: "array[int]",
+        counts: Mapping[int, int],
+        cpus: "array[int] | None" = None,
     ) -> None:
         self.batch = batch
         self.seqs = seqs
         self.words = words
         self.begin = 0
         self.end = len(words)
+        self._cpus = cpus
+        """The CPU of each leg; None: to be looked up."""
         self._counts: Mapping[int, int] | None = counts
         """How often each word is in it; None: to be counted."""
 
@@ -78,7 +86,7 @@ class LegBlock:
     def split(self, count: int) -> "LegBlock":
         """Take the first ``count`` legs off; this block keeps the rest."""
         assert 0 < count < self.count
-        taken = LegBlock(self.batch, self.seqs, self.words, {})
+        taken = LegBlock(self.batch, self.seqs, self.words, {}, self._cpus)
         taken.begin, taken.end = self.begin, self.begin + count
         self.begin += count
         taken._counts = self._counts = None
@@ -87,7 +95,7 @@ class LegBlock:
     def counted(self) -> Iterator[tuple[Place, int]]:
         """How many legs go where; a place may come several times."""
         if self._counts is None:
-            self._counts = Counter(self.words[self.begin : self.end])
+            self._counts = kinds_of(self.words[self.begin : self.end]).counts
         places = self.batch.places
         for word, count in self._counts.items():
             yield places[word], count
@@ -103,6 +111,8 @@ class LegBlock:
         words, seqs = self.words, self.seqs
         if self.count < len(words):
             words, seqs = words[begin:end], seqs[begin:end]
+        if self._cpus is not None:
+            return Legs(self.batch.source.identity, seqs, words, self._cpus[begin:end])
         places = self.batch.places
         cpu_of = {word: places[word].cpu for word in self._words()}
         cpus = array("I", map(cpu_of.__getitem__, words))

@@ -165,6 +165,7 @@ async def _serve(
         address=str(server.bound_address),
         epoch=f"{bus.epoch:016x}",
         lease_s=bus.lease_us / 1e6,
+        transport=chosen().name,
     )
     on_listening(str(server.bound_address))
     await stop.wait()

@@ -6,8 +6,6 @@ of :mod:`mkrpc.interconnect.routing`, at its place in the order. What becomes of
 on both; tests compare them.
 """
 
-from array import array
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -21,13 +19,14 @@ from mkrpc.interconnect.routing import Router
 from mkrpc.interconnect.session import Session
 from mkrpc.interconnect.tally import Tally
 from mkrpc.interconnect.targets import Write
+from mkrpc.interconnect.word_kinds import Kinds, kinds_of
 from mkrpc.outcome import Outcome
 from mkrpc.x86.icr import DeliveryMode, DestinationMode, Shorthand, decode
 
 __all__ = ["MAX_PLACES", "SPREAD_FROM", "WordRouter", "Words"]
 
-SPREAD_FROM = 4
-"""Words from which on a burst is sorted; below, each goes by itself. Measured."""
+SPREAD_FROM = 2
+"""Words that are worth sorting: measured, two of them already."""
 
 MAX_PLACES = 65_536
 """Words of all sources whose places are known at a time; at so many all are looked up again."""
@@ -44,6 +43,8 @@ class Words:
     tally: Tally | None
     on_resolved: Resolved
     stamp: int = 0
+    kinds: Kinds | None = None
+    """Of the words, if somebody has counted them already."""
 
     def runs(self) -> Iterator[Write]:
         """Runs of equal words."""
@@ -108,20 +109,20 @@ class WordRouter:
         if count < SPREAD_FROM or words.stamp or router.hold is not None or drops:
             self._one_by_one(words)
             return
-        different = dict.fromkeys(words.words)
-        if len(different) == 1:
+        kinds = words.kinds if words.kinds is not None else kinds_of(words.words)
+        if len(kinds.counts) == 1:
             self._one_by_one(words)
             return
-        found = self._find(words.source, different)
+        found = self._find(words.source, kinds.counts)
         if None not in found.values():
-            self._spread(words, found)
+            self._spread(words, kinds, found)
             return
         begin = 0
         for simple, equal in groupby(words.words, key=lambda word: found[word] is not None):
             end = begin + sum(1 for _ in equal)
             part = words.part(begin, end)
             if simple and end - begin >= SPREAD_FROM:
-                self._spread(part, found)
+                self._spread(part, kinds_of(part.words), found)
             else:
                 self._one_by_one(part)
             begin = end
@@ -133,7 +134,7 @@ class WordRouter:
     # --- where words go -------------------------------------------------------------------------
 
     def _find(
-        self, source: Party, different: Mapping[int, None]
+        self, source: Party, different: Mapping[int, int]
     ) -> dict[int, tuple[Session, Place] | None]:
         """Where these words go, and perhaps others; None for those of the general path."""
         as_of = (self._registry.version, self._ledger.folds)
@@ -176,12 +177,17 @@ class WordRouter:
 
     # --- bursts ---------------------------------------------------------------------------------
 
-    def _spread(self, words: Words, found: Mapping[int, tuple[Session, Place] | None]) -> None:
+    def _spread(
+        self, words: Words, kinds: Kinds, found: Mapping[int, tuple[Session, Place] | None]
+    ) -> None:
         """All of them have a place: book them, and queue a block for every instance."""
-        session_of = {word: at[0] for word, at in found.items() if at is not None}
-        blocks = _sort(words, session_of)
-        for session, seqs, _ in blocks:
-            if session.room_for(1, words.source) < len(seqs):
+        at = {word: found[word] for word in kinds.counts}
+        places = {word: where[1] for word, where in at.items() if where is not None}
+        sessions = {where[1].instance_id: where[0] for where in at.values() if where is not None}
+        instance_of = {word: place.instance_id for word, place in places.items()}
+        groups = kinds.sort(instance_of, words.first_seq)
+        for instance_id, (seqs, _) in groups.items():
+            if sessions[instance_id].room_for(1, words.source) < len(seqs):
                 self._one_by_one(words)
                 return
         router = self._router
@@ -191,16 +197,21 @@ class WordRouter:
         spread = Spread(
             source=words.source,
             apic_id=words.apic_id,
-            places={word: at[1] for word, at in found.items() if at is not None},
+            places=places,
             tally=words.tally,
             on_resolved=words.on_resolved,
             routed_us=router.clock.now_us,
         )
-        for session, seqs, column in blocks:
-            block = LegBlock(spread, seqs, column, Counter(column))
-            for place, count in block.counted():
-                self._ledger.book(place.row, count)
-            session.legs.enqueue(block)
+        for word, count in kinds.counts.items():
+            self._ledger.book(places[word].row, count)
+        for instance_id, (seqs, column) in groups.items():
+            counts, cpus = kinds.counts, None
+            if len(groups) > 1:
+                counts = {word: n for word, n in counts.items() if instance_of[word] == instance_id}
+            else:
+                cpus = kinds.column({word: place.cpu for word, place in places.items()})
+            session = sessions[instance_id]
+            session.legs.enqueue(LegBlock(spread, seqs, column, counts, cpus))
             session.wake()
 
     def settle(self, legs: LegRun | LegBlock, outcome: Outcome) -> None:
@@ -228,28 +239,3 @@ class WordRouter:
         for first, last in block.resolved():
             batch.on_resolved(first, last, ended)
             ended = []
-
-
-def _sort(
-    words: Words, session_of: Mapping[int, Session]
-) -> list[tuple[Session, Sequence[int], "array[int]"]]:
-    """The words by session, in their order, and their numbers."""
-    sessions = dict.fromkeys(session_of[word] for word in dict.fromkeys(words.words))
-    first, count = words.first_seq, len(words.words)
-    if len(sessions) == 1:
-        (session,) = sessions
-        column = words.words
-        if not isinstance(column, array):
-            column = array("Q", column)
-        return [(session, range(first, first + count), column)]
-    columns = {session: (array("Q"), array("Q")) for session in sessions}
-    adders = {
-        word: (columns[session][0].append, columns[session][1].append)
-        for word, session in session_of.items()
-        if session in columns
-    }
-    for seq, word in enumerate(words.words, first):
-        add_seq, add_word = adders[word]
-        add_seq(seq)
-        add_word(word)
-    return [(session, seqs, column) for session, (seqs, column) in columns.items()]

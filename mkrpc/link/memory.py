@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 
+from mkrpc.compiled.marks import mypyc_attr
 from mkrpc.link.frames import ResolvedRun
 from mkrpc.link.recovery import Arbitrated
 from mkrpc.link.remembered import CPU_BIT, MIN_ROW, ROW_CPUS, Remembered
@@ -32,6 +33,7 @@ a new interconnect, may have it applied twice.
 """
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class OutcomeMemory:
     """Outcomes by (source, sequence number, CPU), for answering a repeated write.
 

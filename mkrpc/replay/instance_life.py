@@ -46,6 +46,7 @@ class _Memory(SharedMemory):
     def __init__(self, size: int, loads: deque[int], *, windows: bool) -> None:
         super().__init__(bytearray(size), _Elsewhere() if windows else None)
         self._loads = loads
+        self.between_processes = True
 
     def load(self, address: int, size: int) -> int:
         """The value of then."""

@@ -7,15 +7,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from mkrpc.errors import AlreadyExistsError, FencedError, MkrpcError, UnavailableError
+from mkrpc.instance.attachment import Attachment
 from mkrpc.instance.config import KernelConfig
-from mkrpc.instance.kernel import Kernel
 from mkrpc.interconnect.lease import granted_us
 from mkrpc.link.frames import DownFrame, Goodbye, Welcome
 from mkrpc.link.lease import BEATS_PER_LEASE
 from mkrpc.simulation.events import Fenced, KernelEnded, KernelTurn
 from mkrpc.simulation.network import Message, Stream
 from mkrpc.simulation.options import InstanceOptions
-from mkrpc.simulation.witness import witness
+from mkrpc.simulation.witness import WatchedKernel
 from mkrpc.simulation.workload import equip
 
 if TYPE_CHECKING:
@@ -130,10 +130,14 @@ class Life:
         self._answered_us: int | None = None
         """When the last beat by a way of its own was sent that was answered; None for no such."""
         self.incarnation = self.label.encode().ljust(16, b".")
-        self.kernel = Kernel(
-            node.config, incarnation=self.incarnation, now_us=self._clock, memory=world.memory
+        self.kernel = WatchedKernel(
+            node.config,
+            incarnation=self.incarnation,
+            now_us=self._clock,
+            memory=world.memory,
+            show=world.show,
         )
-        self.attachment = witness(self.kernel, world.show)
+        self.attachment = Attachment(self.kernel)
         self._event = KernelTurn(self.kernel)
         equip(
             self.kernel,

@@ -1,4 +1,4 @@
-"""An attachment whose kernel is watched: every leg that its CPUs are given is told.
+"""A kernel that is watched: every leg that its CPUs are given is told.
 
 The journal must not rest on what it checks, so it looks at the doors on both sides: which leg was
 looked for in the outcomes that are remembered, and what was then given to a CPU.
@@ -7,13 +7,14 @@ looked for in the outcomes that are remembered, and what was then given to a CPU
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from mkrpc.instance.attachment import Attachment
+from mkrpc.instance.config import KernelConfig
 from mkrpc.instance.kernel import Kernel
+from mkrpc.instance.memory import SharedMemory
 from mkrpc.link.memory import OutcomeMemory
 from mkrpc.outcome import Outcome
 from mkrpc.simulation.events import Applied
 
-__all__ = ["witness"]
+__all__ = ["WatchedKernel"]
 
 
 class _WatchedMemory(OutcomeMemory):
@@ -43,17 +44,26 @@ class _WatchedMemory(OutcomeMemory):
 _NOBODY_ASKED = (b"", 0, -1)
 
 
-def witness(kernel: Kernel, show: Callable[[object], None]) -> Attachment:
-    """Attach a kernel, and show an :class:`Applied` for each leg that it is given."""
-    memory = _WatchedMemory()
-    kernel.outcomes = memory
-    accept = kernel.accept
+class WatchedKernel(Kernel):
+    """Shows an :class:`Applied` for each leg that it is given."""
 
-    def watched_accept(cpu: int, word: int) -> Outcome:
-        source, seq, asked_cpu = memory.asked.popleft() if memory.asked else _NOBODY_ASKED
-        outcome = accept(cpu, word)
-        show(Applied(kernel, source if asked_cpu == cpu else b"", seq, cpu, word, outcome))
+    def __init__(
+        self,
+        config: KernelConfig,
+        *,
+        incarnation: bytes,
+        now_us: Callable[[], int],
+        memory: SharedMemory | None,
+        show: Callable[[object], None],
+    ) -> None:
+        super().__init__(config, incarnation=incarnation, now_us=now_us, memory=memory)
+        self._memory = self.outcomes = _WatchedMemory()
+        self._show = show
+
+    def accept(self, cpu: int, word: int) -> Outcome:
+        """As :meth:`Kernel.accept`."""
+        asked = self._memory.asked
+        source, seq, asked_cpu = asked.popleft() if asked else _NOBODY_ASKED
+        outcome = super().accept(cpu, word)
+        self._show(Applied(self, source if asked_cpu == cpu else b"", seq, cpu, word, outcome))
         return outcome
-
-    kernel.accept = watched_accept  # type: ignore[method-assign] # this one object's
-    return Attachment(kernel)

@@ -31,7 +31,7 @@ __all__ = [
 TRANSPORT_VARIABLE: Final = "MKRPC_TRANSPORT"
 """The environment variable that chooses."""
 
-DEFAULT_CHOICE: Final = "aio"
+DEFAULT_CHOICE: Final = "auto"
 """What is chosen without it."""
 
 TESTED_VERSIONS: Final = ((1, 81), (1, 85))

@@ -41,8 +41,8 @@ __all__ = [
 Metadata: TypeAlias = tuple[tuple[str, str | bytes], ...]
 Options: TypeAlias = tuple[tuple[str, Any], ...]
 
-PROOF_TIMEOUT_S: Final = 1.0
-"""Seconds for this process to reach itself, before the private interface counts as unusable."""
+BELL_TIMEOUT_S: Final = 10.0
+"""Seconds for this process to reach itself, which takes some milliseconds."""
 
 _cygrpc: Any = importlib.import_module("grpc._cython.cygrpc")  # has no types
 
@@ -312,7 +312,7 @@ def _call_to_oneself(queue: Any) -> Any:
     completes at once, from any thread and as long as the object lives, which is how to wake
     whoever waits in the queue. The call itself is over when this returns.
     """
-    target, deadline_s = nowhere_else(), wall_clock_s() + PROOF_TIMEOUT_S
+    target, deadline_s = nowhere_else(), wall_clock_s() + BELL_TIMEOUT_S
     waiting = _cygrpc.CompletionQueue()
     server = _cygrpc.Server((), False)
     server.register_completion_queue(waiting)

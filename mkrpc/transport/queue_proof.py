@@ -1,11 +1,11 @@
 """Whether grpcio's private interface does here what this project uses it for."""
 
 import threading
+from typing import Final
 
 import grpc
 
 from mkrpc.transport.completion_queue import (
-    PROOF_TIMEOUT_S,
     ChannelQueue,
     Metadata,
     ServerQueue,
@@ -13,7 +13,10 @@ from mkrpc.transport.completion_queue import (
 )
 from mkrpc.transport.queue_calls import ClientCall, ServerCall
 
-__all__ = ["prove"]
+__all__ = ["PROOF_TIMEOUT_S", "prove"]
+
+PROOF_TIMEOUT_S: Final = 5.0
+"""Seconds after which the private interface counts as unusable."""
 
 _FRAMES = (b"one", b"", b"three")
 
@@ -21,7 +24,7 @@ _FRAMES = (b"one", b"", b"three")
 def prove() -> str:
     """Have this process call itself through all that is used; what does not work, or "".
 
-    Takes a few ms, and :data:`~mkrpc.transport.completion_queue.PROOF_TIMEOUT_S` at most.
+    Takes a few ms, and :data:`PROOF_TIMEOUT_S` at most.
     """
     found = ["it does not answer in time"]
 

@@ -15,6 +15,7 @@ import grpc
 from mkrpc.errors import (
     DeadlineExceededError,
     InvalidArgumentError,
+    StartUpError,
     UnavailableError,
 )
 from mkrpc.transport.address import Address, AddressLock, bind_error, check_listen
@@ -90,7 +91,7 @@ class ReactorServer:
         lock = AddressLock(address)
         lock.acquire()
         try:
-            queue = ServerQueue(tuple(self._options.items()))
+            queue = _queue(tuple(self._options.items()))
             try:
                 port = queue.bind(address.listen_target)
             except (RuntimeError, OSError) as failure:
@@ -214,6 +215,15 @@ async def connect(
         raise error
     connection.open(handler_factory)
     return connection
+
+
+def _queue(options: Options) -> ServerQueue:
+    try:
+        return ServerQueue(tuple(options))
+    except RuntimeError as failure:
+        raise StartUpError(
+            f"the reactor cannot be used: {failure}", advice="set MKRPC_TRANSPORT=aio"
+        ) from failure
 
 
 def _nothing(_ok: bool) -> None:

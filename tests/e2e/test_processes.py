@@ -17,7 +17,7 @@ import pytest
 from mkrpc import cluster as cluster_module
 from mkrpc.client import Client, apic
 from mkrpc.cluster import Cluster, find, remove, running
-from mkrpc.errors import ClusterStateError, MkrpcError, NotFoundError
+from mkrpc.errors import ClusterStateError, InstanceBusyError, MkrpcError, NotFoundError
 from mkrpc.state_dir import (
     CLUSTER_VARIABLE,
     RECORD_FILE,

@@ -302,3 +302,18 @@ def test_a_fence_stands_between_the_data_and_the_doorbell(make_ipi, memory):
     ipi.kernel.start_program(0, program)
     ipi.kernel.advance(1000)
     assert b"payload!" in seen[0]
+
+
+@pytest.mark.parametrize("kind", [MpscRing, Ikc, *channels().values()])
+def test_a_channel_that_claims_is_refused_by_name_between_processes(make_ipi, memory, kind) -> None:
+    memory.between_processes = True
+    if kind.needs_cmpxchg:
+        with pytest.raises(InvalidArgumentError, match=f"^{kind.name} claims by compare"):
+            make_ipi(kind=kind)
+    else:
+        assert make_ipi(kind=kind).channel is not None
+
+
+def test_the_channels_that_claim() -> None:
+    claiming = {name for name, kind in channels().items() if kind.needs_cmpxchg}
+    assert claiming == {"mpsc-ring", "publish-flag", "ikc"}

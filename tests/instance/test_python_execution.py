@@ -84,7 +84,8 @@ def test_the_value_of_the_yield_is_the_instruction_s_result(make_kernel, mode, i
         (ins.WriteTpr(1.5), TypeError),
         (ins.WriteIcr(None), TypeError),
         (ins.Rdmsr("a"), TypeError),
-        (ins.Wrmsr(0x808, True), TypeError),
+        # Compiled, a method that is given True has a 1.
+        pytest.param(ins.Wrmsr(0x808, True), TypeError, marks=pytest.mark.pure),
         (ins.MmioWrite(Register.TPR, 0.5), TypeError),
         (ins.MmioRead(Register.TPR, size=-1), ValueError),
         (ins.Instruction(), TypeError),

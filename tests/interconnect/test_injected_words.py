@@ -13,7 +13,7 @@ from mkrpc.interconnect import tally
 from mkrpc.interconnect.bucket import CLIENTS, Rate
 from mkrpc.interconnect.injected_words import MAX_REQUEST_WORDS
 from mkrpc.outcome import Outcome
-from mkrpc.trace import ClientInjected
+from mkrpc.trace import ClientInjected, IcrWritten
 from mkrpc.x86.icr import Shorthand, fixed, nmi, shorthand_word
 
 CLIENT = b"client----------"
@@ -167,11 +167,14 @@ def test_the_clients_bucket_lets_the_first_words_pass(machine: Any) -> None:
     assert wire.bus.balance() == []
 
 
-def test_a_trace_has_every_word(machine: Any) -> None:
+def test_a_trace_has_the_call_and_every_word(machine: Any) -> None:
     seen: list[Any] = []
     wire = machine((0,), (1,), sink=seen.append)
     inject(wire, [fixed(1, 0x41)] * 2 + [fixed(0, 0x41)], first_seq=5)
     assert [e for e in seen if isinstance(e, ClientInjected)] == [
-        ClientInjected(client=CLIENT, seq=5, count=2, word=fixed(1, 0x41)),
-        ClientInjected(client=CLIENT, seq=7, count=1, word=fixed(0, 0x41)),
+        ClientInjected(client=CLIENT, seq=5, count=3, word=fixed(1, 0x41))
+    ]
+    assert [(e.seq, e.count, e.word) for e in seen if isinstance(e, IcrWritten)] == [
+        (5, 2, fixed(1, 0x41)),
+        (7, 1, fixed(0, 0x41)),
     ]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import recorded_programs
 from click.testing import CliRunner
+from compiled_model import skip_if_compiled
 
 from mkrpc.cli import main
 from mkrpc.errors import InvalidArgumentError, LimitReachedError, NotFoundError
@@ -136,6 +137,7 @@ def test_a_planted_change_of_a_kernel_is_found_at_its_first_step(ringing, tmp_pa
         outcome = plain(cpu, icr)
         return Outcome.COALESCED if len(arrived) == 3 else outcome
 
+    skip_if_compiled(Cpu)
     monkeypatch.setattr(Cpu, "arrive", changed)
     found = lives(tmp_path)
     different = [life for life in found.values() if life.difference is not None]
@@ -253,11 +255,10 @@ def test_the_command_says_identical_and_prints_steps(ringing, tmp_path):
     assert [life["ended_by_itself"] for life in found["lives"]] == [True] * 3
 
 
-def test_the_command_exits_1_at_a_difference_and_3_for_what_is_not_there(
-    ringing, tmp_path, monkeypatch
-):
+def test_the_command_exits_1_at_a_difference_3_for_what_is_missing(ringing, tmp_path, monkeypatch):
     ringing.settle()
     ringing.close()
+    skip_if_compiled(Cpu)
     monkeypatch.setattr(Cpu, "arrive", lambda cpu, icr: Outcome.COALESCED)
     done = CliRunner().invoke(main, ["replay", str(tmp_path)])
     assert done.exit_code == 1

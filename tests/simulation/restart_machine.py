@@ -93,13 +93,25 @@ class Keeper:
         )
 
 
+class _NotingKernel(Kernel):
+    """Notes what its APICs are really given."""
+
+    def __init__(self, config: KernelConfig, **others: Any) -> None:
+        super().__init__(config, **others)
+        self.applied: list[tuple[int, int, int]] = []
+
+    def accept(self, cpu: int, word: int) -> Outcome:
+        self.applied.append((cpu, word, outcome := super().accept(cpu, word)))
+        return outcome
+
+
 class Instance:
     """One kernel, and the frames between it and whatever bus there is."""
 
     def __init__(self, machine: "RestartMachine", number: int, life: int = 1) -> None:
         self.machine = machine
         self.number = number
-        self.kernel = Kernel(
+        self.kernel = _NotingKernel(
             KernelConfig(
                 instance_id=number,
                 name=f"kernel{number}",
@@ -111,16 +123,8 @@ class Instance:
         )
         self.attachment = Attachment(self.kernel)
         self.session: Session | None = None
-        self.applied: list[tuple[int, int, int]] = []
+        self.applied = self.kernel.applied
         """CPU, word and outcome of each leg that its APICs were really given."""
-        accept = self.kernel.accept
-
-        def noted(cpu: int, word: int) -> Outcome:
-            outcome = accept(cpu, word)
-            self.applied.append((cpu, word, outcome))
-            return outcome
-
-        self.kernel.accept = noted  # type: ignore[method-assign]
 
     @property
     def linked(self) -> bool:

@@ -180,6 +180,7 @@ class Bench:
     patience_s: float = PATIENCE_S
     bugs: list[BaseException] = field(default_factory=list)
     servers: list[StreamServer] = field(default_factory=list)
+    all_transports: tuple[Transport, ...] = tuple(TRANSPORTS.values())
 
     async def serve(self, factory: Any, **more: Any) -> StreamServer:
         server = self.transport.server(methods={METHOD: factory}, on_bug=self.bugs.append, **more)

@@ -147,7 +147,7 @@ def test_a_loop_that_is_closed_over_a_live_server_ends_it_and_its_threads() -> N
 
     with asyncio.Runner(loop_factory=QueueLoop) as runner:
         where = runner.run(leave())
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((where.host, where.port))
 

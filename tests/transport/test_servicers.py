@@ -134,8 +134,10 @@ async def test_an_error_in_the_middle_of_a_stream_travels_whole(
 ) -> None:
     server = await serve(bench, kinds.add)
     async with grpc.aio.insecure_channel(server.bound_address.connect_target) as channel:
-        call = method(channel, "stream_stream", "Echo")(iter([b"a", b"fail", b"b"]))
+        call = method(channel, "stream_stream", "Echo")()
+        await call.write(b"a")
         assert await call.read() == b"a"
+        await call.write(b"fail")
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await call.read()
     status = refused.value

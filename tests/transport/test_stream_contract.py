@@ -46,6 +46,20 @@ async def test_order_over_3000_frames_both_ways(bench: "Bench") -> None:
     assert not bench.bugs
 
 
+async def test_every_client_speaks_to_every_server(bench: "Bench") -> None:
+    server = await bench.serve(bench.echo)
+    for transport in bench.all_transports:
+        near = bench.recorder()
+        connection = await transport.connect(
+            server.bound_address, bench.method, near.factory, on_bug=bench.bugs.append
+        )
+        connection.send(b"hello")
+        await near.until(lambda near=near: near.frames == [b"hello"])
+        connection.close()
+        assert await near.end() is None
+    assert not bench.bugs
+
+
 async def test_one_send_outstanding_and_on_writable_follows_each(bench: "Bench") -> None:
     sink = bench.recorder()
     server = await bench.serve(sink.factory)

@@ -56,6 +56,8 @@ class Channel(ABC):
     """Is the receiver interrupted? If not, it must poll."""
     knows_sender: ClassVar[bool] = False
     """Is the sender known by where a message lies, or only by what it says of itself?"""
+    needs_cmpxchg: ClassVar[bool] = False
+    """Does it claim by compare-and-exchange? Between processes there is none here."""
     per_interrupt: ClassVar[int] = 64
     """Messages that a receiver takes at one interrupt at most."""
 

@@ -76,6 +76,13 @@ class MultikernelIpi:
                 f"the channel's end of instance {channel.own} "
                 f"in instance {kernel.config.instance_id}"
             )
+        memory = kernel.memory
+        if channel is not None and channel.needs_cmpxchg and memory and memory.between_processes:
+            raise InvalidArgumentError(
+                f"{channel.name} claims by compare-and-exchange, which is not atomic here: the "
+                "memory is shared between processes",
+                advice="use cpu.kernel.multikernel, or a channel with one producer for each ring",
+            )
         self.kernel = kernel
         self.channel = channel
         self.rung = 0

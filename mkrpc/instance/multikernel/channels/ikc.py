@@ -28,6 +28,7 @@ class Ikc(Channel):
     """See the module. Offsets count packets and are not taken modulo the length."""
 
     name: ClassVar[str] = "ikc"
+    needs_cmpxchg: ClassVar[bool] = True
 
     @property
     def queue_bytes(self) -> int:

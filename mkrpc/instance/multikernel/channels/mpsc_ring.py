@@ -31,6 +31,7 @@ class MpscRing(Channel):
     """See the module."""
 
     name: ClassVar[str] = "mpsc-ring"
+    needs_cmpxchg: ClassVar[bool] = True
     stops_at_unfilled: ClassVar[bool] = False
     sender_bytes: ClassVar[int] = 4
     # Offsets within a slot; those of the next generation differ.
