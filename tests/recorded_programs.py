@@ -26,3 +26,21 @@ def hang(cpu):
     """A handler that never returns."""
     while True:
         pass
+
+
+def receive_messages(cpu):
+    """Print every message that comes."""
+
+    def note(cpu, delivery, _ctx):
+        cpu.printk(f"{delivery.sender} says {delivery.data.decode()}")
+
+    cpu.kernel.multikernel.register_handler(0x4000, note)
+    yield
+
+
+def send_messages(cpu):
+    """Send some to instance 0."""
+    for number in range(ROUNDS):
+        data = b"%d" % number
+        while (yield from cpu.kernel.multikernel.send_ipi_data(0, data, 0x4000)) != 0:
+            yield

@@ -49,8 +49,10 @@ class Arrivals:
 
     def take_messages(self, frame: DownFrame) -> None:
         """What came beside the legs, before the doorbells among them."""
-        self._kernel.post.settle(frame.settled)
-        self._kernel.post.arrived(frame.messages)
+        if frame.settled:
+            self._kernel.post.settle(frame.settled)
+        if frame.messages:
+            self._kernel.post.arrived(frame.messages)
 
     def apply(self, legs: Legs) -> None:
         """Legs have come, each for a CPU of this kernel."""

@@ -1,11 +1,16 @@
 """Messages between real processes: over shared memory, and by the interconnect when that is not."""
 
+import os
 from errno import EINVAL, ENOSPC
+from pathlib import Path
 
 import pytest
+import recorded_programs
 
 from mkrpc.client import apic
 from mkrpc.instance.instructions import Load, Nop, Store
+from mkrpc.journal.recorder import Recording
+from mkrpc.replay.run import replay
 from mkrpc.topology import Topology
 
 pytestmark = pytest.mark.e2e
@@ -122,6 +127,36 @@ def test_a_cpu_moves_between_processes_by_request(mk_cluster_factory) -> None:
     cluster.client.set_cpu(4, online=True)
     cluster.client.quiesce()
     assert cluster.client.inject(to=apic(4)).all_arrived
+
+
+@pytest.mark.parametrize("links", ["memory", "interconnect"])
+def test_messages_replay(mk_cluster_factory, tmp_path, monkeypatch, links) -> None:
+    paths = [str(Path(recorded_programs.__file__).parent), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
+    programs = ("receive_messages", "send_messages")
+    instances = [
+        {
+            "id": number,
+            "cpu_count": 1,
+            "programs": [{"cpu": 0, "entry": f"recorded_programs:{name}"}],
+        }
+        for number, name in enumerate(programs)
+    ]
+    topology = Topology.from_dict({"links": links, "instances": instances})
+    folder = tmp_path / "recording"
+    cluster = mk_cluster_factory(topology, recording=Recording(folder))
+    wait_for(cluster, 0, f"1 says {recorded_programs.ROUNDS - 1}")
+    cluster.client.quiesce()
+    cluster.stop()
+    done = replay(folder)
+    assert [life.difference for life in done.lives] == [None] * 3, [
+        f"{life.name}: {life.verdict} {life.difference}" for life in done.lives
+    ]
+    (receiver,) = [life for life in done.lives if life.name == "mk0.1"]
+    log = [record.text for record in receiver.kernel.log.since(0)]
+    assert [text for text in log if "says" in text] == [
+        f"1 says {number}" for number in range(recorded_programs.ROUNDS)
+    ]
 
 
 def _memory(cluster, address: int) -> bytes:

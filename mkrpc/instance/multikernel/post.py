@@ -132,6 +132,8 @@ class Post:
 
     def report(self) -> list[Taken]:
         """What has been taken since the last report."""
+        if not self._due:
+            return []
         chosen = list(self._due)[:MAX_FRAME_MESSAGES]
         for source in chosen:
             del self._due[source]
