@@ -29,6 +29,7 @@ from mkrpc.host.launch import (
     Program,
     StartMethod,
     Via,
+    count_callables,
     launch,
     write_callables,
     write_config,
@@ -104,6 +105,7 @@ class Cluster:
                 via=via or {},
                 recording=recording,
                 start_method=start_method,
+                scripted=count_callables(topology, programs or {}, handlers or {}),
             )
             write_callables(directory, programs or {}, handlers or {})
             launch(directory, timeout_s, on_progress or (lambda _line: None))

@@ -14,14 +14,19 @@ __all__ = [
     "DeadlineExceededError",
     "FencedError",
     "FrameTooLargeError",
+    "InstanceBusyError",
     "InternalError",
     "InvalidArgumentError",
     "LimitReachedError",
     "MkrpcError",
+    "NoCpuError",
+    "NotActiveError",
     "NotFoundError",
+    "NothingLoadedError",
     "PermissionDeniedError",
     "ProtocolError",
     "StartUpError",
+    "StuckError",
     "TopologyError",
     "UnavailableError",
     "error_for_reason",
@@ -37,6 +42,8 @@ class MkrpcError(Exception):
     reason: ClassVar[str] = "UNKNOWN"
     status: ClassVar[str] = "UNKNOWN"
     certainly_did_not_happen: ClassVar[bool] = False
+    errno_name: ClassVar[str] = ""
+    """What the multikernel series answers with where this is raised, such as EBUSY; or empty."""
 
     def __init__(self, message: str, *, advice: str = "") -> None:
         super().__init__(message)
@@ -47,6 +54,7 @@ class InvalidArgumentError(MkrpcError):
     """A request that no state of the machine could serve: a bad vector, a malformed ICR."""
 
     reason = "INVALID_ARGUMENT"
+    errno_name = "EINVAL"
     status = "INVALID_ARGUMENT"
     certainly_did_not_happen = True
 
@@ -61,6 +69,7 @@ class NotFoundError(MkrpcError):
     """No such instance, CPU or cluster."""
 
     reason = "NOT_FOUND"
+    errno_name = "ENOENT"
     status = "NOT_FOUND"
     certainly_did_not_happen = True
 
@@ -69,6 +78,7 @@ class AlreadyExistsError(MkrpcError):
     """The instance id or APIC id belongs to somebody who lives."""
 
     reason = "ALREADY_EXISTS"
+    errno_name = "EEXIST"
     status = "ALREADY_EXISTS"
     certainly_did_not_happen = True
 
@@ -77,6 +87,7 @@ class PermissionDeniedError(MkrpcError):
     """The policy, or a refusal to listen beyond this host without protection."""
 
     reason = "NOT_PERMITTED"
+    errno_name = "EPERM"
     status = "PERMISSION_DENIED"
     certainly_did_not_happen = True
 
@@ -101,6 +112,7 @@ class LimitReachedError(MkrpcError):
     """A named limit was reached: try again later, or ask for less."""
 
     reason = "LIMIT_REACHED"
+    errno_name = "ENOSPC"
     status = "RESOURCE_EXHAUSTED"
     certainly_did_not_happen = True
 
@@ -121,6 +133,34 @@ class ClusterStateError(MkrpcError):
     certainly_did_not_happen = True
 
 
+class InstanceBusyError(ClusterStateError):
+    """What is asked for has to wait until the instance, or a CPU, is used no longer."""
+
+    reason = "BUSY"
+    errno_name = "EBUSY"
+
+
+class NothingLoadedError(ClusterStateError):
+    """The instance has no kernel loaded."""
+
+    reason = "NOTHING_LOADED"
+    errno_name = "EINVAL"
+
+
+class NoCpuError(ClusterStateError):
+    """The instance has no CPU; or nobody runs who could send to its CPUs."""
+
+    reason = "NO_CPU"
+    errno_name = "ENODEV"
+
+
+class NotActiveError(ClusterStateError):
+    """The instance does not run."""
+
+    reason = "NOT_ACTIVE"
+    errno_name = "EINVAL"
+
+
 class FencedError(MkrpcError):
     """The incarnation is over, though its process runs: its lease has ended, or another
     interconnect serves the machine. It may do nothing more; it comes back as a new one."""
@@ -134,6 +174,13 @@ class StartUpError(MkrpcError):
 
     reason = "START_UP"
     status = "INTERNAL"
+
+
+class StuckError(StartUpError):
+    """A CPU was sent INIT and SIPI and did not come up, or a kernel did not come down."""
+
+    reason = "STUCK"
+    errno_name = "ETIMEDOUT"
 
 
 class InternalError(MkrpcError):

@@ -5,10 +5,12 @@ from typing import Final
 __all__ = [
     "IDENTITY_BYTES",
     "MAX_BURST",
+    "MAX_CMDLINE",
     "MAX_CPUS",
     "MAX_FAULTS",
     "MAX_HANDLERS",
     "MAX_INSTANCE_ID",
+    "MAX_POOL",
     "MAX_STORE_BUFFER",
     "MAX_WRITES_PER_S",
     "MAX_X2APIC_ID",
@@ -24,6 +26,12 @@ MAX_INSTANCE_ID: Final = 511
 
 MAX_CPUS: Final = 512
 """CPUs of one instance."""
+
+MAX_CMDLINE: Final = 2047
+"""Characters of a kernel's command line: COMMAND_LINE_SIZE of x86, its zero byte left out."""
+
+MAX_POOL: Final = 4096
+"""CPUs that no instance has."""
 
 MAX_FAULTS: Final = 64
 """Faults injected at a time."""

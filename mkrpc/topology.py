@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     BaseModel,
     Field,
+    StrictInt,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -24,7 +25,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from mkrpc.errors import NotFoundError, TopologyError
-from mkrpc.limits import MAX_CPUS, MAX_FAULTS, MAX_X2APIC_ID, RESERVED_NAMES
+from mkrpc.limits import MAX_CPUS, MAX_FAULTS, MAX_POOL, MAX_X2APIC_ID, RESERVED_NAMES
 from mkrpc.topology_faults import FaultSpec, fault_problems
 from mkrpc.topology_file import MAX_TOPOLOGY_BYTES, read_topology
 from mkrpc.topology_report import KeyPath, Problem, report
@@ -71,7 +72,8 @@ class Topology(Spec):
     every local APIC, where its instance does not say otherwise. ``rate``: how many ICR writes pass
     of each instance that says nothing else, ``client_rate`` of all clients together.
     ``faults``: what goes wrong from the start. ``links``: messages between kernels of one host go
-    through memory that they share, or all through the interconnect.
+    through memory that they share, or all through the interconnect. ``pool``: APIC ids of CPUs
+    that no instance has yet.
     """
 
     name: Name = "machine"
@@ -83,6 +85,7 @@ class Topology(Spec):
     links: Literal["memory", "interconnect"] = "memory"
     faults: Annotated[tuple[FaultSpec, ...], Field(max_length=MAX_FAULTS)] = ()
     instances: Annotated[tuple[InstanceSpec, ...], Field(min_length=1, max_length=MAX_INSTANCES)]
+    pool: Annotated[tuple[Annotated[StrictInt, Field(ge=0)], ...], Field(max_length=MAX_POOL)] = ()
 
     @classmethod
     def of(
@@ -93,11 +96,13 @@ class Topology(Spec):
         policy: PolicyName = "bare-metal",
         mode: Mode = "x2apic",
         apic: Mapping[str, Any] | None = None,
+        pool: int = 0,
     ) -> Self:
         """Instances 0 to ``instances - 1`` of ``cpus`` CPUs each, APIC ids in order from 0.
 
         ``instances`` and ``cpus`` are 1 to 512; more than 255 CPUs in all need x2APIC mode.
-        ``apic``: the table of switches. Raises TopologyError.
+        ``apic``: the table of switches. ``pool``: CPUs for instances that are created later. Raises
+        TopologyError.
         """
         for what, value, limit in (
             ("instances", instances, MAX_INSTANCES),
@@ -108,7 +113,8 @@ class Topology(Spec):
                 raise TopologyError(message, advice=f"choose 1 to {limit}")
         specs = [{"id": number, "cpu_count": cpus} for number in range(instances)]
         table = {} if apic is None else apic
-        return cls.from_dict({"policy": policy, "mode": mode, "apic": table, "instances": specs})
+        plain = {"policy": policy, "mode": mode, "apic": table, "instances": specs}
+        return cls.from_dict(plain).with_pool(pool)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -165,6 +171,13 @@ class Topology(Spec):
         ids = {spec.name: spec.id for spec in self.instances}
         return [spec.as_fault(ids).to_dict() for spec in self.faults]
 
+    def with_pool(self, count: int) -> Self:
+        """With so many CPUs more in the pool, after the highest there is. Raises TopologyError."""
+        if not count:
+            return self
+        free = 1 + max((*self.apic_ids, *self.pool))
+        return self.from_dict(self.to_dict() | {"pool": [*self.pool, *range(free, free + count)]})
+
     def instance(self, instance_id: int) -> InstanceSpec:
         """The instance of that id; :class:`NotFoundError` if there is none."""
         for spec in self.instances:
@@ -200,6 +213,7 @@ class Topology(Spec):
         ids = {spec.name: spec.id for spec in self.instances}
         problems = (
             *_machine_problems(self.instances),
+            *_pool_problems(self),
             *_apic_problems(self),
             *fault_problems(self.faults, ids),
         )
@@ -277,6 +291,17 @@ def _cpu_problems(
             what = f"APIC id {highest:#x} of {spec.name} is above {limit:#x}, the highest there is"
             advice = "0xFFFFFFFF is the broadcast of x2APIC mode; use smaller ids"
         yield Problem(path, what, advice)
+
+
+def _pool_problems(topology: Topology) -> Iterator[Problem]:
+    owned = set(topology.pool) & set(topology.apic_ids)
+    limit = MAX_XAPIC_ID if topology.mode == "xapic" else MAX_X2APIC_ID
+    if owned or len(set(topology.pool)) != len(topology.pool):
+        whose = f"{_listed(sorted(owned))} of an instance" if owned else "an APIC id twice"
+        yield Problem(("pool",), whose, "the pool has the CPUs that no instance has")
+    if topology.pool and max(topology.pool) > limit:
+        what = f"APIC id {max(topology.pool)} is above {limit}, the highest in {topology.mode} mode"
+        yield Problem(("pool",), what, "use smaller ids")
 
 
 def _apic_problems(topology: Topology) -> Iterator[Problem]:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Strict
 
 from mkrpc.limits import (
     MAX_BURST,
+    MAX_CMDLINE,
     MAX_CPUS,
     MAX_HANDLERS,
     MAX_INSTANCE_ID,
@@ -118,6 +119,7 @@ class InstanceSpec(Spec):
     in its place, which takes the ids after the highest that any instance lists, in file order.
     ``mode``: that of the topology if not given. ``handlers``: ``package.module:name`` of
     multikernel handlers, called in this order. ``printk_records``: size of the log ring.
+    ``cmdline``: parameters of the kernel (docs/lifecycle.md).
     ``boundary``: ``word`` takes interrupts after every accepted ICR word, ``frame`` after every
     frame, which coalesces more. The others are those of
     :class:`mkrpc.instance.config.KernelConfig`.
@@ -136,6 +138,7 @@ class InstanceSpec(Spec):
     rate: RateSpec = _UNLIMITED
     programs: tuple[ProgramSpec, ...] = ()
     handlers: Annotated[tuple[_Entry, ...], Field(max_length=MAX_HANDLERS)] = ()
+    cmdline: Annotated[StrictStr, Field(max_length=MAX_CMDLINE, pattern=r"^[ -~]*$")] = ""
     panic_on_oops: StrictBool = False
     printk_records: Annotated[StrictInt, Field(ge=1, le=MAX_PRINTK_RECORDS)] = 4096
     boundary: Literal["word", "frame"] = "word"

@@ -223,7 +223,7 @@ def test_problems_are_told_by_line_each_with_its_hint(tmp_path):
     assert parts[-1] == "and 2 more, named once these are mended"
     assert caught.value.advice == (
         "line 1: known keys: name, policy, mode, apic, rate, client_rate, links, faults, "
-        "instances; line 3, line 5: instance ids are 0 (the host) to 511; "
+        "instances, pool; line 3, line 5: instance ids are 0 (the host) to 511; "
         "line 6, line 8: choose one of them"
     )
 

@@ -252,7 +252,7 @@ class Nemesis:
         for found in self._view().instances:
             if found.id == instance_id and found.state is not InstanceState.ACTIVE:
                 try:
-                    self._client.exec_instance(instance_id)
+                    self._client.exec_instance(instance_id, direct=True)
                 except MkrpcError as error:
                     # It may be ending still, or the interconnect may be gone: the next look tells.
                     _log.info("not started", instance_id=instance_id, error=str(error))

@@ -15,7 +15,9 @@ from mkrpc.cli.conform import conform
 from mkrpc.cli.cpu import cpu
 from mkrpc.cli.fault import fault, pause, resume
 from mkrpc.cli.group import Commands
+from mkrpc.cli.instances import create, delete, load, unload, update
 from mkrpc.cli.ipi import ipi
+from mkrpc.cli.kernfs import proc_file
 from mkrpc.cli.ledger import ledger
 from mkrpc.cli.lifecycle import down, exec_, kill
 from mkrpc.cli.limit import limit
@@ -59,8 +61,14 @@ for command in (
     ledger,
     watch,
     why,
+    create,
+    update,
+    load,
     exec_,
     kill,
+    unload,
+    delete,
+    proc_file,
     limit,
     pause,
     resume,

@@ -13,6 +13,7 @@ from mkrpc.client.answers import (
 )
 from mkrpc.client.books import Ledger, LedgerParty, LedgerRow, LedgerTotals
 from mkrpc.client.faults import InjectedFault
+from mkrpc.client.lifecycle import Image
 from mkrpc.link.frames import CpuAccount, CpuView
 from mkrpc.x86.apic_base import ApicMode
 from mkrpc.x86.irq_stat import FIELDS
@@ -65,6 +66,7 @@ def cluster_as_json(cluster: ClusterView) -> Json:
         "apic": dict(cluster.apic),
         "client_rate": rate_as_json(cluster.client_rate),
         "faults": [fault_as_json(fault) for fault in cluster.faults],
+        "pool": list(cluster.pool),
         "instances": [_instance_as_json(instance) for instance in cluster.instances],
     }
 
@@ -103,11 +105,25 @@ def fault_as_json(injected: InjectedFault) -> Json:
     }
 
 
+def image_as_json(image: Image | None) -> Json | None:
+    """What is loaded; null for nothing."""
+    if image is None:
+        return None
+    return {
+        "cmdline": image.cmdline,
+        "handlers": list(image.handlers),
+        "programs": {str(cpu): entry for cpu, entry in image.programs.items()},
+        "callables": image.callables,
+    }
+
+
 def _instance_as_json(instance: InstanceView) -> Json:
     return {
         "id": instance.id,
         "name": instance.name,
         "state": instance.state.value,
+        "apic_ids": list(instance.apic_ids),
+        "image": image_as_json(instance.image),
         "incarnation": instance.incarnation.hex(),
         "incarnations": instance.incarnations,
         "pid": instance.pid,

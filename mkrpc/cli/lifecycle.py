@@ -3,7 +3,7 @@
 import click
 
 from mkrpc.cli.group import EXIT_FAILED, EXIT_OK, tell_error
-from mkrpc.cli.options import cluster_options, connect, instance_key, json_option
+from mkrpc.cli.options import Number, cluster_options, connect, instance_key, json_option
 from mkrpc.cli.output import print_json
 from mkrpc.errors import MkrpcError
 
@@ -47,12 +47,27 @@ def down(name: str, address: str | None, everything: bool) -> int:
 @click.command("exec")
 @cluster_options
 @click.argument("instance")
+@click.option(
+    "--cpu", "apic_id", type=Number(0, 0xFFFF_FFFE), help="Boot on it, by APIC id; or on the first."
+)
+@click.option("--direct", is_flag=True, help="Without INIT and SIPI, as when the cluster starts.")
 @json_option
-def exec_(name: str, address: str | None, instance: str, as_json: bool) -> None:
-    """Start an instance that does not run, by id or name: a new incarnation."""
+def exec_(
+    *,
+    name: str,
+    address: str | None,
+    instance: str,
+    apic_id: int | None,
+    direct: bool,
+    as_json: bool,
+) -> None:
+    """Start an instance that has a kernel loaded, by id or name: a new incarnation.
+
+    The host's boot CPU sends INIT and SIPI to its boot CPU, and that one brings up the others.
+    """
     with connect(name, address) as client:
         found = client.find_instance(instance_key(instance))
-        pid = client.exec_instance(found.id)
+        pid = client.exec_instance(found.id, direct=direct, apic_id=apic_id)
     if as_json:
         print_json({"id": found.id, "name": found.name, "pid": pid})
     else:
@@ -62,13 +77,16 @@ def exec_(name: str, address: str | None, instance: str, as_json: bool) -> None:
 @click.command()
 @cluster_options
 @click.argument("instance")
-@click.option("--force", is_flag=True, help="SIGKILL instead of SIGTERM.")
+@click.option("--force", is_flag=True, help="Do not ask: an NMI to every CPU, then SIGKILL.")
+@click.option("--signal", is_flag=True, help="Only SIGTERM to its process, or SIGKILL by --force.")
 @json_option
-def kill(name: str, address: str | None, instance: str, force: bool, as_json: bool) -> None:
-    """End the process of an instance, by id or name."""
+def kill(
+    *, name: str, address: str | None, instance: str, force: bool, signal: bool, as_json: bool
+) -> None:
+    """End an instance, by id or name: it is asked to shut down and parks its CPUs first."""
     with connect(name, address) as client:
         found = client.find_instance(instance_key(instance))
-        exit_code = client.kill_instance(found.id, force=force)
+        exit_code = client.kill_instance(found.id, force=force, signal=signal)
     if as_json:
         print_json({"id": found.id, "name": found.name, "exit_code": exit_code})
     else:

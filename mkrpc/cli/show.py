@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mkrpc.cli.kernfs import print_kernfs
 from mkrpc.cli.options import cluster_options, connect, json_option
 from mkrpc.cli.output import apic_ids_text, print_json, print_table
 from mkrpc.cli.why import stall_line
@@ -49,7 +50,7 @@ def instance_row(instance: "InstanceView") -> tuple[object, ...]:
         instance.state.value,
         instance.pid or "-",
         instance.incarnation.hex()[:8] or "-",
-        apic_ids_text(cpu.address.apic_id for cpu in instance.cpus),
+        apic_ids_text(instance.apic_ids or (cpu.address.apic_id for cpu in instance.cpus)),
         ",".join(modes),
         sum(irq_stat_as_json(cpu.account)["irq_call_count"] for cpu in instance.cpus),
         instance.detail,
@@ -63,13 +64,23 @@ def instance_row(instance: "InstanceView") -> tuple[object, ...]:
     default=None,
     help=f"A line for each CPU; without either, if there are at most {FEW_CPUS}.",
 )
+@click.option("--kernfs", is_flag=True, help="The files of /sys/fs/multikernel instead.")
 @click.option("--quiesce", is_flag=True, help="Wait first until nothing is in flight.")
 @json_option
 def show(
-    *, name: str, address: str | None, cpus: bool | None, quiesce: bool, as_json: bool
+    *,
+    name: str,
+    address: str | None,
+    cpus: bool | None,
+    kernfs: bool,
+    quiesce: bool,
+    as_json: bool,
 ) -> None:
     """Show every instance with its CPUs, as the interconnect's mirror has them."""
     with connect(name, address) as client:
+        if kernfs:
+            print_kernfs(client, as_json=as_json)
+            return
         if quiesce:
             client.quiesce()
         cluster = client.cluster()
@@ -97,6 +108,8 @@ def _print(cluster: "ClusterView") -> None:
     )
     for line in trouble_lines(cluster):
         click.echo(line)
+    if cluster.pool:
+        click.echo(f"pool {apic_ids_text(cluster.pool)}")
     if cluster.apic:
         click.echo(f"apic {_settings(cluster.apic)}")
     if cluster.client_rate is not None:

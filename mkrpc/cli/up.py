@@ -33,6 +33,7 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 @name_option
 @click.option("--instances", type=Number(1, 512), help="Instances 0 to N-1; 2 if not given.")
 @click.option("--cpus", type=Number(1, 512), help="CPUs of each instance; 2 if not given.")
+@click.option("--pool", type=Number(1, 4096), help="CPUs that no instance has, for `mkrpc create`.")
 @click.option(
     "--topology",
     "paths",
@@ -73,6 +74,7 @@ def up(
     name: str,
     instances: int | None,
     cpus: int | None,
+    pool: int | None,
     paths: tuple[Path, ...],
     policy: str | None,
     mode: str | None,
@@ -88,6 +90,7 @@ def up(
     if as_json and not detach:
         raise click.UsageError("--json needs --detach: in the foreground up prints a live view")
     topology = _topology(instances, cpus, paths, policy, mode, apic=dict(apic))
+    topology = topology.with_pool(pool or 0)
     if address is not None:
         _check_directory(address)
     if limit_mib is not None and folder is None:

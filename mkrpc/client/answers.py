@@ -6,12 +6,13 @@ addresses) is translated by :mod:`mkrpc.codec`.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from mkrpc.client.faults import InjectedFault
+from mkrpc.client.lifecycle import Image
 from mkrpc.client.stalls import StallView
 from mkrpc.codec import cpu_account_from_pb, cpu_address_from_pb, cpu_view_from_pb
 from mkrpc.errors import ProtocolError
+from mkrpc.lifecycle import InstanceState
 from mkrpc.link.frames import CpuAccount, CpuAddress, CpuView
 from mkrpc.outcome import Outcome, OutcomeKind
 from mkrpc.v1 import control_pb2 as pb
@@ -33,16 +34,6 @@ __all__ = [
     "legs_of",
     "outcome_of",
 ]
-
-
-class InstanceState(StrEnum):
-    """The life of an instance, in kerf's words; see ``mkrpc.v1.InstanceState``."""
-
-    EMPTY = "empty"
-    READY = "ready"
-    LOADED = "loaded"
-    ACTIVE = "active"
-    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +80,8 @@ class InstanceView:
     it is not active, or what is wrong with the link of one that is. ``incarnations``: how many were
     seen under this id, this one included. ``switches``: what its topology sets apart from the
     defaults, or, as ``apic.KEY``, from the machine's. ``rate``: None if it is not limited.
+    ``apic_ids``: the CPUs that it is given, also while it does not run; empty if no host agent has
+    it. ``image``: what is loaded, None for nothing.
     """
 
     id: int
@@ -101,6 +94,8 @@ class InstanceView:
     incarnations: int
     switches: Mapping[str, str] = field(default_factory=dict)
     rate: RateLimit | None = None
+    apic_ids: tuple[int, ...] = ()
+    image: Image | None = None
 
     @classmethod
     def of(cls, message: pb.Instance) -> "InstanceView":
@@ -119,6 +114,8 @@ class InstanceView:
             incarnations=message.incarnations,
             switches=dict(sorted(message.switches.items())),
             rate=RateLimit.of(message.rate) if message.HasField("rate") else None,
+            apic_ids=tuple(message.apic_ids),
+            image=Image.of(message.image) if message.HasField("image") else None,
         )
 
 
@@ -143,7 +140,8 @@ class ClusterView:
     that died. ``restarts``: how many have died before it, as far as its books tell.
     ``books_trouble``: why another one could not take over from it; empty if it could.
     ``client_rate``: of all clients together; None if they are not limited. ``faults``: of now.
-    ``stalls``: interrupts that nobody takes, oldest first.
+    ``stalls``: interrupts that nobody takes, oldest first. ``pool``: APIC ids of CPUs that no
+    instance has.
     """
 
     address: str
@@ -159,6 +157,7 @@ class ClusterView:
     client_rate: RateLimit | None = None
     faults: tuple[InjectedFault, ...] = ()
     stalls: tuple[StallView, ...] = ()
+    pool: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, message: pb.GetClusterResponse) -> "ClusterView":
@@ -184,6 +183,7 @@ class ClusterView:
             ),
             faults=tuple(InjectedFault.of(fault) for fault in message.faults),
             stalls=tuple(StallView.of(stall) for stall in message.stalls),
+            pool=tuple(message.pool),
         )
 
 

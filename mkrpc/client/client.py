@@ -40,8 +40,9 @@ from mkrpc.client.destination import (
     shorthand,
 )
 from mkrpc.client.events import EventBatch
-from mkrpc.client.faults import HOST_SILENT, FaultCalls
+from mkrpc.client.faults import FaultCalls
 from mkrpc.client.injector import MAX_RETRIES, Injector
+from mkrpc.client.lifecycle import LifecycleCalls
 from mkrpc.client.watching import batches
 from mkrpc.client.why import WhyAnswer
 from mkrpc.errors import (
@@ -70,11 +71,10 @@ MAX_LOG_PAGES = 256
 
 _ControlStub: Any = control_pb2_grpc.ControlStub  # generated without types
 _WRITE_ALLOWANCE_S = 0.001
-_STILL_RUNS = "it may be stopped or stuck in a handler: `mkrpc kill --force` ends it all the same"
 _INTERCONNECT_SILENT = "the interconnect may be stopped: `mkrpc down` ends the cluster all the same"
 
 
-class Client(FaultCalls):
+class Client(LifecycleCalls, FaultCalls):
     """A connection to one cluster.
 
     ``address``: ``unix:/path`` or ``host:port``. ``client_id``: 16 bytes that name this client to
@@ -291,7 +291,8 @@ class Client(FaultCalls):
         )
 
     def proc(self, instance_id: int, path: str) -> str:
-        """A file of an instance's /proc: ``interrupts`` or ``stat``."""
+        """A file of an instance's /proc: ``interrupts``, ``stat`` or ``cmdline``; of the host
+        ``multikernel`` and ``kimage`` too, the tables of what is loaded."""
         request = pb.GetProcRequest(instance_id=instance_id, path=path)
         return str(self._read(self._stub.GetProc, request).text)
 
@@ -310,17 +311,6 @@ class Client(FaultCalls):
     def quiesce(self) -> int:
         """Wait until nothing is in flight and all is reported; returns the rounds it took."""
         return int(self._read(self._stub.Quiesce, pb.QuiesceRequest()).rounds)
-
-    def exec_instance(self, instance_id: int) -> int:
-        """Start an instance that does not run: a new incarnation. Returns its process id."""
-        request = pb.ExecInstanceRequest(instance_id=instance_id)
-        return int(self._call(self._stub.ExecInstance, request, if_silent=HOST_SILENT).pid)
-
-    def kill_instance(self, instance_id: int, *, force: bool = False) -> int:
-        """End an instance's process, by SIGKILL if ``force``; returns its exit code."""
-        request = pb.KillInstanceRequest(instance_id=instance_id, force=force)
-        if_silent = HOST_SILENT if force else _STILL_RUNS
-        return int(self._call(self._stub.KillInstance, request, if_silent=if_silent).exit_code)
 
     def set_rate(
         self, instance_id: int | None, writes_per_s: int, *, burst: int = 0

@@ -15,7 +15,14 @@ from mkrpc.devicetree.finding import Place
 from mkrpc.devicetree.naming import numbered, plain_name
 from mkrpc.devicetree.node import Node, Property, as_cells
 
-__all__ = ["as_overlay", "as_source", "as_toml", "described"]
+__all__ = [
+    "as_overlay",
+    "as_source",
+    "as_toml",
+    "described",
+    "instance_source",
+    "pool_source",
+]
 
 _INDENT = "\t"
 
@@ -86,6 +93,36 @@ def _lines(node: Node, name: str, indent: str) -> Iterator[str]:
     for child in node.children.values():
         yield from _lines(child, child.name, inner)
     yield f"{indent}}};"
+
+
+def instance_source(name: str, instance_id: int, cpus: tuple[int, ...]) -> str:
+    """The device tree of one instance as today's kernel serves it (D4); without CPUs it has none
+    of them."""
+    root = _tree()
+    _string(root, "model", name)
+    _put(root, "id", struct.pack(">I", instance_id))
+    if cpus:
+        _ids(_child(root, "resources"), "cpus", cpus)
+    return _text(root)
+
+
+def pool_source(cpus: Sequence[int]) -> str:
+    """The device tree of a pool (D4)."""
+    root = _tree()
+    resources = _child(root, "resources")
+    if cpus:
+        _ids(resources, "cpus", tuple(cpus))
+    return _text(root)
+
+
+def _tree() -> Node:
+    root = Node("", "/")
+    _string(root, "compatible", "multikernel-v1")
+    return root
+
+
+def _text(root: Node) -> str:
+    return "/dts-v1/;\n\n" + "\n".join(_lines(root, "/", "")) + "\n"
 
 
 def as_toml(description: Description) -> str:

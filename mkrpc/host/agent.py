@@ -25,6 +25,7 @@ from mkrpc.host.children import (
     run_interconnect,
 )
 from mkrpc.host.fork_server import FORK_SERVER, PRELOAD
+from mkrpc.host.kept import KeptInstances
 from mkrpc.instance.config import kernel_config
 from mkrpc.state_dir import BOOKS_FILE, CONFIG_FILE, RECORD_FILE
 from mkrpc.topology import Topology
@@ -52,6 +53,9 @@ class HostAgent:
         self.topology = Topology.from_dict(config["topology"])
         self.address: str = config["address"]
         self.insecure: bool = config["insecure"]
+        self.kept = KeptInstances(
+            self.topology, {int(key): count for key, count in config.get("scripted", {}).items()}
+        )
         self._transport = ""
         self._via: dict[str, dict[str, str]] = config.get("via", {})
         self.record: dict[str, Any] | None = config.get("record")
@@ -169,13 +173,18 @@ class HostAgent:
             self.stopping = True
             os.write(self._wake_write, b"!")
 
-    def start_instance(self, instance_id: int) -> Child:
+    def start_instance(
+        self, instance_id: int, *, wait_for_sipi: bool = False, apic_id: int | None = None
+    ) -> Child:
         """Start the process of an instance and wait until it is attached.
 
+        ``wait_for_sipi``: with CPUs that do so, and ``apic_id``, if given, the one to boot on.
         :class:`StartUpError` or the instance's own error if it does not come to that: then its
         process is ended.
         """
-        child, ready = self._spawn_instance(instance_id)
+        child, ready = self._spawn_instance(
+            instance_id, wait_for_sipi=wait_for_sipi, apic_id=apic_id
+        )
         try:
             self._wait(child, ready)
         except MkrpcError:
@@ -217,20 +226,24 @@ class HostAgent:
         except StartUpError as gone:
             _log.warning("nobody to tell", error=str(gone))
 
-    def _spawn_instance(self, instance_id: int) -> tuple[Child, Any]:
-        spec = self.topology.instance(instance_id)
+    def _spawn_instance(
+        self, instance_id: int, *, wait_for_sipi: bool = False, apic_id: int | None = None
+    ) -> tuple[Child, Any]:
+        topology = self.kept.machine(instance_id, apic_id)
+        spec = topology.instance(instance_id)
         via = self._via.get(str(instance_id), {})
         callables = self.state_dir / PROGRAMS_FILE
+        scripted = callables.exists() and self.kept.runs_callables(instance_id)
         options = {
             "address": via.get("address", self.address),
             "beats": via.get("beats"),
             "transport": self._transport,
             # Validated once, here: it would cost each of them a millisecond and a MiB.
-            "config": kernel_config(self.topology, instance_id),
+            "config": kernel_config(topology, instance_id, wait_for_sipi=wait_for_sipi),
             "programs": [(program.cpu, program.entry) for program in spec.programs],
             "handlers": spec.handlers,
             "memory": str(self.state_dir / MEMORY_FILE),
-            "callables": str(callables) if callables.exists() else None,
+            "callables": str(callables) if scripted else None,
             "record": self.record,
         }
         child, ready = self._spawn(spec.name, run_instance, options)

@@ -44,7 +44,7 @@ _log = structlog.get_logger("mkrpc.host")
 class Child:
     """A process that this agent started. ``exit_code`` is None until its end was noticed;
     ``pidfd`` is -1 once it was, or if it had ended before it could be watched. ``paused``: it was
-    sent SIGSTOP, and no SIGCONT after it."""
+    sent SIGSTOP, and no SIGCONT after it. ``ended_by_order``: it was told to end."""
 
     name: str
     process: Any
@@ -52,6 +52,7 @@ class Child:
     pidfd: int = -1
     exit_code: int | None = None
     paused: bool = False
+    ended_by_order: bool = False
 
     @classmethod
     def of(cls, name: str, process: Any, log_path: Path) -> "Child":
@@ -66,6 +67,11 @@ class Child:
     def pid(self) -> int:
         """Its process id, also after its end."""
         return int(self.process.pid)
+
+    @property
+    def state(self) -> tuple[int, bool, int]:
+        """Process id, whether it runs, exit code (0 while it runs)."""
+        return self.pid, self.exit_code is None, self.exit_code or 0
 
     def watch(self, loop: asyncio.AbstractEventLoop, on_end: Callable[[], None]) -> None:
         """Have ``loop`` call ``on_end`` once the process has ended, ``exit_code`` being known."""

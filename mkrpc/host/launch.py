@@ -29,6 +29,7 @@ __all__ = [
     "Program",
     "StartMethod",
     "Via",
+    "count_callables",
     "launch",
     "write_callables",
     "write_config",
@@ -68,8 +69,12 @@ def write_config(
     via: Mapping[int, Via],
     recording: Recording | None = None,
     start_method: StartMethod = "forkserver",
+    scripted: Mapping[int, int] | None = None,
 ) -> None:
-    """Write what the host agent starts from, and make what all instances share."""
+    """Write what the host agent starts from, and make what all instances share.
+
+    ``scripted``: how many callables of the caller's script each instance has.
+    """
     record = None
     if recording is not None:
         folder = check_folder(recording.folder)
@@ -83,12 +88,25 @@ def write_config(
         "topology": topology.to_dict(),
         "via": {str(instance_id): asdict(way) for instance_id, way in via.items()},
         "record": record,
+        "scripted": {str(instance_id): count for instance_id, count in (scripted or {}).items()},
         "start_method": start_method,
     }
     # Whole or not at all: whoever clears up after a start that was cut short reads it.
     temporary = directory / f"{CONFIG_FILE}.new"
     temporary.write_text(json.dumps(config))
     temporary.rename(directory / CONFIG_FILE)
+
+
+def count_callables(
+    topology: Topology,
+    programs: Mapping[int, Program],
+    handlers: Mapping[int, Sequence[Program]],
+) -> dict[int, int]:
+    """By instance id, how many of a script's callables it has."""
+    return {
+        spec.id: sum(apic_id in programs for apic_id in spec.cpus) + len(handlers.get(spec.id, ()))
+        for spec in topology.instances
+    }
 
 
 def write_callables(

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import socket
+from functools import partial
 from typing import Any
 
 import structlog
@@ -18,6 +19,7 @@ from mkrpc.errors import (
 from mkrpc.host.agent import HostAgent
 from mkrpc.host.child import Child
 from mkrpc.host.keeper import InterconnectKeeper
+from mkrpc.host.orders import change, describe
 from mkrpc.host.pauses import Pauses
 from mkrpc.interconnect.hosts import ATTACH_HOST
 from mkrpc.link.frames import WIRE_VERSION
@@ -105,14 +107,7 @@ class HostLink:
         hello.hello.wire_version = WIRE_VERSION
         hello.hello.pid = os.getpid()
         hello.hello.host_name = socket.gethostname()
-        for instance in self._agent.topology.instances:
-            child = self._agent.instances.get(instance.id)
-            hosted = hello.hello.instances.add(
-                instance_id=instance.id, name=instance.name, apic_ids=instance.cpus
-            )
-            if child is not None:
-                hosted.pid, hosted.running, hosted.exit_code = _state(child)
-                hosted.paused = child.paused
+        describe(self._agent, hello.hello)
         # What has gathered since the last stream broke is in the hello.
         self._outgoing = [hello]
         self._kills.clear()
@@ -130,13 +125,15 @@ class HostLink:
             case "welcome":
                 self._welcome()
             case "start":
-                self._start(order.start.instance_id, order.order)
+                self._start(order.start, order.order)
             case "kill":
                 self._kill(order.kill.instance_id, order.kill.force, order.order)
             case "pause":
                 self._pause(order.pause.instance_id, order.pause.for_us / 1e6, order.order)
             case "resume":
                 self._resume(order.resume.instance_id, order.order)
+            case "keep" | "load" | "unload" | "drop":
+                self._report(*change(self._agent, order))
             case "stop":
                 self._asked_to_stop()
             case _:
@@ -176,7 +173,8 @@ class HostLink:
         else:
             self._lost(StartUpError("asked to stop before the cluster was up"))
 
-    def _start(self, instance_id: int, order: int) -> None:
+    def _start(self, what: pb.StartProcess, order: int) -> None:
+        instance_id = what.instance_id
         child = self._agent.instances.get(instance_id)
         if instance_id in self._starting:
             self._refuse(instance_id, order, "is being started already")
@@ -187,7 +185,13 @@ class HostLink:
         # Marked here and now: the next order may come before the executor's thread has begun.
         self._starting.add(instance_id)
         # Starting blocks until the child is attached, which takes well under a second.
-        future = self._loop.run_in_executor(None, self._agent.start_instance, instance_id)
+        start = partial(
+            self._agent.start_instance,
+            instance_id,
+            wait_for_sipi=what.wait_for_sipi,
+            apic_id=what.apic_id if what.HasField("apic_id") else None,
+        )
+        future = self._loop.run_in_executor(None, start)
         link = self._link
         future.add_done_callback(
             # An order of an interconnect that is no more has no answer; a report it is.
@@ -211,6 +215,7 @@ class HostLink:
         if child is None:
             return
         self._kills.setdefault(instance_id, []).append(order)
+        child.ended_by_order = True
         child.send(signal.SIGKILL if force else signal.SIGTERM)
         if not force:
             # A stopped process takes no SIGTERM before it goes on (signal(7)).
@@ -278,7 +283,7 @@ class HostLink:
             self._finish(EXIT_START_FAILED)
 
     def _refuse(self, instance_id: int, order: int, why: str) -> None:
-        name = self._agent.topology.instance(instance_id).name
+        name = self._agent.kept.name(instance_id)
         self._report(
             instance_id,
             order,
@@ -291,17 +296,18 @@ class HostLink:
         self,
         instance_id: int,
         order: int,
+        error: MkrpcError | None = None,
         *,
         child: Child | None = None,
-        error: MkrpcError | None = None,
     ) -> None:
         report = pb.HostReport(instance_id=instance_id, order=order)
         if error is not None:
             report.error, report.reason, report.advice = str(error), error.reason, error.advice
         child = child or self._agent.instances.get(instance_id)
         if child is not None:
-            report.pid, report.running, report.exit_code = _state(child)
+            report.pid, report.running, report.exit_code = child.state
             report.paused = child.paused
+            report.ended_by_order = child.ended_by_order
         self._outgoing.append(pb.AttachHostRequest(report=report))
         self._pump()
 
@@ -325,11 +331,6 @@ def _is_passing(error: MkrpcError | None) -> bool:
     return not isinstance(error, ProtocolError | InvalidArgumentError)
 
 
-def _state(child: Child) -> tuple[int, bool, int]:
-    """Process id, whether it runs, exit code (0 while it runs)."""
-    return child.pid, child.exit_code is None, child.exit_code or 0
-
-
 def serve(agent: HostAgent) -> int:
     """Serve the interconnect's orders, then stop everything; the exit code."""
 
@@ -344,7 +345,6 @@ def serve(agent: HostAgent) -> int:
             return EXIT_INTERCONNECT_ENDED
         agent.failed(error)
         return EXIT_START_FAILED
-    finally:
-        # The loop has taken its handlers along: a second SIGTERM must not cut this short.
+    finally:  # The loop has taken its handlers along: a second SIGTERM must not cut this short.
         signal.signal(signal.SIGTERM, agent.interrupt)
         agent.stop()

@@ -12,7 +12,7 @@ from mkrpc.errors import (
 from mkrpc.instance.accounting import view_of
 from mkrpc.instance.diagnosis import pending_view
 from mkrpc.instance.instructions import Hlt, WriteIcr
-from mkrpc.instance.procfs import proc_interrupts, proc_stat
+from mkrpc.instance.procfs import proc_cmdline, proc_interrupts, proc_stat
 from mkrpc.link.frames import (
     MAX_REPLY_VIEWS,
     Command,
@@ -49,7 +49,7 @@ MAX_LOG_REPLY_BYTES = 200 * 1024
 _RECORD_BYTES = 32
 """What a record takes on the wire beside its text, at most."""
 
-_PROC_FILES = {"interrupts": proc_interrupts, "stat": proc_stat}
+_PROC_FILES = {"interrupts": proc_interrupts, "stat": proc_stat, "cmdline": proc_cmdline}
 
 
 class _Waiting:
@@ -73,21 +73,27 @@ class CommandQueue:
     reply is open until then.
     """
 
-    __slots__ = ("_kernel", "_replies", "_waiting")
+    __slots__ = ("_halting", "_kernel", "_replies", "_waiting")
 
     def __init__(self, kernel: "Kernel") -> None:
         self._kernel = kernel
         self._waiting: dict[int, deque[_Waiting]] = {}
         """By CPU, none of them empty."""
         self._replies: list[Reply] = []
+        self._halting: list[Command] = []
 
     def cancel(self) -> None:
         """Forget what waits, and replies that have not been taken."""
         self._waiting.clear()
         self._replies.clear()
+        self._halting.clear()
 
     def take_replies(self) -> list[Reply]:
         """Replies of commands that had to wait, oldest first."""
+        parking = self._kernel.hotplug.parking
+        if self._halting and parking.complete:
+            self._replies += (_parked(command, len(parking.parked)) for command in self._halting)
+            self._halting.clear()
         replies, self._replies = self._replies, []
         return replies
 
@@ -96,6 +102,9 @@ class CommandQueue:
         try:
             if command.kind is CommandKind.WRITE_ICR:
                 return self._enqueue(command)
+            if command.kind is CommandKind.FORCE_HALT:
+                self._force_halt(command)
+                return None
             return self._answer(command)
         except MkrpcError as error:
             return _error_reply(command, error)
@@ -163,6 +172,16 @@ class CommandQueue:
             return _error_reply(command, error, written=waiting.written)
         return Reply(command.number, written=waiting.written)
 
+    def _force_halt(self, command: Command) -> None:
+        """The reply comes when every CPU has parked; :meth:`take_replies` looks."""
+        if len(self._halting) >= MAX_WAITING_COMMANDS:
+            raise LimitReachedError(
+                f"{MAX_WAITING_COMMANDS} commands wait until this kernel has halted",
+                advice="its CPUs take no NMI: end its process",
+            )
+        self._kernel.hotplug.parking.force_halt = True
+        self._halting.append(command)
+
     def _answer(self, command: Command) -> Reply:
         match command.kind:
             case CommandKind.SET_CPU:
@@ -188,6 +207,9 @@ class CommandQueue:
                 return Reply(command.number, text=self._proc(command.action))
             case CommandKind.READ_PENDING:
                 return Reply(command.number, pending=self._pending(command))
+            case CommandKind.SHUTDOWN:
+                self._kernel.hotplug.parking.shut_down()
+                return _parked(command, len(self._kernel.hotplug.parking.parked))
             case _:
                 raise InvalidArgumentError(f"command {command.kind} does not exist")
 
@@ -226,6 +248,10 @@ class CommandQueue:
                 f"no file {path!r} in /proc", advice=f"there are {', '.join(_PROC_FILES)}"
             )
         return render(self._kernel)
+
+
+def _parked(command: Command, cpus: int) -> Reply:
+    return Reply(command.number, text=str(cpus))
 
 
 def _error_reply(command: Command, error: MkrpcError, *, written: int = 0) -> Reply:

@@ -49,6 +49,8 @@ class KernelConfig:
     ``multikernel``: False is a kernel without the patch: no gate, no handlers for 0xEA.
     ``apic_debug``: booted with apic=debug, so that APIC errors are printed in words.
     ``store_buffer``: stores (0 to MAX_STORE_BUFFER) that wait in each CPU; 0 is none at all.
+    ``cmdline``: as in /proc/cmdline. ``wait_for_sipi``: CPUs begin as after power-up: whoever
+    starts this kernel sends one of them INIT and SIPI, and that one brings up the others.
     ``spare_cpus``: how many of the last CPUs are offline at boot.
     ``links``: where messages to the instances of the same host go. ``doorbells``: which CPU is rung
     in which instance, as ``0=0,1=2``: APIC ids by instance id.
@@ -71,6 +73,8 @@ class KernelConfig:
     multikernel: bool = True
     apic_debug: bool = False
     store_buffer: int = 0
+    cmdline: str = ""
+    wait_for_sipi: bool = False
     spare_cpus: int = 0
     links: Literal["memory", "interconnect"] = "memory"
     doorbells: str = ""
@@ -120,15 +124,19 @@ class KernelConfig:
                 raise InvalidArgumentError(problem, advice=advice)
 
 
-def kernel_config(topology: "Topology", instance_id: int) -> KernelConfig:
-    """The configuration of one kernel of the topology."""
+def kernel_config(
+    topology: "Topology", instance_id: int, *, wait_for_sipi: bool = False
+) -> KernelConfig:
+    """The configuration of one kernel of the topology. ``apic=debug`` and ``oops=panic`` on its
+    command line are as the keys of these names."""
     spec = topology.instance(instance_id)
+    parameters = spec.cmdline.split()
     return KernelConfig(
         instance_id=spec.id,
         name=spec.name,
         apic_ids=tuple(spec.cpus),
         mode=ApicMode[spec.mode.upper()],
-        panic_on_oops=spec.panic_on_oops,
+        panic_on_oops=spec.panic_on_oops or "oops=panic" in parameters,
         printk_records=spec.printk_records,
         boundary=spec.boundary,
         apic_policy=spec.apic.as_policy(),
@@ -137,8 +145,10 @@ def kernel_config(topology: "Topology", instance_id: int) -> KernelConfig:
         lvt_error=spec.lvt_error,
         entry=spec.entry,
         multikernel=spec.multikernel,
-        apic_debug=spec.apic_debug,
+        apic_debug=spec.apic_debug or "apic=debug" in parameters,
         store_buffer=spec.store_buffer,
+        cmdline=spec.cmdline,
+        wait_for_sipi=wait_for_sipi,
         spare_cpus=spec.spare_cpus,
         links=topology.links,
         doorbells=",".join(f"{each.id}={each.cpus[0]}" for each in topology.instances),
@@ -146,10 +156,13 @@ def kernel_config(topology: "Topology", instance_id: int) -> KernelConfig:
 
 
 def booted_apic(config: KernelConfig, number: int) -> LocalApic:
-    """A local APIC as Linux's setup_local_APIC leaves it."""
+    """A local APIC as Linux's setup_local_APIC leaves it, or that of a CPU that waits for SIPI."""
     apic_id = config.apic_ids[number]
-    bsp = config.instance_id == 0 and number == 0
+    bsp = config.instance_id == 0 and number == 0 and not config.wait_for_sipi
     apic = LocalApic(apic_id, bsp=bsp, mode=config.mode, policy=config.apic_policy)
+    if config.wait_for_sipi:
+        apic.wait_for_sipi = True
+        return apic
     for register, value in setup_local_apic(config, number):
         if config.mode is ApicMode.X2APIC:
             wrmsr(apic, msr_of(register), value)

@@ -6,12 +6,11 @@ another CPU, so only an idle CPU goes offline; the boot CPU's accesses to its ES
 start-up IPIs are left out.
 """
 
-from collections.abc import Generator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mkrpc.errors import ClusterStateError, LimitReachedError
-from mkrpc.instance.config import setup_local_apic
-from mkrpc.instance.instructions import Instruction, WriteRegister
+from mkrpc.instance.parking import Parking
+from mkrpc.instance.smp_boot import BOOT_CPU, START_PAGE, SmpBoot, come_online
 from mkrpc.instance.sysvec import stop_this_cpu
 from mkrpc.x86.icr import DeliveryMode, TriggerMode, icr_word, init_assert, startup
 
@@ -22,26 +21,25 @@ if TYPE_CHECKING:
 
 __all__ = ["BOOT_CPU", "START_PAGE", "Hotplug"]
 
-BOOT_CPU = 0
-"""It brings the others up, and cannot go offline itself (Linux 6.5 and later)."""
-
-START_PAGE = 0x08
-"""The page that the start-up IPIs name; nothing is there, a CPU's first program is a callable."""
-
 
 class Hotplug:
     """``offline``: CPUs by number that are offline, by :meth:`take_offline` or because the reboot
     vector stopped them. All are online at boot but the spare ones.
 
+    ``boot``: of a kernel whose CPUs wait for SIPI; None of one that was online from the start.
+    ``parking``: its end.
+
     A CPU that an INIT from elsewhere has stopped is still online: its kernel knows nothing of it.
     """
 
-    __slots__ = ("_kernel", "_starting", "offline")
+    __slots__ = ("_kernel", "_starting", "boot", "offline", "parking")
 
     def __init__(self, kernel: "Kernel") -> None:
         self._kernel = kernel
         self._starting: set[int] = set()
         self.offline: set[int] = set()
+        self.parking = Parking(kernel)
+        self.boot = SmpBoot(kernel) if kernel.config.wait_for_sipi else None
 
     @property
     def online_cpus(self) -> tuple["Cpu", ...]:
@@ -49,7 +47,11 @@ class Hotplug:
         return tuple(cpu for cpu in self._kernel.cpus if cpu.number not in self.offline)
 
     def leave_out_spares(self) -> None:
-        """At boot: the last ``spare_cpus`` of the kernel stay offline until they are asked for."""
+        """At boot: the last ``spare_cpus`` of the kernel stay offline until they are asked for; all
+        of a kernel that waits for SIPI."""
+        if self.boot is not None:
+            self.boot.await_sipi()
+            return
         for cpu in self._kernel.cpus[len(self._kernel.cpus) - self._kernel.config.spare_cpus :]:
             stop_this_cpu(cpu)
 
@@ -115,18 +117,32 @@ class Hotplug:
                 self._starting.discard(number)
                 raise ClusterStateError("the APIC of the boot CPU is globally disabled")
 
+    def defers(self, cpu: "Cpu", program: "Program") -> bool:
+        """Whether a program has to wait for the boot of this kernel, and then does."""
+        if self.boot is None or self.boot.begun:
+            return False
+        self.boot.programs[cpu.number] = program
+        return True
+
+    def expect(self, number: int) -> None:
+        """The boot CPU is about to send INIT and SIPI to this one."""
+        self._starting.add(number)
+
     def start_secondary(self, cpu: "Cpu", vector: int) -> "Program | None":
-        """What a CPU runs after SIPI: its way online if it was asked to come, else nothing."""
-        if vector != START_PAGE or cpu.number not in self._starting:
+        """What a CPU runs after SIPI: its way online if it was asked to come, else nothing.
+
+        The boot CPU of a kernel that waits for SIPI was asked by whoever started the process.
+        """
+        if vector != START_PAGE:
+            return None
+        boot = self.boot
+        if boot is not None and cpu.number == BOOT_CPU and not boot.begun:
+            boot.begun = True
+            return boot.start_kernel
+        if cpu.number not in self._starting:
             return None
         self._starting.discard(cpu.number)
-        return self._come_online
-
-    def _come_online(self, cpu: "Cpu") -> Generator[Instruction, Any, None]:
-        """setup_local_APIC, then online; when it ends the CPU idles with IF = 1."""
-        for register, value in setup_local_apic(self._kernel.config, cpu.number):
-            yield WriteRegister(register, value)
-        self.offline.discard(cpu.number)
+        return come_online if boot is None else boot.start_other
 
     def _cpu(self, number: int) -> "Cpu":
         if self._kernel.failed is not None:

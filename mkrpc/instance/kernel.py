@@ -167,10 +167,12 @@ class Kernel:
 
         Raises NotFoundError, AlreadyExistsError (a program runs there), InvalidArgumentError (no
         generator function), ClusterStateError (waiting for SIPI, stopped, or the kernel failed).
+        Before the boot of a kernel that waits for SIPI it is what the CPU runs once it is online.
         """
         if self.failed is not None:
             raise ClusterStateError(f"the kernel has failed: {self.failed}")
-        self.cpu(cpu).start(program)
+        if not self.hotplug.defers(self.cpu(cpu), program):
+            self.cpu(cpu).start(program)
 
     def generic_multikernel_interrupt(self, cpu: Cpu) -> Body | None:
         """The patch's own line, then the registered handlers in order.
@@ -327,8 +329,6 @@ class Kernel:
             dfr=address.dfr,
             software_enabled=address.software_enabled,
         )
-
-    # What goes wrong in it.
 
     def oops(self, cpu: Cpu, error: BaseException, *, vector: int | None) -> None:
         """A handler (of ``vector``) or a program (None) raised: trace, count, perhaps panic."""

@@ -17,6 +17,7 @@ __all__ = [
     "KERN_ALERT",
     "KERN_DEBUG",
     "KERN_EMERG",
+    "KERN_ERR",
     "KERN_INFO",
     "KERN_WARNING",
     "LOG_LINE_MAX",
@@ -29,6 +30,7 @@ __all__ = [
 
 KERN_EMERG: Final = 0
 KERN_ALERT: Final = 1
+KERN_ERR: Final = 3
 KERN_WARNING: Final = 4
 KERN_INFO: Final = 6
 KERN_DEBUG: Final = 7

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mkrpc.instance.cpu import Cpu
     from mkrpc.instance.kernel import Kernel
 
-__all__ = ["nr_irqs", "proc_interrupts", "proc_stat"]
+__all__ = ["nr_irqs", "proc_cmdline", "proc_interrupts", "proc_stat"]
 
 _GSI_TOP = 24
 _NR_LEGACY_IRQS = 16
@@ -38,6 +38,11 @@ def nr_irqs(cpus: int) -> int:
     """How many interrupt numbers a machine of this many CPUs and one I/O APIC of 24 pins has."""
     by_device = _GSI_TOP + _NR_LEGACY_IRQS + 8 * cpus + 16 * _GSI_TOP
     return min(by_device, NR_VECTORS * cpus)
+
+
+def proc_cmdline(kernel: "Kernel") -> str:
+    """/proc/cmdline."""
+    return f"{kernel.config.cmdline}\n"
 
 
 def proc_interrupts(kernel: "Kernel") -> str:

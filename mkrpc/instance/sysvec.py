@@ -215,8 +215,11 @@ def _fred_extint_once() -> Callable[["Cpu"], object]:
 
 
 def exc_nmi(cpu: "Cpu") -> None:
-    """NMI counted; nobody has registered for one, and no reason port exists to be read."""
+    """NMI counted, and the marker of a forced halt looked at; nobody else has registered for one,
+    and no reason port exists to be read."""
     cpu.irq_stat.nmi_count += 1
+    if cpu.kernel.hotplug.parking.force_halt:
+        cpu.kernel.hotplug.parking.take_nmi(cpu)
 
 
 def unexpected_exception(cpu: "Cpu") -> None:

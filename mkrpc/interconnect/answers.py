@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 
 from mkrpc.codec import cpu_account_to_pb, cpu_address_to_pb
 from mkrpc.interconnect.apic_bus import ApicBus
-from mkrpc.interconnect.attachments import LEFT
 from mkrpc.interconnect.bucket import CLIENTS
 from mkrpc.interconnect.fault_control import faults_to_pb
-from mkrpc.interconnect.hosts import HostedProcess, HostRegistry
+from mkrpc.interconnect.host_orders import HostedProcess
+from mkrpc.interconnect.hosts import HostRegistry
+from mkrpc.interconnect.instance_state import detail_of, instance_state, known_ids, state_to_pb
 from mkrpc.interconnect.ledger import Party, Row, Totals
 from mkrpc.interconnect.registry import InstanceRecord
-from mkrpc.interconnect.standing import link_state
 from mkrpc.interconnect.tally import LegKind, Tally
 from mkrpc.v1 import control_pb2 as pb
 from mkrpc.v1 import types_pb2 as types
@@ -89,13 +89,11 @@ def cluster_to_pb(
         response.recovery.CopyFrom(pb.Recovery(back=back, expected=expected, left_us=left_us))
     if summary:
         return response
+    response.pool.extend(sorted(hosts.pool))
     records = {record.instance_id: record for record in bus.instances()}
-    for instance_id in sorted(records.keys() | hosts.processes.keys()):
+    for instance_id in known_ids(bus, hosts):
         record, process = records.get(instance_id), hosts.processes.get(instance_id)
-        if record is not None:
-            response.instances.append(_instance(bus, record, process))
-        elif process is not None:
-            response.instances.append(_unseen(process))
+        response.instances.append(_instance(bus, record, process))
     for instance in response.instances:
         instance.switches.update(switches.instances.get(instance.id, {}))
         if (rate := rate_to_pb(bus, instance.id)) is not None:
@@ -117,52 +115,28 @@ def rate_to_pb(bus: ApicBus, instance_id: int | None) -> pb.RateLimit | None:
     )
 
 
-def _instance(bus: ApicBus, record: InstanceRecord, process: HostedProcess | None) -> pb.Instance:
+def _instance(
+    bus: ApicBus, record: InstanceRecord | None, process: HostedProcess | None
+) -> pb.Instance:
+    state = instance_state(bus, record, process)
     instance = pb.Instance(
-        id=record.instance_id,
-        name=record.name,
-        incarnation=record.incarnation,
-        pid=record.pid,
-        detail=record.reason,
-        incarnations=record.incarnations,
+        state=state_to_pb(state),
+        detail=detail_of(bus, record, process),
     )
+    if process is not None:
+        instance.id, instance.name, instance.pid = process.instance_id, process.name, process.pid
+        instance.apic_ids.extend(process.apic_ids)
+        if process.image is not None:
+            instance.image.CopyFrom(process.image)
+    if record is None:
+        return instance
+    instance.id, instance.name, instance.pid = record.instance_id, record.name, record.pid
+    instance.incarnation, instance.incarnations = record.incarnation, record.incarnations
     row = bus.mirror.row(record.incarnation)
     accounts = row.accounts() if row is not None else []
     for address, account in zip(record.cpus, accounts, strict=False):
         instance.cpus.add(address=cpu_address_to_pb(address), account=cpu_account_to_pb(account))
-    if record.session is not None:
-        instance.state = pb.INSTANCE_STATE_ACTIVE
-        details = [link_state(bus, record.session)]
-        if process is not None and process.paused and process.pid == record.pid:
-            details.insert(0, "paused")
-        instance.detail = "; ".join(filter(None, details))
-        return instance
-    if bus.is_awaited(record.incarnation):
-        # It runs, and its lease does; detail says that it has not come back.
-        instance.state = pb.INSTANCE_STATE_ACTIVE
-        return instance
-    left_cleanly = record.reason.startswith(LEFT)
-    if process is not None and not process.running and process.pid == record.pid:
-        instance.detail = f"{record.reason}; {_ending(process.exit_code)}"
-        left_cleanly = left_cleanly and process.exit_code == 0
-    instance.state = pb.INSTANCE_STATE_LOADED if left_cleanly else pb.INSTANCE_STATE_FAILED
     return instance
-
-
-def _unseen(process: HostedProcess) -> pb.Instance:
-    """An instance that a host agent knows and that never attached."""
-    failed = process.pid != 0 and not process.running
-    return pb.Instance(
-        id=process.instance_id,
-        name=process.name,
-        state=pb.INSTANCE_STATE_FAILED if failed else pb.INSTANCE_STATE_LOADED,
-        pid=process.pid,
-        detail=_ending(process.exit_code) if failed else "not attached yet",
-    )
-
-
-def _ending(exit_code: int) -> str:
-    return f"ended by signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"
 
 
 def ledger_to_pb(bus: ApicBus, *, totals_only: bool) -> list[pb.GetLedgerResponse]:

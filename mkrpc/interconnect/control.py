@@ -18,7 +18,6 @@ from mkrpc.errors import (
     InvalidArgumentError,
     NotFoundError,
     UnavailableError,
-    error_for_reason,
 )
 from mkrpc.interconnect.answers import (
     Switches,
@@ -28,6 +27,7 @@ from mkrpc.interconnect.answers import (
     rate_to_pb,
 )
 from mkrpc.interconnect.apic_bus import ApicBus
+from mkrpc.interconnect.asks import ask
 from mkrpc.interconnect.attachments import Pump
 from mkrpc.interconnect.book_keeping import BookKeeper
 from mkrpc.interconnect.bucket import CLIENTS, Rate
@@ -214,6 +214,8 @@ class ControlService(FaultControl):
     async def GetProc(self, request: pb.GetProcRequest, context: Context) -> pb.GetProcResponse:  # noqa: N802
         """A file of /proc."""
         await self._recovered.wait()
+        if (text := self._host_file(request.instance_id, request.path)) is not None:
+            return pb.GetProcResponse(text=text)
         reply = await self._ask(
             request.instance_id, CommandKind.READ_PROC, action=request.path or "interrupts"
         )
@@ -287,23 +289,7 @@ class ControlService(FaultControl):
     async def _ask(
         self, instance_id: int, kind: CommandKind, *, cpu: int = 0, count: int = 0, action: str = ""
     ) -> Reply:
-        """One command and its reply; a reply that is an error is raised."""
-        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        asked = self._bus.command(
-            instance_id,
-            kind=kind,
-            cpu=cpu,
-            count=count,
-            action=action,
-            on_reply=lambda reply: None if answer.done() else answer.set_result(reply),
+        """As :func:`mkrpc.interconnect.asks.ask`."""
+        return await ask(
+            self._bus, self._drain, instance_id, kind, cpu=cpu, count=count, action=action
         )
-        self._drain()
-        try:
-            reply = await answer
-        except asyncio.CancelledError:
-            # The client has gone: what it asked for must not stay open on its behalf.
-            self._bus.abandon(asked)
-            raise
-        if reply.error:
-            raise error_for_reason(reply.reason)(reply.error, advice=reply.advice)
-        return reply

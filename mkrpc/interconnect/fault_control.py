@@ -42,7 +42,7 @@ class FaultControl(ProcessControl):
     """Serves who wants something to go wrong."""
 
     def __init__(self, hosts: HostRegistry, faults: LinkFaults) -> None:
-        super().__init__(hosts, faults.pump.recovered)
+        super().__init__(hosts, faults.pump)
         self._faults = faults
 
     async def SetFault(self, request: pb.SetFaultRequest, context: Context) -> pb.SetFaultResponse:  # noqa: N802 - gRPC's spelling

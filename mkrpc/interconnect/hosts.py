@@ -1,8 +1,7 @@
 """Host agents: who can start and kill the processes of instances, and what they said of them."""
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import structlog
 from google.protobuf.message import DecodeError
@@ -14,15 +13,14 @@ from mkrpc.errors import (
     MkrpcError,
     NotFoundError,
     ProtocolError,
-    StartUpError,
-    UnavailableError,
-    error_for_reason,
 )
 from mkrpc.interconnect.handshake import close_unless_hello
 from mkrpc.interconnect.host_hello import check_hello
+from mkrpc.interconnect.host_orders import MAX_ORDERS, HostedProcess, HostOrders
 from mkrpc.link.endpoint import check_wire_version
 from mkrpc.transport.stream import Connection
 from mkrpc.v1 import interconnect_pb2 as pb
+from mkrpc.v1 import types_pb2 as types
 
 __all__ = [
     "ATTACH_HOST",
@@ -38,42 +36,15 @@ ATTACH_HOST = "/mkrpc.v1.Interconnect/AttachHost"
 MAX_HOSTS = 64
 """Host agents at a time; the next one is refused with LimitReachedError."""
 
-MAX_ORDERS = 1024
-"""Orders that a host agent has not answered; the next one is refused with LimitReachedError."""
-
 _log = structlog.get_logger("mkrpc.interconnect")
-
-
-@dataclass(slots=True)
-class HostedProcess:
-    """An instance that a host agent can start. ``exit_code`` is minus the signal, if one ended it;
-    it means nothing while the process runs or before it ever ran (``pid`` 0). ``paused``: by a
-    SIGSTOP of its host agent's."""
-
-    instance_id: int
-    name: str
-    apic_ids: tuple[int, ...]
-    host: "HostLink"
-    pid: int = 0
-    running: bool = False
-    exit_code: int = 0
-    paused: bool = False
-
-
-@dataclass(slots=True)
-class _Order:
-    """What a host agent was told to do; ``answer`` is awaited by whoever asked for it."""
-
-    host: "HostLink"
-    instance_id: int
-    answer: "asyncio.Future[pb.HostReport]"
 
 
 class HostRegistry:
     """All attached host agents.
 
     ``epoch``: that of the bus, for the welcome. ``limit_silence`` starts a new stream's timer.
-    ``on_ended`` is told the instance id and the process id when a process has ended.
+    ``on_ended`` is told the instance id and the process id when a process has ended. ``pool``: APIC
+    ids that no instance has. ``deleted``: ids of instances that were deleted.
     """
 
     def __init__(
@@ -89,8 +60,9 @@ class HostRegistry:
         self.limit_silence = limit_silence
         self.processes: dict[int, HostedProcess] = {}
         self.hosts: list[HostLink] = []
-        self._orders: dict[int, _Order] = {}
-        self._next_order = 1
+        self.pool: set[int] = set()
+        self.deleted: set[int] = set()
+        self._orders = HostOrders()
 
     def open(self, connection: Connection) -> "HostLink":
         """A host agent has connected."""
@@ -120,16 +92,9 @@ class HostRegistry:
                 )
         self.hosts.append(host)
         for instance in hello.instances:
-            self.processes[instance.instance_id] = HostedProcess(
-                instance.instance_id,
-                instance.name,
-                tuple(instance.apic_ids),
-                host,
-                pid=instance.pid,
-                running=instance.running,
-                exit_code=instance.exit_code,
-                paused=instance.paused and instance.running,
-            )
+            self.processes[instance.instance_id] = HostedProcess.of(instance, host)
+        self.pool |= set(hello.pool)
+        self.deleted |= set(hello.deleted)
         for instance in hello.instances:
             # It may have been attached to an interconnect before this one.
             if instance.pid and not instance.running:
@@ -137,18 +102,23 @@ class HostRegistry:
             if self.processes[instance.instance_id].paused:
                 self.on_paused(instance.instance_id, True)
 
-    async def start(self, instance_id: int) -> pb.HostReport:
+    async def start(
+        self, instance_id: int, *, wait_for_sipi: bool = False, apic_id: int | None = None
+    ) -> pb.HostReport:
         """Start an instance's process; raises the host agent's own error if it did not start, and
-        :class:`UnavailableError` if the host agent goes away meanwhile."""
-        process = self._process(instance_id)
+        :class:`UnavailableError` if the host agent goes away meanwhile.
+
+        ``wait_for_sipi``: with CPUs that do so, and ``apic_id``, if given, the one to boot on."""
+        process = self.process(instance_id)
         if process.running:
             raise ClusterStateError(
                 f"instance {instance_id} runs already, as process {process.pid}",
                 advice=f"end it first: mkrpc kill {instance_id}",
             )
-        return await self._order(
-            process, lambda order: order.start.CopyFrom(pb.StartProcess(instance_id=instance_id))
+        message = pb.StartProcess(
+            instance_id=instance_id, wait_for_sipi=wait_for_sipi, apic_id=apic_id
         )
+        return await self._order(process, lambda order: order.start.CopyFrom(message))
 
     async def kill(self, instance_id: int, *, force: bool) -> pb.HostReport:
         """End an instance's process; answered once it has ended. Raises as :meth:`start` does."""
@@ -180,7 +150,7 @@ class HostRegistry:
         return await self._order(process, lambda order: order.resume.CopyFrom(message))
 
     def _running(self, instance_id: int) -> HostedProcess:
-        process = self._process(instance_id)
+        process = self.process(instance_id)
         if not process.running:
             raise ClusterStateError(
                 f"instance {instance_id} does not run", advice=f"start it: mkrpc exec {instance_id}"
@@ -206,32 +176,25 @@ class HostRegistry:
         to another host, for another instance, or not at all.
         """
         process = self.processes.get(report.instance_id)
-        if process is None or process.host is not host:
+        is_answer = self._orders.check(host, report)
+        if not (is_answer and process is None) and (process is None or process.host is not host):
             raise ProtocolError(f"a report on instance {report.instance_id}, which is not its own")
         if report.running and not report.pid:
             raise ProtocolError(f"instance {report.instance_id} runs as no process")
-        order = self._orders.get(report.order)
-        if report.order and (
-            order is None or order.host is not host or order.instance_id != report.instance_id
-        ):
-            raise ProtocolError(f"an answer to order {report.order}, which it was not given")
+        if process is not None:
+            self._note(process, report)
+        if is_answer:
+            self._orders.answered(report)
+
+    def _note(self, process: HostedProcess, report: pb.HostReport) -> None:
         process.pid, process.running = report.pid, report.running
         process.exit_code = report.exit_code
+        process.ended_by_order = report.ended_by_order
         if process.paused != (report.paused and report.running):
             process.paused = not process.paused
             self.on_paused(report.instance_id, process.paused)
         if process.pid and not process.running:
             self._on_ended(report.instance_id, process.pid)
-        if order is None:
-            return
-        del self._orders[report.order]
-        if order.answer.done():
-            return  # Whoever asked has stopped waiting.
-        if report.error:
-            kind = error_for_reason(report.reason) if report.reason else StartUpError
-            order.answer.set_exception(kind(report.error, advice=report.advice))
-        else:
-            order.answer.set_result(report)
 
     def forget(self, host: "HostLink") -> None:
         """A host agent has gone: nobody will answer what it was told to do."""
@@ -240,27 +203,15 @@ class HostRegistry:
         for instance_id, process in list(self.processes.items()):
             if process.host is host:
                 del self.processes[instance_id]
-        for number, order in list(self._orders.items()):
-            if order.host is not host:
-                continue
-            del self._orders[number]
-            if not order.answer.done():
-                order.answer.set_exception(
-                    UnavailableError(
-                        f"the host agent of instance {order.instance_id} went away",
-                        advice="what it was told to do may still have happened: see mkrpc show",
-                    )
-                )
+        self._orders.forget(host)
 
-    def _process(self, instance_id: int) -> HostedProcess:
+    def process(self, instance_id: int) -> HostedProcess:
+        """An instance that a host agent has. NotFoundError, ClusterStateError without any."""
         process = self.processes.get(instance_id)
         if process is not None:
             return process
         if not self.hosts:
-            raise ClusterStateError(
-                "no host agent is attached: no process can be started or ended here",
-                advice="if it has died, clear the cluster away with mkrpc down and start it again",
-            )
+            raise _no_host()
         known = ", ".join(map(str, sorted(self.processes))) or "none"
         raise NotFoundError(
             f"instance {instance_id} belongs to no host agent: it was not started with the cluster",
@@ -270,19 +221,60 @@ class HostRegistry:
     async def _order(
         self, process: HostedProcess, fill: Callable[[pb.AttachHostResponse], None]
     ) -> pb.HostReport:
-        if sum(order.host is process.host for order in self._orders.values()) >= MAX_ORDERS:
-            raise LimitReachedError(
-                f"{MAX_ORDERS} orders wait for the host agent of instance {process.instance_id}",
-                advice="it may be stopped or hung: look at its log, or take the cluster down",
-            )
-        number = self._next_order
-        self._next_order += 1
-        message = pb.AttachHostResponse(order=number)
-        fill(message)
-        answer: asyncio.Future[pb.HostReport] = asyncio.get_running_loop().create_future()
-        self._orders[number] = _Order(process.host, process.instance_id, answer)
-        process.host.send(message)
-        return await answer
+        return await self._orders.give(process.host, process.instance_id, fill)
+
+    async def keep(self, instance_id: int, name: str, apic_ids: Sequence[int]) -> None:
+        """Have a new instance, at the first host agent, or other CPUs for one that is known."""
+        known = self.processes.get(instance_id)
+        host = known.host if known is not None else self._first_host()
+        kept = pb.KeepInstance(instance_id=instance_id, name=name, apic_ids=apic_ids)
+        await self._orders.give(host, instance_id, lambda order: order.keep.CopyFrom(kept))
+        before = known.apic_ids if known is not None else ()
+        if known is None:
+            known = HostedProcess(instance_id, name, (), host)
+            self.processes[instance_id] = known
+        known.apic_ids = tuple(apic_ids)
+        self.pool = (self.pool | set(before)) - set(apic_ids)
+        self.deleted.discard(instance_id)
+
+    async def load(self, instance_id: int, image: types.Image) -> None:
+        """What its process is to run when it is next started."""
+        process = self.process(instance_id)
+        message = pb.LoadImage(instance_id=instance_id, image=image)
+        await self._order(process, lambda order: order.load.CopyFrom(message))
+        process.image = image
+        process.failure = ""
+        # How the last kernel ended says nothing of this one.
+        process.ended_by_order = True
+
+    async def unload(self, instance_id: int) -> None:
+        """Nothing is loaded any more, and how the last process ended is forgotten."""
+        process = self.process(instance_id)
+        message = pb.UnloadImage(instance_id=instance_id)
+        await self._order(process, lambda order: order.unload.CopyFrom(message))
+        process.image, process.failure = None, ""
+        process.pid = process.exit_code = 0
+
+    async def drop(self, instance_id: int) -> None:
+        """There is no such instance any more; its CPUs are the pool's."""
+        process = self.process(instance_id)
+        message = pb.DropInstance(instance_id=instance_id)
+        await self._order(process, lambda order: order.drop.CopyFrom(message))
+        del self.processes[instance_id]
+        self.pool |= set(process.apic_ids)
+        self.deleted.add(instance_id)
+
+    def _first_host(self) -> "HostLink":
+        if not self.hosts:
+            raise _no_host()
+        return self.hosts[0]
+
+
+def _no_host() -> ClusterStateError:
+    return ClusterStateError(
+        "no host agent is attached: no process can be started or ended here",
+        advice="if it has died, clear the cluster away with mkrpc down and start it again",
+    )
 
 
 class HostLink:

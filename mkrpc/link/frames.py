@@ -153,6 +153,10 @@ class CommandKind(IntEnum):
     it has still to write is not done: such a one has had no reply yet."""
     READ_PENDING = 8
     """What bears on an interrupt of ``cpu``: vector ``word``, 0 to 255."""
+    SHUTDOWN = 13
+    """Shut down; answered once every CPU has parked, ``text`` being how many did."""
+    FORCE_HALT = 14
+    """From now on a CPU that takes an NMI parks; answered as SHUTDOWN."""
 
 
 @dataclass(frozen=True, slots=True)

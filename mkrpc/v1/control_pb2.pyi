@@ -86,7 +86,7 @@ class GetClusterRequest(_message.Message):
     def __init__(self, summary: _Optional[bool] = ...) -> None: ...
 
 class GetClusterResponse(_message.Message):
-    __slots__ = ("address", "epoch", "interconnect_pid", "policy", "instances", "apic", "roster", "recovery", "restarts", "books_trouble", "client_rate", "faults", "stalls")
+    __slots__ = ("address", "epoch", "interconnect_pid", "policy", "instances", "apic", "roster", "recovery", "restarts", "books_trouble", "pool", "client_rate", "faults", "stalls")
     class ApicEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -104,6 +104,7 @@ class GetClusterResponse(_message.Message):
     RECOVERY_FIELD_NUMBER: _ClassVar[int]
     RESTARTS_FIELD_NUMBER: _ClassVar[int]
     BOOKS_TROUBLE_FIELD_NUMBER: _ClassVar[int]
+    POOL_FIELD_NUMBER: _ClassVar[int]
     CLIENT_RATE_FIELD_NUMBER: _ClassVar[int]
     FAULTS_FIELD_NUMBER: _ClassVar[int]
     STALLS_FIELD_NUMBER: _ClassVar[int]
@@ -117,10 +118,11 @@ class GetClusterResponse(_message.Message):
     recovery: Recovery
     restarts: int
     books_trouble: str
+    pool: _containers.RepeatedScalarFieldContainer[int]
     client_rate: RateLimit
     faults: _containers.RepeatedCompositeFieldContainer[InjectedFault]
     stalls: _containers.RepeatedCompositeFieldContainer[Stall]
-    def __init__(self, address: _Optional[str] = ..., epoch: _Optional[int] = ..., interconnect_pid: _Optional[int] = ..., policy: _Optional[str] = ..., instances: _Optional[_Iterable[_Union[Instance, _Mapping]]] = ..., apic: _Optional[_Mapping[str, str]] = ..., roster: _Optional[int] = ..., recovery: _Optional[_Union[Recovery, _Mapping]] = ..., restarts: _Optional[int] = ..., books_trouble: _Optional[str] = ..., client_rate: _Optional[_Union[RateLimit, _Mapping]] = ..., faults: _Optional[_Iterable[_Union[InjectedFault, _Mapping]]] = ..., stalls: _Optional[_Iterable[_Union[Stall, _Mapping]]] = ...) -> None: ...
+    def __init__(self, address: _Optional[str] = ..., epoch: _Optional[int] = ..., interconnect_pid: _Optional[int] = ..., policy: _Optional[str] = ..., instances: _Optional[_Iterable[_Union[Instance, _Mapping]]] = ..., apic: _Optional[_Mapping[str, str]] = ..., roster: _Optional[int] = ..., recovery: _Optional[_Union[Recovery, _Mapping]] = ..., restarts: _Optional[int] = ..., books_trouble: _Optional[str] = ..., pool: _Optional[_Iterable[int]] = ..., client_rate: _Optional[_Union[RateLimit, _Mapping]] = ..., faults: _Optional[_Iterable[_Union[InjectedFault, _Mapping]]] = ..., stalls: _Optional[_Iterable[_Union[Stall, _Mapping]]] = ...) -> None: ...
 
 class Recovery(_message.Message):
     __slots__ = ("back", "expected", "left_us")
@@ -147,7 +149,7 @@ class RateLimit(_message.Message):
     def __init__(self, writes_per_s: _Optional[int] = ..., burst: _Optional[int] = ..., available: _Optional[int] = ..., passed: _Optional[int] = ..., refused: _Optional[int] = ...) -> None: ...
 
 class Instance(_message.Message):
-    __slots__ = ("id", "name", "state", "incarnation", "pid", "cpus", "detail", "incarnations", "switches", "rate")
+    __slots__ = ("id", "name", "state", "incarnation", "pid", "cpus", "detail", "incarnations", "switches", "image", "apic_ids", "rate")
     class SwitchesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -164,6 +166,8 @@ class Instance(_message.Message):
     DETAIL_FIELD_NUMBER: _ClassVar[int]
     INCARNATIONS_FIELD_NUMBER: _ClassVar[int]
     SWITCHES_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    APIC_IDS_FIELD_NUMBER: _ClassVar[int]
     RATE_FIELD_NUMBER: _ClassVar[int]
     id: int
     name: str
@@ -174,8 +178,10 @@ class Instance(_message.Message):
     detail: str
     incarnations: int
     switches: _containers.ScalarMap[str, str]
+    image: _types_pb2.Image
+    apic_ids: _containers.RepeatedScalarFieldContainer[int]
     rate: RateLimit
-    def __init__(self, id: _Optional[int] = ..., name: _Optional[str] = ..., state: _Optional[_Union[InstanceState, str]] = ..., incarnation: _Optional[bytes] = ..., pid: _Optional[int] = ..., cpus: _Optional[_Iterable[_Union[Cpu, _Mapping]]] = ..., detail: _Optional[str] = ..., incarnations: _Optional[int] = ..., switches: _Optional[_Mapping[str, str]] = ..., rate: _Optional[_Union[RateLimit, _Mapping]] = ...) -> None: ...
+    def __init__(self, id: _Optional[int] = ..., name: _Optional[str] = ..., state: _Optional[_Union[InstanceState, str]] = ..., incarnation: _Optional[bytes] = ..., pid: _Optional[int] = ..., cpus: _Optional[_Iterable[_Union[Cpu, _Mapping]]] = ..., detail: _Optional[str] = ..., incarnations: _Optional[int] = ..., switches: _Optional[_Mapping[str, str]] = ..., image: _Optional[_Union[_types_pb2.Image, _Mapping]] = ..., apic_ids: _Optional[_Iterable[int]] = ..., rate: _Optional[_Union[RateLimit, _Mapping]] = ...) -> None: ...
 
 class Cpu(_message.Message):
     __slots__ = ("address", "account")
@@ -532,31 +538,135 @@ class QuiesceResponse(_message.Message):
     rounds: int
     def __init__(self, rounds: _Optional[int] = ...) -> None: ...
 
-class ExecInstanceRequest(_message.Message):
+class CreateInstanceRequest(_message.Message):
+    __slots__ = ("instance_id", "name", "apic_ids", "cpu_count")
+    INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    APIC_IDS_FIELD_NUMBER: _ClassVar[int]
+    CPU_COUNT_FIELD_NUMBER: _ClassVar[int]
+    instance_id: int
+    name: str
+    apic_ids: _containers.RepeatedScalarFieldContainer[int]
+    cpu_count: int
+    def __init__(self, instance_id: _Optional[int] = ..., name: _Optional[str] = ..., apic_ids: _Optional[_Iterable[int]] = ..., cpu_count: _Optional[int] = ...) -> None: ...
+
+class CreateInstanceResponse(_message.Message):
+    __slots__ = ("instance_id", "name", "apic_ids", "state")
+    INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    APIC_IDS_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    instance_id: int
+    name: str
+    apic_ids: _containers.RepeatedScalarFieldContainer[int]
+    state: InstanceState
+    def __init__(self, instance_id: _Optional[int] = ..., name: _Optional[str] = ..., apic_ids: _Optional[_Iterable[int]] = ..., state: _Optional[_Union[InstanceState, str]] = ...) -> None: ...
+
+class UpdateInstanceRequest(_message.Message):
+    __slots__ = ("instance_id", "apic_ids")
+    INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
+    APIC_IDS_FIELD_NUMBER: _ClassVar[int]
+    instance_id: int
+    apic_ids: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, instance_id: _Optional[int] = ..., apic_ids: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class UpdateInstanceResponse(_message.Message):
+    __slots__ = ("state",)
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    state: InstanceState
+    def __init__(self, state: _Optional[_Union[InstanceState, str]] = ...) -> None: ...
+
+class LoadInstanceRequest(_message.Message):
+    __slots__ = ("instance_id", "image")
+    INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    instance_id: int
+    image: _types_pb2.Image
+    def __init__(self, instance_id: _Optional[int] = ..., image: _Optional[_Union[_types_pb2.Image, _Mapping]] = ...) -> None: ...
+
+class LoadInstanceResponse(_message.Message):
+    __slots__ = ("state", "image")
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    state: InstanceState
+    image: _types_pb2.Image
+    def __init__(self, state: _Optional[_Union[InstanceState, str]] = ..., image: _Optional[_Union[_types_pb2.Image, _Mapping]] = ...) -> None: ...
+
+class UnloadInstanceRequest(_message.Message):
     __slots__ = ("instance_id",)
     INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
     instance_id: int
     def __init__(self, instance_id: _Optional[int] = ...) -> None: ...
 
+class UnloadInstanceResponse(_message.Message):
+    __slots__ = ("state",)
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    state: InstanceState
+    def __init__(self, state: _Optional[_Union[InstanceState, str]] = ...) -> None: ...
+
+class DeleteInstanceRequest(_message.Message):
+    __slots__ = ("instance_id",)
+    INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
+    instance_id: int
+    def __init__(self, instance_id: _Optional[int] = ...) -> None: ...
+
+class DeleteInstanceResponse(_message.Message):
+    __slots__ = ("apic_ids",)
+    APIC_IDS_FIELD_NUMBER: _ClassVar[int]
+    apic_ids: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, apic_ids: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class GetKernfsRequest(_message.Message):
+    __slots__ = ("path",)
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    def __init__(self, path: _Optional[str] = ...) -> None: ...
+
+class GetKernfsResponse(_message.Message):
+    __slots__ = ("is_folder", "text", "entries")
+    IS_FOLDER_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    is_folder: bool
+    text: str
+    entries: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, is_folder: _Optional[bool] = ..., text: _Optional[str] = ..., entries: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ExecInstanceRequest(_message.Message):
+    __slots__ = ("instance_id", "direct", "apic_id")
+    INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
+    DIRECT_FIELD_NUMBER: _ClassVar[int]
+    APIC_ID_FIELD_NUMBER: _ClassVar[int]
+    instance_id: int
+    direct: bool
+    apic_id: int
+    def __init__(self, instance_id: _Optional[int] = ..., direct: _Optional[bool] = ..., apic_id: _Optional[int] = ...) -> None: ...
+
 class ExecInstanceResponse(_message.Message):
-    __slots__ = ("pid",)
+    __slots__ = ("pid", "apic_id")
     PID_FIELD_NUMBER: _ClassVar[int]
+    APIC_ID_FIELD_NUMBER: _ClassVar[int]
     pid: int
-    def __init__(self, pid: _Optional[int] = ...) -> None: ...
+    apic_id: int
+    def __init__(self, pid: _Optional[int] = ..., apic_id: _Optional[int] = ...) -> None: ...
 
 class KillInstanceRequest(_message.Message):
-    __slots__ = ("instance_id", "force")
+    __slots__ = ("instance_id", "force", "signal")
     INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
     FORCE_FIELD_NUMBER: _ClassVar[int]
+    SIGNAL_FIELD_NUMBER: _ClassVar[int]
     instance_id: int
     force: bool
-    def __init__(self, instance_id: _Optional[int] = ..., force: _Optional[bool] = ...) -> None: ...
+    signal: bool
+    def __init__(self, instance_id: _Optional[int] = ..., force: _Optional[bool] = ..., signal: _Optional[bool] = ...) -> None: ...
 
 class KillInstanceResponse(_message.Message):
-    __slots__ = ("exit_code",)
+    __slots__ = ("exit_code", "parked")
     EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
+    PARKED_FIELD_NUMBER: _ClassVar[int]
     exit_code: int
-    def __init__(self, exit_code: _Optional[int] = ...) -> None: ...
+    parked: int
+    def __init__(self, exit_code: _Optional[int] = ..., parked: _Optional[int] = ...) -> None: ...
 
 class SetRateRequest(_message.Message):
     __slots__ = ("instance_id", "writes_per_s", "burst")

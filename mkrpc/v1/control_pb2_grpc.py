@@ -95,6 +95,36 @@ class ControlStub:
                 request_serializer=mkrpc_dot_v1_dot_control__pb2.QuiesceRequest.SerializeToString,
                 response_deserializer=mkrpc_dot_v1_dot_control__pb2.QuiesceResponse.FromString,
                 _registered_method=True)
+        self.CreateInstance = channel.unary_unary(
+                '/mkrpc.v1.Control/CreateInstance',
+                request_serializer=mkrpc_dot_v1_dot_control__pb2.CreateInstanceRequest.SerializeToString,
+                response_deserializer=mkrpc_dot_v1_dot_control__pb2.CreateInstanceResponse.FromString,
+                _registered_method=True)
+        self.UpdateInstance = channel.unary_unary(
+                '/mkrpc.v1.Control/UpdateInstance',
+                request_serializer=mkrpc_dot_v1_dot_control__pb2.UpdateInstanceRequest.SerializeToString,
+                response_deserializer=mkrpc_dot_v1_dot_control__pb2.UpdateInstanceResponse.FromString,
+                _registered_method=True)
+        self.LoadInstance = channel.unary_unary(
+                '/mkrpc.v1.Control/LoadInstance',
+                request_serializer=mkrpc_dot_v1_dot_control__pb2.LoadInstanceRequest.SerializeToString,
+                response_deserializer=mkrpc_dot_v1_dot_control__pb2.LoadInstanceResponse.FromString,
+                _registered_method=True)
+        self.UnloadInstance = channel.unary_unary(
+                '/mkrpc.v1.Control/UnloadInstance',
+                request_serializer=mkrpc_dot_v1_dot_control__pb2.UnloadInstanceRequest.SerializeToString,
+                response_deserializer=mkrpc_dot_v1_dot_control__pb2.UnloadInstanceResponse.FromString,
+                _registered_method=True)
+        self.DeleteInstance = channel.unary_unary(
+                '/mkrpc.v1.Control/DeleteInstance',
+                request_serializer=mkrpc_dot_v1_dot_control__pb2.DeleteInstanceRequest.SerializeToString,
+                response_deserializer=mkrpc_dot_v1_dot_control__pb2.DeleteInstanceResponse.FromString,
+                _registered_method=True)
+        self.GetKernfs = channel.unary_unary(
+                '/mkrpc.v1.Control/GetKernfs',
+                request_serializer=mkrpc_dot_v1_dot_control__pb2.GetKernfsRequest.SerializeToString,
+                response_deserializer=mkrpc_dot_v1_dot_control__pb2.GetKernfsResponse.FromString,
+                _registered_method=True)
         self.ExecInstance = channel.unary_unary(
                 '/mkrpc.v1.Control/ExecInstance',
                 request_serializer=mkrpc_dot_v1_dot_control__pb2.ExecInstanceRequest.SerializeToString,
@@ -240,15 +270,58 @@ class ControlServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateInstance(self, request, context):
+        """Reserve an id, a name and CPUs of the pool for an instance.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateInstance(self, request, context):
+        """Give an instance that has nothing loaded other CPUs, or none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LoadInstance(self, request, context):
+        """Load a kernel into an instance that does not run.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnloadInstance(self, request, context):
+        """Unload the kernel of an instance that does not run.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteInstance(self, request, context):
+        """Forget an instance; its CPUs go back to the pool.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetKernfs(self, request, context):
+        """A file or folder of the host's view of its instances, as in /sys/fs/multikernel.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ExecInstance(self, request, context):
-        """Start an instance that does not run, through its host agent: a new incarnation.
+        """Start an instance that has a kernel loaded, through its host agent: a new incarnation. The
+        host's boot CPU sends INIT and SIPI to its boot CPU.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def KillInstance(self, request, context):
-        """End an instance's process through its host agent.
+        """End an instance: it is asked to shut down, parks its CPUs, and its process ends.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -372,6 +445,36 @@ def add_ControlServicer_to_server(servicer, server):
                     servicer.Quiesce,
                     request_deserializer=mkrpc_dot_v1_dot_control__pb2.QuiesceRequest.FromString,
                     response_serializer=mkrpc_dot_v1_dot_control__pb2.QuiesceResponse.SerializeToString,
+            ),
+            'CreateInstance': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateInstance,
+                    request_deserializer=mkrpc_dot_v1_dot_control__pb2.CreateInstanceRequest.FromString,
+                    response_serializer=mkrpc_dot_v1_dot_control__pb2.CreateInstanceResponse.SerializeToString,
+            ),
+            'UpdateInstance': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateInstance,
+                    request_deserializer=mkrpc_dot_v1_dot_control__pb2.UpdateInstanceRequest.FromString,
+                    response_serializer=mkrpc_dot_v1_dot_control__pb2.UpdateInstanceResponse.SerializeToString,
+            ),
+            'LoadInstance': grpc.unary_unary_rpc_method_handler(
+                    servicer.LoadInstance,
+                    request_deserializer=mkrpc_dot_v1_dot_control__pb2.LoadInstanceRequest.FromString,
+                    response_serializer=mkrpc_dot_v1_dot_control__pb2.LoadInstanceResponse.SerializeToString,
+            ),
+            'UnloadInstance': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnloadInstance,
+                    request_deserializer=mkrpc_dot_v1_dot_control__pb2.UnloadInstanceRequest.FromString,
+                    response_serializer=mkrpc_dot_v1_dot_control__pb2.UnloadInstanceResponse.SerializeToString,
+            ),
+            'DeleteInstance': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteInstance,
+                    request_deserializer=mkrpc_dot_v1_dot_control__pb2.DeleteInstanceRequest.FromString,
+                    response_serializer=mkrpc_dot_v1_dot_control__pb2.DeleteInstanceResponse.SerializeToString,
+            ),
+            'GetKernfs': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetKernfs,
+                    request_deserializer=mkrpc_dot_v1_dot_control__pb2.GetKernfsRequest.FromString,
+                    response_serializer=mkrpc_dot_v1_dot_control__pb2.GetKernfsResponse.SerializeToString,
             ),
             'ExecInstance': grpc.unary_unary_rpc_method_handler(
                     servicer.ExecInstance,
@@ -749,6 +852,168 @@ class Control:
             '/mkrpc.v1.Control/Quiesce',
             mkrpc_dot_v1_dot_control__pb2.QuiesceRequest.SerializeToString,
             mkrpc_dot_v1_dot_control__pb2.QuiesceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateInstance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mkrpc.v1.Control/CreateInstance',
+            mkrpc_dot_v1_dot_control__pb2.CreateInstanceRequest.SerializeToString,
+            mkrpc_dot_v1_dot_control__pb2.CreateInstanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateInstance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mkrpc.v1.Control/UpdateInstance',
+            mkrpc_dot_v1_dot_control__pb2.UpdateInstanceRequest.SerializeToString,
+            mkrpc_dot_v1_dot_control__pb2.UpdateInstanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LoadInstance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mkrpc.v1.Control/LoadInstance',
+            mkrpc_dot_v1_dot_control__pb2.LoadInstanceRequest.SerializeToString,
+            mkrpc_dot_v1_dot_control__pb2.LoadInstanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnloadInstance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mkrpc.v1.Control/UnloadInstance',
+            mkrpc_dot_v1_dot_control__pb2.UnloadInstanceRequest.SerializeToString,
+            mkrpc_dot_v1_dot_control__pb2.UnloadInstanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteInstance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mkrpc.v1.Control/DeleteInstance',
+            mkrpc_dot_v1_dot_control__pb2.DeleteInstanceRequest.SerializeToString,
+            mkrpc_dot_v1_dot_control__pb2.DeleteInstanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetKernfs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mkrpc.v1.Control/GetKernfs',
+            mkrpc_dot_v1_dot_control__pb2.GetKernfsRequest.SerializeToString,
+            mkrpc_dot_v1_dot_control__pb2.GetKernfsResponse.FromString,
             options,
             channel_credentials,
             insecure,

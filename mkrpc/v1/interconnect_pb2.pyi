@@ -412,19 +412,23 @@ class AttachHostRequest(_message.Message):
     def __init__(self, hello: _Optional[_Union[HostHello, _Mapping]] = ..., report: _Optional[_Union[HostReport, _Mapping]] = ...) -> None: ...
 
 class HostHello(_message.Message):
-    __slots__ = ("wire_version", "pid", "host_name", "instances")
+    __slots__ = ("wire_version", "pid", "host_name", "instances", "pool", "deleted")
     WIRE_VERSION_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
     HOST_NAME_FIELD_NUMBER: _ClassVar[int]
     INSTANCES_FIELD_NUMBER: _ClassVar[int]
+    POOL_FIELD_NUMBER: _ClassVar[int]
+    DELETED_FIELD_NUMBER: _ClassVar[int]
     wire_version: int
     pid: int
     host_name: str
     instances: _containers.RepeatedCompositeFieldContainer[HostedInstance]
-    def __init__(self, wire_version: _Optional[int] = ..., pid: _Optional[int] = ..., host_name: _Optional[str] = ..., instances: _Optional[_Iterable[_Union[HostedInstance, _Mapping]]] = ...) -> None: ...
+    pool: _containers.RepeatedScalarFieldContainer[int]
+    deleted: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, wire_version: _Optional[int] = ..., pid: _Optional[int] = ..., host_name: _Optional[str] = ..., instances: _Optional[_Iterable[_Union[HostedInstance, _Mapping]]] = ..., pool: _Optional[_Iterable[int]] = ..., deleted: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class HostedInstance(_message.Message):
-    __slots__ = ("instance_id", "name", "apic_ids", "pid", "running", "exit_code", "paused")
+    __slots__ = ("instance_id", "name", "apic_ids", "pid", "running", "exit_code", "paused", "image", "ended_by_order", "first_image")
     INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     APIC_IDS_FIELD_NUMBER: _ClassVar[int]
@@ -432,6 +436,9 @@ class HostedInstance(_message.Message):
     RUNNING_FIELD_NUMBER: _ClassVar[int]
     EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
     PAUSED_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    ENDED_BY_ORDER_FIELD_NUMBER: _ClassVar[int]
+    FIRST_IMAGE_FIELD_NUMBER: _ClassVar[int]
     instance_id: int
     name: str
     apic_ids: _containers.RepeatedScalarFieldContainer[int]
@@ -439,10 +446,13 @@ class HostedInstance(_message.Message):
     running: bool
     exit_code: int
     paused: bool
-    def __init__(self, instance_id: _Optional[int] = ..., name: _Optional[str] = ..., apic_ids: _Optional[_Iterable[int]] = ..., pid: _Optional[int] = ..., running: _Optional[bool] = ..., exit_code: _Optional[int] = ..., paused: _Optional[bool] = ...) -> None: ...
+    image: _types_pb2.Image
+    ended_by_order: bool
+    first_image: _types_pb2.Image
+    def __init__(self, instance_id: _Optional[int] = ..., name: _Optional[str] = ..., apic_ids: _Optional[_Iterable[int]] = ..., pid: _Optional[int] = ..., running: _Optional[bool] = ..., exit_code: _Optional[int] = ..., paused: _Optional[bool] = ..., image: _Optional[_Union[_types_pb2.Image, _Mapping]] = ..., ended_by_order: _Optional[bool] = ..., first_image: _Optional[_Union[_types_pb2.Image, _Mapping]] = ...) -> None: ...
 
 class HostReport(_message.Message):
-    __slots__ = ("instance_id", "pid", "running", "exit_code", "order", "error", "reason", "advice", "paused")
+    __slots__ = ("instance_id", "pid", "running", "exit_code", "order", "error", "reason", "advice", "paused", "ended_by_order")
     INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
     RUNNING_FIELD_NUMBER: _ClassVar[int]
@@ -452,6 +462,7 @@ class HostReport(_message.Message):
     REASON_FIELD_NUMBER: _ClassVar[int]
     ADVICE_FIELD_NUMBER: _ClassVar[int]
     PAUSED_FIELD_NUMBER: _ClassVar[int]
+    ENDED_BY_ORDER_FIELD_NUMBER: _ClassVar[int]
     instance_id: int
     pid: int
     running: bool
@@ -461,10 +472,11 @@ class HostReport(_message.Message):
     reason: str
     advice: str
     paused: bool
-    def __init__(self, instance_id: _Optional[int] = ..., pid: _Optional[int] = ..., running: _Optional[bool] = ..., exit_code: _Optional[int] = ..., order: _Optional[int] = ..., error: _Optional[str] = ..., reason: _Optional[str] = ..., advice: _Optional[str] = ..., paused: _Optional[bool] = ...) -> None: ...
+    ended_by_order: bool
+    def __init__(self, instance_id: _Optional[int] = ..., pid: _Optional[int] = ..., running: _Optional[bool] = ..., exit_code: _Optional[int] = ..., order: _Optional[int] = ..., error: _Optional[str] = ..., reason: _Optional[str] = ..., advice: _Optional[str] = ..., paused: _Optional[bool] = ..., ended_by_order: _Optional[bool] = ...) -> None: ...
 
 class AttachHostResponse(_message.Message):
-    __slots__ = ("order", "welcome", "start", "kill", "stop", "pause", "resume")
+    __slots__ = ("order", "welcome", "start", "kill", "stop", "pause", "resume", "keep", "load", "unload", "drop")
     ORDER_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
@@ -472,6 +484,10 @@ class AttachHostResponse(_message.Message):
     STOP_FIELD_NUMBER: _ClassVar[int]
     PAUSE_FIELD_NUMBER: _ClassVar[int]
     RESUME_FIELD_NUMBER: _ClassVar[int]
+    KEEP_FIELD_NUMBER: _ClassVar[int]
+    LOAD_FIELD_NUMBER: _ClassVar[int]
+    UNLOAD_FIELD_NUMBER: _ClassVar[int]
+    DROP_FIELD_NUMBER: _ClassVar[int]
     order: int
     welcome: HostWelcome
     start: StartProcess
@@ -479,7 +495,11 @@ class AttachHostResponse(_message.Message):
     stop: StopHost
     pause: PauseProcess
     resume: ResumeProcess
-    def __init__(self, order: _Optional[int] = ..., welcome: _Optional[_Union[HostWelcome, _Mapping]] = ..., start: _Optional[_Union[StartProcess, _Mapping]] = ..., kill: _Optional[_Union[KillProcess, _Mapping]] = ..., stop: _Optional[_Union[StopHost, _Mapping]] = ..., pause: _Optional[_Union[PauseProcess, _Mapping]] = ..., resume: _Optional[_Union[ResumeProcess, _Mapping]] = ...) -> None: ...
+    keep: KeepInstance
+    load: LoadImage
+    unload: UnloadImage
+    drop: DropInstance
+    def __init__(self, order: _Optional[int] = ..., welcome: _Optional[_Union[HostWelcome, _Mapping]] = ..., start: _Optional[_Union[StartProcess, _Mapping]] = ..., kill: _Optional[_Union[KillProcess, _Mapping]] = ..., stop: _Optional[_Union[StopHost, _Mapping]] = ..., pause: _Optional[_Union[PauseProcess, _Mapping]] = ..., resume: _Optional[_Union[ResumeProcess, _Mapping]] = ..., keep: _Optional[_Union[KeepInstance, _Mapping]] = ..., load: _Optional[_Union[LoadImage, _Mapping]] = ..., unload: _Optional[_Union[UnloadImage, _Mapping]] = ..., drop: _Optional[_Union[DropInstance, _Mapping]] = ...) -> None: ...
 
 class HostWelcome(_message.Message):
     __slots__ = ("epoch",)
@@ -488,6 +508,40 @@ class HostWelcome(_message.Message):
     def __init__(self, epoch: _Optional[int] = ...) -> None: ...
 
 class StartProcess(_message.Message):
+    __slots__ = ("instance_id", "wait_for_sipi", "apic_id")
+    INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
+    WAIT_FOR_SIPI_FIELD_NUMBER: _ClassVar[int]
+    APIC_ID_FIELD_NUMBER: _ClassVar[int]
+    instance_id: int
+    wait_for_sipi: bool
+    apic_id: int
+    def __init__(self, instance_id: _Optional[int] = ..., wait_for_sipi: _Optional[bool] = ..., apic_id: _Optional[int] = ...) -> None: ...
+
+class KeepInstance(_message.Message):
+    __slots__ = ("instance_id", "name", "apic_ids")
+    INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    APIC_IDS_FIELD_NUMBER: _ClassVar[int]
+    instance_id: int
+    name: str
+    apic_ids: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, instance_id: _Optional[int] = ..., name: _Optional[str] = ..., apic_ids: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class LoadImage(_message.Message):
+    __slots__ = ("instance_id", "image")
+    INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    instance_id: int
+    image: _types_pb2.Image
+    def __init__(self, instance_id: _Optional[int] = ..., image: _Optional[_Union[_types_pb2.Image, _Mapping]] = ...) -> None: ...
+
+class UnloadImage(_message.Message):
+    __slots__ = ("instance_id",)
+    INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
+    instance_id: int
+    def __init__(self, instance_id: _Optional[int] = ...) -> None: ...
+
+class DropInstance(_message.Message):
     __slots__ = ("instance_id",)
     INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
     instance_id: int

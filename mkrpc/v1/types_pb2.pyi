@@ -53,6 +53,8 @@ class CommandKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     COMMAND_KIND_READ_PROC: _ClassVar[CommandKind]
     COMMAND_KIND_FENCE: _ClassVar[CommandKind]
     COMMAND_KIND_READ_PENDING: _ClassVar[CommandKind]
+    COMMAND_KIND_SHUTDOWN: _ClassVar[CommandKind]
+    COMMAND_KIND_FORCE_HALT: _ClassVar[CommandKind]
 OUTCOME_UNSPECIFIED: Outcome
 OUTCOME_DELIVERED: Outcome
 OUTCOME_COALESCED: Outcome
@@ -91,6 +93,8 @@ COMMAND_KIND_READ_LOG: CommandKind
 COMMAND_KIND_READ_PROC: CommandKind
 COMMAND_KIND_FENCE: CommandKind
 COMMAND_KIND_READ_PENDING: CommandKind
+COMMAND_KIND_SHUTDOWN: CommandKind
+COMMAND_KIND_FORCE_HALT: CommandKind
 
 class CpuAddress(_message.Message):
     __slots__ = ("cpu", "apic_id", "mode", "xapic_id", "ldr", "dfr", "software_enabled")
@@ -244,3 +248,23 @@ class LogRecord(_message.Message):
     cpu: int
     text: str
     def __init__(self, number: _Optional[int] = ..., level: _Optional[int] = ..., time_us: _Optional[int] = ..., cpu: _Optional[int] = ..., text: _Optional[str] = ...) -> None: ...
+
+class Image(_message.Message):
+    __slots__ = ("cmdline", "handlers", "programs", "callables")
+    CMDLINE_FIELD_NUMBER: _ClassVar[int]
+    HANDLERS_FIELD_NUMBER: _ClassVar[int]
+    PROGRAMS_FIELD_NUMBER: _ClassVar[int]
+    CALLABLES_FIELD_NUMBER: _ClassVar[int]
+    cmdline: str
+    handlers: _containers.RepeatedScalarFieldContainer[str]
+    programs: _containers.RepeatedCompositeFieldContainer[ImageProgram]
+    callables: int
+    def __init__(self, cmdline: _Optional[str] = ..., handlers: _Optional[_Iterable[str]] = ..., programs: _Optional[_Iterable[_Union[ImageProgram, _Mapping]]] = ..., callables: _Optional[int] = ...) -> None: ...
+
+class ImageProgram(_message.Message):
+    __slots__ = ("cpu", "entry")
+    CPU_FIELD_NUMBER: _ClassVar[int]
+    ENTRY_FIELD_NUMBER: _ClassVar[int]
+    cpu: int
+    entry: str
+    def __init__(self, cpu: _Optional[int] = ..., entry: _Optional[str] = ...) -> None: ...

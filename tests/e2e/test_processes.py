@@ -17,7 +17,7 @@ import pytest
 from mkrpc import cluster as cluster_module
 from mkrpc.client import Client, apic
 from mkrpc.cluster import Cluster, find, remove, running
-from mkrpc.errors import ClusterStateError, MkrpcError, NotFoundError
+from mkrpc.errors import ClusterStateError, InstanceBusyError, MkrpcError, NotFoundError
 from mkrpc.state_dir import (
     CLUSTER_VARIABLE,
     RECORD_FILE,
@@ -171,7 +171,7 @@ def test_of_many_execs_at_a_time_one_starts_the_instance(mk_cluster):
     for thread in threads:
         thread.join()
     assert len(pids) == 1
-    assert {type(error) for error in errors} == {ClusterStateError}
+    assert {type(error) for error in errors} == {InstanceBusyError}
     assert set(members(mk_cluster.state_dir)) - before == set(pids)
     assert mk_cluster.pids()[1] == pids[0]
     assert mk_cluster.client.kill_instance(1) == 0

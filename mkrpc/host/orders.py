@@ -1,0 +1,55 @@
+"""What a host agent says of its instances, and the orders that change which it has."""
+
+from mkrpc.errors import MkrpcError
+from mkrpc.host.agent import HostAgent
+from mkrpc.v1 import interconnect_pb2 as pb
+
+__all__ = ["change", "describe"]
+
+
+def describe(agent: HostAgent, hello: pb.HostHello) -> None:
+    """Every instance with its process and what is loaded, and the CPUs that nobody has."""
+    kept = agent.kept
+    for spec in kept.specs.values():
+        hosted = hello.instances.add(instance_id=spec.id, name=spec.name, apic_ids=spec.cpus)
+        child = agent.instances.get(spec.id)
+        if child is not None:
+            hosted.pid, hosted.running, hosted.exit_code = child.state
+            hosted.paused = child.paused
+            hosted.ended_by_order = child.ended_by_order
+        for images, field in ((kept.images, hosted.image), (kept.first_images, hosted.first_image)):
+            image = images.get(spec.id)
+            if image is not None:
+                field.CopyFrom(image)
+    hello.pool.extend(sorted(kept.pool))
+    hello.deleted.extend(sorted(kept.deleted))
+
+
+def change(agent: HostAgent, order: pb.AttachHostResponse) -> tuple[int, int, MkrpcError | None]:
+    """Do what an order says of an instance that does not run.
+
+    Returns which one, the order's number, and what was wrong.
+    """
+    kept = agent.kept
+    try:
+        match order.WhichOneof("message"):
+            case "keep":
+                instance_id = order.keep.instance_id
+                kept.keep(instance_id, order.keep.name, order.keep.apic_ids)
+            case "load":
+                instance_id = order.load.instance_id
+                kept.load(instance_id, order.load.image)
+                if instance_id in agent.instances:
+                    # How the kernel before it ended says nothing of this one.
+                    agent.instances[instance_id].ended_by_order = True
+            case "unload":
+                instance_id = order.unload.instance_id
+                kept.unload(instance_id)
+                agent.instances.pop(instance_id, None)
+            case _:
+                instance_id = order.drop.instance_id
+                kept.drop(instance_id)
+                agent.instances.pop(instance_id, None)
+    except MkrpcError as error:
+        return instance_id, order.order, error
+    return instance_id, order.order, None

@@ -1,0 +1,146 @@
+"""How the host's boot CPU starts and stops the CPUs of another instance, by IPIs like any other.
+
+The ICR writes are those of a CPU and stand in the books. Source of the sequence:
+wakeup_secondary_cpu_via_init (arch/x86/kernel/smpboot.c); of the two ways to fail, do_boot_cpu: a
+CPU that never began is not responding, one that began and did not come online is stuck.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+from mkrpc.errors import NoCpuError, StuckError, UnavailableError
+from mkrpc.interconnect.apic_bus import ApicBus
+from mkrpc.interconnect.session import Session
+from mkrpc.interconnect.tally import Tally
+from mkrpc.lifecycle import HOST_ID, cpus_to_start
+from mkrpc.outcome import Outcome
+from mkrpc.x86.icr import init_assert, nmi, startup
+
+__all__ = ["BOOT_TIMEOUT_S", "START_PAGE", "boot_by_host", "host_of", "ring_nmi"]
+
+BOOT_TIMEOUT_S = 10.0
+"""Seconds for a boot CPU to come online, as in do_boot_cpu."""
+
+START_PAGE = 0x08
+"""The page that the start-up IPIs name: physical address 0x8000."""
+
+OTHERS_TIMEOUT_S = 2.0
+"""Seconds that the others are waited for after that; the kernel's log tells of one that is late."""
+
+_LOOK_S = 0.005
+
+
+def host_of(bus: ApicBus) -> Session | None:
+    """The session of the host instance, if it is attached."""
+    return next((each for each in bus.sessions() if each.instance_id == HOST_ID), None)
+
+
+async def boot_by_host(
+    bus: ApicBus,
+    drain: Callable[[], None],
+    instance_id: int,
+    *,
+    cmdline: str = "",
+    timeout_s: float = BOOT_TIMEOUT_S,
+) -> int:
+    """INIT and two SIPIs to CPU 0 of an instance, then wait until it is online; its APIC id.
+
+    It brings up as many of the others as the command line lets it: they are waited for too, and
+    one that does not come fails nothing here.
+
+    StuckError (ETIMEDOUT), which says how far it came; UnavailableError if the instance goes away;
+    NoCpuError (ENODEV) if nobody can send.
+    """
+    session = bus.session(instance_id)
+    apic_id = session.addresses[0].apic_id
+    host = host_of(bus)
+    if host is None:
+        raise NoCpuError(
+            "ENODEV: the host instance is not active: nobody can send INIT and SIPI",
+            advice=f"start it: mkrpc exec {HOST_ID}; or boot without: mkrpc exec --direct",
+        )
+    sender = host.addresses[0].apic_id
+    outcomes: list[Outcome] = []
+    try:
+        async with asyncio.timeout(timeout_s):
+            for word in (
+                init_assert(apic_id),
+                startup(apic_id, START_PAGE),
+                startup(apic_id, START_PAGE),
+            ):
+                outcomes += await _write(bus, drain, sender, word)
+            if Outcome.DELIVERED not in outcomes[1:]:
+                raise _stuck(bus, session, outcomes, 0)
+            await _come_online(session, 1)
+    except TimeoutError:
+        raise _stuck(bus, session, outcomes, timeout_s) from None
+    with suppress(TimeoutError):
+        async with asyncio.timeout(OTHERS_TIMEOUT_S):
+            await _come_online(session, cpus_to_start(cmdline, len(session.addresses)))
+    return apic_id
+
+
+async def _come_online(session: Session, cpus: int) -> None:
+    """Return once the first so many CPUs are online; UnavailableError if the instance ends."""
+    while not all(address.software_enabled for address in session.addresses[:cpus]):
+        if not session.alive:
+            raise UnavailableError(
+                f"instance {session.instance_id} ended during start-up: {session.end_reason}",
+                advice="its log says why (logs/ in the cluster's state directory)",
+            )
+        await asyncio.sleep(_LOOK_S)
+
+
+async def _write(bus: ApicBus, drain: Callable[[], None], sender: int, word: int) -> list[Outcome]:
+    """Let a CPU write its ICR once; how the legs ended."""
+    done: asyncio.Future[Tally] = asyncio.get_running_loop().create_future()
+    tally = bus.write_icr(
+        apic_id=sender,
+        word=word,
+        count=1,
+        on_done=lambda tally: None if done.done() else done.set_result(tally),
+    )
+    drain()
+    try:
+        tally = await done
+    except asyncio.CancelledError:
+        bus.abandon(tally)
+        raise
+    if tally.error is not None:
+        raise tally.error
+    return [outcome for _, _, outcome in tally.legs]
+
+
+def _stuck(bus: ApicBus, session: Session, outcomes: list[Outcome], timeout_s: float) -> StuckError:
+    apic_id = session.addresses[0].apic_id
+    _, accounts = bus.mirrored(session.instance_id)
+    began = bool(accounts) and accounts[0].activity != "wait-for-sipi"
+    ended = [outcome.text for outcome in outcomes]
+    legs = ", ".join(map(": ".join, zip(("INIT", "SIPI", "SIPI"), ended, strict=False)))
+    how = "is stuck: it began and did not come online" if began else "is not responding"
+    within = f" within {timeout_s:g} s" if timeout_s else ""
+    return StuckError(
+        f"ETIMEDOUT: CPU 0 of instance {session.instance_id} ({session.hello.name}), APIC id "
+        f"{apic_id}, {how}{within} ({legs or 'the host wrote no ICR'})",
+        advice="its process was ended; look for faults (mkrpc fault list) and at the policy",
+    )
+
+
+def ring_nmi(bus: ApicBus, drain: Callable[[], None], instance_id: int) -> bool:
+    """Let the host's boot CPU send an NMI to every CPU of an instance; False if there is no host.
+
+    Nobody waits for what becomes of them.
+    """
+    host = host_of(bus)
+    if host is None or host.instance_id == instance_id:
+        return False
+    sender = host.addresses[0].apic_id
+    for address in bus.session(instance_id).addresses:
+        bus.write_icr(apic_id=sender, word=nmi(address.apic_id), count=1, on_done=_ignore)
+    drain()
+    return True
+
+
+def _ignore(tally: Tally) -> None:
+    """The books have it."""
