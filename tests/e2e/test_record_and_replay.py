@@ -62,7 +62,7 @@ def test_a_cluster_under_load_replays_over_a_kill_and_reconnects(
         (cut,) = client.faults()
         cuts = cut.struck
     client.clear_faults([flapping.number])
-    client.kill_instance(1, force=True)
+    client.kill_instance(1, force=True, signal=True)
     client.exec_instance(1)
     client.inject(to=apic(1), count=500)
     client.inject(to=apic(99))
