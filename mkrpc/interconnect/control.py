@@ -8,6 +8,7 @@ import asyncio
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 import grpc
@@ -274,11 +275,9 @@ class ControlService(FaultControl):
     def _first_cpu(self, instance: int | str) -> int:
         names = self._bus.attached_names() if isinstance(instance, str) else {}
         number = next((each for each, name in names.items() if name == instance), instance)
-        try:
+        with suppress(NotFoundError):  # then it is told who is there, which takes a look at all
             if isinstance(number, int):
                 return self._bus.apic_ids(number)[0]
-        except NotFoundError:
-            pass  # It is told who is there, which takes a look at all.
         known = {name: each for each, name in self._bus.attached_names().items()}
         raise known_instance(instance, known)
 

@@ -5,6 +5,7 @@ future between a frame and its handler.
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import grpc
@@ -31,7 +32,7 @@ A server that refuses sends headers and status in one; grpcio tells the client o
 microseconds apart, and of the headers first as often as not."""
 
 
-class ReactorConnection:
+class ReactorConnection(ABC):
     """What both ends share; see :class:`mkrpc.transport.stream.Connection`."""
 
     __slots__ = (
@@ -86,12 +87,13 @@ class ReactorConnection:
             # Not now: nobody is told anything from inside close().
             self._loop.call_soon(self._flushed)
 
+    @abstractmethod
     def _send(self, frame: bytes) -> None:
-        raise NotImplementedError
+        """Begin to send it."""
 
+    @abstractmethod
     def _flushed(self) -> None:
         """What was to be sent has been sent, or will not be: end the call."""
-        raise NotImplementedError
 
     def _sent(self, ok: bool) -> None:
         if not ok:

@@ -47,20 +47,20 @@ class Methods(grpc.aio.Server):
 
     def add_insecure_port(self, address: str) -> int:
         """Not for servicers."""
-        raise NotImplementedError
+        raise AssertionError("the reactor begins and ends by itself")
 
     def add_secure_port(self, address: str, server_credentials: grpc.ServerCredentials) -> int:
         """Not for servicers."""
-        raise NotImplementedError
+        raise AssertionError("the reactor begins and ends by itself")
 
     async def start(self) -> None:
         """Not for servicers."""
-        raise NotImplementedError
+        raise AssertionError("the reactor begins and ends by itself")
 
     async def stop(self, grace: float | None) -> None:
         """Not for servicers."""
-        raise NotImplementedError
+        raise AssertionError("the reactor begins and ends by itself")
 
     async def wait_for_termination(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109
         """Not for servicers."""
-        raise NotImplementedError
+        raise AssertionError("the reactor begins and ends by itself")

@@ -6,8 +6,8 @@ from errno import EBUSY, EINVAL, EIO, ENODEV, ETIMEDOUT
 import pytest
 
 from mkrpc import Topology
+from mkrpc.instance import hotplug
 from mkrpc.instance.config import kernel_config
-from mkrpc.instance.hotplug import Hotplug
 from mkrpc.instance.instructions import Nop
 from mkrpc.instance.multikernel.mk_message import CpuPayload, Subtype
 from mkrpc.instance.multikernel.requests import RESOURCE_TIMEOUT_US
@@ -132,11 +132,11 @@ def test_a_taker_that_refuses_leaves_the_cpu_where_it_was(machine) -> None:
 
 
 def test_one_that_does_not_come_up_is_told(machine, monkeypatch) -> None:
-    def stuck(_hotplug, _cpu):
+    def stuck(_cpu):
         while True:
             yield Nop()
 
-    monkeypatch.setattr(Hotplug, "_come_online", stuck)
+    monkeypatch.setattr(hotplug, "come_online", stuck)
     results = ask(machine, lambda hotplug: hotplug.add_cpu(*SPARE))
     run(machine, 100)
     machine.now_us += RESOURCE_TIMEOUT_US * 6 // 10

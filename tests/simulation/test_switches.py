@@ -322,7 +322,7 @@ def test_no_switch_and_no_value_is_left_out() -> None:
     plain = {key: getattr(whole, key) for key in KERNEL}
     assert all(plain[key] in case.shows and len(case.shows) > 1 for key, case in KERNEL.items())
     machine_alone = {"id", "name", "cpus", "cpu_count", "spare_cpus", "mode", "apic", "rate"}
-    programs_and_log = {"programs", "handlers", "printk_records"}
+    programs_and_log = {"programs", "cmdline", "handlers", "printk_records"}
     assert set(KERNEL) == InstanceSpec.model_fields.keys() - machine_alone - programs_and_log
 
 
