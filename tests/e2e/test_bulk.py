@@ -60,9 +60,9 @@ def refused(mk_cluster, requests):
     return caught.value.details()
 
 
-def outcomes_word_by_word(cluster):
+def test_outcomes_word_by_word(mk_cluster):
     everybody = shorthand_word(Shorthand.ALL_INCLUDING_SELF, 0xEA)
-    with cluster.client.bulk(each=True) as stream:
+    with mk_cluster.client.bulk(each=True) as stream:
         stream.send([fixed(1, 0xEA), fixed(77, 0xEA), everybody])
         stream.flush()
         told = stream.take_outcomes()
@@ -74,12 +74,12 @@ def outcomes_word_by_word(cluster):
     assert [leg.apic_id for each in told for leg in each.several.get(3, ())] == list(range(CPUS))
 
 
-def a_word_that_cannot_be_ends_the_stream_by_name(cluster):
+def test_a_word_that_cannot_be_ends_the_stream_by_name(mk_cluster):
     with pytest.raises(InvalidArgumentError, match="reserved bits"):
-        inject(cluster, [fixed(1, 0xEA), 1 << 20])
+        inject(mk_cluster, [fixed(1, 0xEA), 1 << 20])
 
 
-def any_grpc_client_can_stream(cluster):
+def test_any_grpc_client_can_stream(mk_cluster):
     """With the published messages alone, however its encoder writes the words."""
     words = round_robin(8)
     by_number = b"".join(b"\x19" + word.to_bytes(8, "little") for word in words[4:])
@@ -96,7 +96,7 @@ def any_grpc_client_can_stream(cluster):
         has_answers.wait()
 
     answered = 0
-    with grpc.insecure_channel(parse(cluster.address).connect_target) as channel:
+    with grpc.insecure_channel(parse(mk_cluster.address).connect_target) as channel:
         call = channel.stream_stream("/mkrpc.v1.Control/InjectStream")
         for message in call(sending()):
             answer = pb.InjectStreamResponse.FromString(message)
@@ -106,20 +106,13 @@ def any_grpc_client_can_stream(cluster):
     assert answered == len(words)
 
 
-def a_stream_is_one_clients(cluster):
+def test_a_stream_is_one_clients(mk_cluster):
     words = [fixed(0, 0xEA)]
     requests = [
         pb.InjectStreamRequest(client_id=client * 16, first_seq=first, words=words)
         for client, first in ((b"b", 1), (b"d", 2))
     ]
-    assert "another client id" in refused(cluster, requests)
-
-
-def test_what_a_stream_says(mk_cluster):
-    outcomes_word_by_word(mk_cluster)
-    a_word_that_cannot_be_ends_the_stream_by_name(mk_cluster)
-    any_grpc_client_can_stream(mk_cluster)
-    a_stream_is_one_clients(mk_cluster)
+    assert "another client id" in refused(mk_cluster, requests)
 
 
 def test_who_goes_beyond_the_credit_loses_the_stream(mk_cluster):
