@@ -21,6 +21,7 @@ import click
 
 from mkrpc.benchmarks.storm_programs import (
     ATTACKERS_FROM,
+    IDLE_CLASS,
     MAX_STAMPS,
     METRONOME_VECTOR,
     PARTNER,
@@ -56,9 +57,9 @@ class Plan:
     ``at_pair``: attackers ring the pair, else one another.
 
     ``nice``: of the attackers' processes. Each kernel of a machine has its own CPUs; here they
-    share a few cores. With 19 the attackers have those when nobody else wants them, and what is
-    measured is what they cost others at the interconnect, not what any process that computes costs
-    its neighbours.
+    share a few cores. In the idle class the attackers have those when nobody else wants them, and
+    what is measured is what they cost others at the interconnect, not what any process that
+    computes costs its neighbours.
     """
 
     attackers: int = 4
@@ -69,7 +70,7 @@ class Plan:
     rounds: int = 3
     one_way_rate: int = 100
     at_pair: bool = True
-    nice: int = 19
+    nice: int = IDLE_CLASS
 
     def topology(self) -> Topology:
         """Instances 0 and 1 are the pair."""
@@ -249,7 +250,13 @@ def _print(report: Report) -> None:
 @click.option("--rounds", type=click.IntRange(1, 100), default=3, show_default=True)
 @click.option("--one-way-rate", type=click.IntRange(1, 500), default=100, show_default=True)
 @click.option("--at-pair/--at-one-another", default=True, show_default=True)
-@click.option("--nice", type=click.IntRange(0, 19), default=19, show_default=True)
+@click.option(
+    "--nice",
+    type=click.IntRange(0, IDLE_CLASS),
+    default=IDLE_CLASS,
+    show_default=True,
+    help=f"Of the attackers' processes; {IDLE_CLASS} is the idle class.",
+)
 @click.option("--json", "as_json", is_flag=True)
 def main(*, as_json: bool, **options: Any) -> None:
     """Measure what a storm costs a pair of instances that has no part in it.

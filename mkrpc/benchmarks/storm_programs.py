@@ -18,6 +18,7 @@ from mkrpc.x86.irq_vectors import MULTIKERNEL_VECTOR
 __all__ = [
     "ATTACKERS_FROM",
     "ATTACK_VECTOR",
+    "IDLE_CLASS",
     "MAX_SAMPLES",
     "MAX_STAMPS",
     "METRONOME_VECTOR",
@@ -40,6 +41,10 @@ ATTACK_VECTOR = 0x51
 _ONE_WAY_VECTOR = 0x52
 METRONOME_VECTOR = 0x53
 """Rung by the runner in one-way rounds, so often as the pinger is to write."""
+
+IDLE_CLASS = 20
+"""As a niceness: SCHED_IDLE (sched(7)). A process of niceness 19 that has a core keeps it for a
+slice of some milliseconds, whoever wakes up; one of this class yields it at once."""
 
 _TICK_S = 0.001
 """An attacker writes what is due and then sleeps for so long at most."""
@@ -186,9 +191,12 @@ def attack(cpu: Cpu) -> Iterator[object]:
 
 
 def _be_nice(nice: int) -> None:
-    """On Linux a thread's niceness is its own (setpriority(2)); gRPC has threads by now."""
-    for thread in os.listdir("/proc/self/task"):
-        os.setpriority(os.PRIO_PROCESS, int(thread), nice)
+    """On Linux niceness and class are a thread's own (setpriority(2)); gRPC has threads by now."""
+    for thread in map(int, os.listdir("/proc/self/task")):
+        if nice == IDLE_CLASS:
+            os.sched_setscheduler(thread, os.SCHED_IDLE, os.sched_param(0))
+        else:
+            os.setpriority(os.PRIO_PROCESS, thread, nice)
 
 
 def _targets(cpu: Cpu) -> tuple[int, ...]:
