@@ -1,9 +1,12 @@
 """Streams of injected ICR words: the driver of ``Control.InjectStream``.
 
-A request is one call of the bus, made when it is the clients' turn. Answers gather while a send is
-outstanding and go as one message; there is no timer.
+A request is one call of the bus, made when it is the clients' turn. The first one is made at once;
+those that come while others have no answer are made together, once the loop has handled what there
+was. Answers gather likewise, and while a send is outstanding, and go as one message; there is no
+timer.
 """
 
+import asyncio
 from array import array
 from collections import Counter, deque
 from functools import partial
@@ -25,6 +28,7 @@ __all__ = [
     "INJECT_STREAM",
     "MAX_INJECTION_STREAMS",
     "MAX_RESPONSE_LEGS",
+    "MAX_TURN_REQUESTS",
     "STREAM_REQUESTS",
     "STREAM_WINDOW",
     "InjectionLink",
@@ -46,6 +50,9 @@ STREAM_REQUESTS = 512
 MAX_RESPONSE_LEGS = 16_384
 """Kinds of legs in one response at most, give or take those of one request; what is over waits for
 the next. Keeps it well below the largest frame."""
+
+MAX_TURN_REQUESTS = 64
+"""Requests of a stream that are made in one turn at most; then others have theirs."""
 
 _WORD_BYTES = 8
 
@@ -102,6 +109,7 @@ class InjectionLink:
         self._answered: deque[tuple[pb.InjectedRun, pb.InjectedOutcomes | None, Tally]] = deque()
         self._legs: Counter[LegKind] = Counter()
         self._greeted = False
+        self._turn_due = self._send_due = False
         if len(streams.links) >= MAX_INJECTION_STREAMS:
             connection.close(
                 LimitReachedError(
@@ -117,12 +125,16 @@ class InjectionLink:
 
     def on_frame(self, connection: Connection, frame: bytes) -> None:
         """The client asks for words to be injected."""
-        self._pump.tell_time()
         try:
             self._take(request_from(frame))
         except MkrpcError as error:
             self._fail(error)
-        self._pump.drain()
+            return
+        if len(self._open) == 1:
+            self._begin_turn()
+        elif not self._turn_due:
+            self._turn_due = True
+            asyncio.get_running_loop().call_soon(self._begin_turn)
 
     def on_writable(self, connection: Connection) -> None:
         """The last response is on its way: what has gathered meanwhile goes as the next one."""
@@ -154,13 +166,23 @@ class InjectionLink:
         self._open[request.first_seq] = None
         self._words += words
         self._waiting.append(request)
-        self._pump.rota.submit(self._inject_next)
 
-    def _inject_next(self) -> None:
-        """It is the clients' turn: make the call that has waited for longest."""
-        if not self._waiting:
-            return  # the stream has ended
-        request = self._waiting.popleft()
+    def _begin_turn(self) -> None:
+        """All that came together has come."""
+        self._turn_due = False
+        self._pump.tell_time()
+        self._pump.rota.submit(self._inject_some)
+        self._pump.drain()
+
+    def _inject_some(self) -> None:
+        """It is the clients' turn: make the calls that have waited for longest."""
+        for _ in range(min(len(self._waiting), MAX_TURN_REQUESTS)):
+            if self._waiting:  # else one of them has ended the stream
+                self._inject(self._waiting.popleft())
+        if self._waiting:
+            self._pump.rota.submit(self._inject_some)
+
+    def _inject(self, request: Any) -> None:
         first_seq, count = request.first_seq, len(request.words) // _WORD_BYTES
         try:
             tally = self._bus.inject_words(
@@ -202,11 +224,14 @@ class InjectionLink:
         )
         outcomes = outcomes_to_pb(first_seq, tally.each) if each else None
         self._answered.append((run, outcomes, tally))
-        self._send()
+        if not self._send_due:
+            self._send_due = True
+            asyncio.get_running_loop().call_soon(self._send)
 
     def _send(self) -> None:
         """Tell what has been answered, if the connection takes it: with it, how all of the words
         that are told to be answered have ended, and nothing of others."""
+        self._send_due = False
         if not self._connection.writable or (self._greeted and not self._answered):
             return
         response = pb.InjectStreamResponse(roster=self._bus.roster_number)

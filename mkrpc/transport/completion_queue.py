@@ -69,6 +69,9 @@ Tag: TypeAlias = Callable[[Any], None]
 class CompletionQueue(Protocol):
     """Where completions arrive. One thread at a time takes them, one handles them."""
 
+    looks_cheaply: bool
+    """Whether :meth:`look` costs next to nothing."""
+
     def take(self) -> Any:
         """Wait for one completion, for :meth:`handle`."""
 
@@ -130,6 +133,8 @@ def receive_close() -> Any:
 
 class ServerQueue:
     """A server, and the queue of all its calls."""
+
+    looks_cheaply = True
 
     def __init__(self, options: Options) -> None:
         self._queue = _cygrpc.CompletionQueue()
@@ -238,6 +243,8 @@ class ServerQueue:
 
 class ChannelQueue:
     """A channel with one call, and the queue of its completions."""
+
+    looks_cheaply = False
 
     def __init__(self, target: str, options: Options) -> None:
         self._channel = _cygrpc.Channel(target.encode(), options, None)

@@ -28,6 +28,10 @@ LOOK_INTERVAL_S: Final = 100e-6
 MAX_LOOKS: Final = 16
 """Completions that such a loop handles before its own callbacks have their turn."""
 
+MAX_GATHERED: Final = 128
+"""Completions that are handled with one that was waited for, if they are there already: what they
+have begun is done together."""
+
 _NEVER: Final = float("inf")
 
 
@@ -91,6 +95,12 @@ class QueueSelector(selectors.BaseSelector):
         else:
             watch.arm(timeout)
             queue.handle(queue.take())
+            if queue.looks_cheaply:
+                # What has come meanwhile is handled with it, so that callbacks that it begins see
+                # all of it.
+                for _ in range(MAX_GATHERED):
+                    if self._home is not queue or not queue.look():
+                        break
             self._looked_s = time.monotonic()
         return []
 
