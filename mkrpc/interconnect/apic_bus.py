@@ -275,7 +275,7 @@ class ApicBus(Asking):
 
     def _run_later(self) -> None:
         """Call back, now that everything is consistent; callbacks may call the bus."""
-        if self._recovery.complete:
+        if self._recovery.closed and self._recovery.complete:
             self._open_barrier()
         while self._later:
             self._later.popleft()()

@@ -54,23 +54,28 @@ class Floors:
     ``taken_over``: whose legs it had of earlier interconnects is not known.
     """
 
-    __slots__ = ("_heard", "_publications", "_waiting")
+    __slots__ = ("_heard", "_latest", "_publications", "_waiting")
 
     def __init__(self, publications: Publications, *, taken_over: bool) -> None:
         self._publications = publications
         # The sources whose legs this instance has had, latest last: exactly those that it can
         # remember outcomes of, since it forgets the silent ones by the same rule.
         self._heard: OrderedDict[bytes, None] = OrderedDict()
+        self._latest = b""
         self._waiting: dict[bytes, tuple[ResolvedRun, ...]] = {}
         if taken_over:
             publications.begin(self)
 
     def hear(self, source: bytes) -> None:
         """The instance is given legs of this source."""
-        if source not in self._heard:
-            self._publications.hear(self, source)
+        if source == self._latest:
+            return
+        self._latest = source
+        if source in self._heard:
+            self._heard.move_to_end(source)
+            return
+        self._publications.hear(self, source)
         self._heard[source] = None
-        self._heard.move_to_end(source)
         if len(self._heard) > MAX_SOURCES:
             forgotten, _ = self._heard.popitem(last=False)
             self._publications.forget(self, forgotten)
@@ -83,6 +88,8 @@ class Floors:
 
     def take(self, frame: DownFrame, room: int) -> None:
         """Put into a frame what fits, ``room`` runs at most."""
+        if not self._waiting:
+            return
         for source, runs in list(self._waiting.items()):
             if len(runs) > room:
                 return
@@ -95,4 +102,5 @@ class Floors:
         for source in self._heard:
             self._publications.forget(self, source)
         self._heard.clear()
+        self._latest = b""
         self._publications.end(self)

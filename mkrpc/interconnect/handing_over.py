@@ -1,15 +1,16 @@
 """Legs that are handed over, as the columns of a frame."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
+from mkrpc.interconnect.equal_legs import EqualLegs
 from mkrpc.interconnect.leg_block import LegBlock
-from mkrpc.interconnect.legs import LegRun
+from mkrpc.interconnect.legs import Piece
 from mkrpc.link.frames import Legs
 
 __all__ = ["frame_legs"]
 
 
-def frame_legs(pieces: Iterable[LegRun | LegBlock], hear: Callable[[bytes], None]) -> list[Legs]:
+def frame_legs(pieces: Sequence[Piece], hear: Callable[[bytes], None]) -> list[Legs]:
     """The columns, in the order of the legs; ``hear`` is told the source of each."""
     columns: list[Legs] = []
     legs: Legs | None = None
@@ -20,13 +21,24 @@ def frame_legs(pieces: Iterable[LegRun | LegBlock], hear: Callable[[bytes], None
             hear(source)
             legs = None
             continue
-        marks = (piece.resent, piece.arbitrated)
-        if legs is None or legs.source != source or (legs.resent, legs.arbitrated) != marks:
+        cpu = piece.batch.cpu if isinstance(piece, EqualLegs) else piece.cpu
+        word, seq, count = piece.batch.word, piece.first_seq, piece.count
+        if (
+            legs is None
+            or legs.source != source
+            or legs.resent is not piece.resent
+            or legs.arbitrated is not piece.arbitrated
+        ):
             seqs, words, cpus = list[int](), list[int](), list[int]()
             legs = Legs(source, seqs, words, cpus, piece.resent, piece.arbitrated)
             columns.append(legs)
             hear(source)
-        seqs.extend(range(piece.first_seq, piece.first_seq + piece.count))
-        words.extend([piece.batch.word] * piece.count)
-        cpus.extend([piece.cpu] * piece.count)
+        if count == 1:
+            seqs.append(seq)
+            words.append(word)
+            cpus.append(cpu)
+            continue
+        seqs.extend(range(seq, seq + count))
+        words.extend([word] * count)
+        cpus.extend([cpu] * count)
     return columns

@@ -12,7 +12,7 @@ from mkrpc.interconnect.asked import Asked
 from mkrpc.interconnect.bucket import Buckets
 from mkrpc.interconnect.commands import Commands
 from mkrpc.interconnect.ledger import Ledger
-from mkrpc.interconnect.legs import Ended
+from mkrpc.interconnect.legs import Ended, Resolved
 from mkrpc.interconnect.messages import Messages
 from mkrpc.interconnect.recovery import Recovery
 from mkrpc.interconnect.registry import Registry
@@ -86,7 +86,8 @@ class Intake:
                     if any(which):
                         known = session.moved[event.cpu]
                         session.moved[event.cpu] = known.at(self._count.moved(), which)
-        session.check_window()
+        if frame.events:
+            session.check_window()
         session.answer(frame, self._words.settle)
         if frame.taken:
             self._messages.taken(session, frame.taken)
@@ -99,25 +100,44 @@ class Intake:
 
     def _take_writes(self, session: Session, writes: Writes) -> None:
         words = writes.words
-        if not words or min(words) < 0 or max(words) >> _WORD_BITS:
+        count = len(words)
+        if not count or min(words) < 0 or max(words) >> _WORD_BITS:
             raise ProtocolError(f"writes from {writes.first_seq} on hold no ICR words of 64 bits")
         apic_id, asked = self._writer(session, writes.cpu, writes.command)
-        session.take_seqs(writes.first_seq, len(words), stamp=writes.stamp)
+        session.take_seqs(writes.first_seq, count, stamp=writes.stamp)
         if asked is not None:
-            asked.count_written(len(words))
+            asked.count_written(count)
         # The time does not move within a frame, so the first ones pass and all others do not.
         # What has passed before passes again.
-        passing = len(words)
+        passing = count
         if not writes.stamp:
             passing = self._buckets.take(session.instance_id, passing)
+        tally = asked.tally if asked is not None else None
+        on_resolved = self._told(session, asked)
+        word = words[0]
+        if (
+            passing == count
+            and not writes.stamp
+            and (count == 1 or words.count(word) == count)
+            and self._words.route_equal(
+                session.party,
+                apic_id=apic_id,
+                first_seq=writes.first_seq,
+                count=count,
+                word=word,
+                tally=tally,
+                on_resolved=on_resolved,
+            )
+        ):
+            return
         refused = words[passing:]
         burst = Words(
             source=session.party,
             apic_id=apic_id,
             first_seq=writes.first_seq,
             words=words,
-            tally=asked.tally if asked else None,
-            on_resolved=partial(self._resolved, session, asked),
+            tally=tally,
+            on_resolved=on_resolved,
             stamp=writes.stamp,
         )
         if passing:
@@ -141,7 +161,7 @@ class Intake:
             count=1,
             word=event.word,
             tally=asked.tally if asked else None,
-            on_resolved=partial(self._resolved, session, asked),
+            on_resolved=self._told(session, asked),
         )
         self._router.settle_at_source(write, session, event.outcome)
 
@@ -173,6 +193,14 @@ class Intake:
             self._recovery.sent_all(session.party.identity)
         self._registry.publications.publish(session.party.identity, runs)
 
+    def _told(self, session: Session, asked: Asked | None) -> Resolved:
+        """Who is told of writes of a session that are resolved; nearly all are by no command."""
+        if asked is not None:
+            return partial(self._resolved, session, asked)
+        if session.on_resolved is None:
+            session.on_resolved = partial(self._resolved, session, None)
+        return session.on_resolved
+
     def _resolved(
         self,
         session: Session,
@@ -200,6 +228,8 @@ class Intake:
 
 def _check_size(frame: UpFrame) -> None:
     """Every event counts, as at the sender: a change of address costs as much as a write."""
-    words = sum(len(event.words) if isinstance(event, Writes) else 1 for event in frame.events)
+    words = 0
+    for event in frame.events:
+        words += len(event.words) if isinstance(event, Writes) else 1
     if words > MAX_FRAME_WORDS:
         raise ProtocolError(f"a frame of {words} events, {MAX_FRAME_WORDS} are allowed")

@@ -8,25 +8,16 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import NamedTuple
 
+from mkrpc.interconnect.equal_legs import Place, as_run
 from mkrpc.interconnect.ledger import Party, Row
-from mkrpc.interconnect.legs import Batch, Ended, LegRun, Resolved
+from mkrpc.interconnect.legs import LegRun, Resolved
 from mkrpc.interconnect.tally import Tally
 from mkrpc.interconnect.word_kinds import kinds_of
 from mkrpc.link.frames import Legs
 from mkrpc.link.recovery import Resent
 
-__all__ = ["LegBlock", "Place", "Spread"]
-
-
-class Place(NamedTuple):
-    """Where a word goes, and the row of the books that its legs are in."""
-
-    instance_id: int
-    cpu: int
-    apic_id: int
-    row: Row
+__all__ = ["LegBlock", "Spread"]
 
 
 class Spread:
@@ -152,28 +143,12 @@ class LegBlock:
             begin = end
 
     def _run(self, word: int, first_seq: int, count: int) -> LegRun:
-        batch, place = self.batch, self.batch.places[word]
-        return LegRun(
-            batch=Batch(
-                source=batch.source,
-                first_seq=first_seq,
-                count=count,
-                word=word,
-                lanes=1,
-                tally=batch.tally,
-                on_resolved=_nobody_is_told,
-                apic_id=batch.apic_id,
-                routed_us=batch.routed_us,
-            ),
-            lane=0,
-            row=place.row,
-            instance_id=place.instance_id,
-            cpu=place.cpu,
-            apic_id=place.apic_id,
+        batch = self.batch
+        return as_run(
+            batch.places[word],
+            apic_id=batch.apic_id,
             first_seq=first_seq,
             count=count,
+            tally=batch.tally,
+            routed_us=batch.routed_us,
         )
-
-
-def _nobody_is_told(_first: int, _last: int, _ended: Sequence[Ended]) -> None:
-    raise AssertionError("a part of a block is only looked at")

@@ -9,7 +9,7 @@ import heapq
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from mkrpc.interconnect.ledger import Party, Row
 from mkrpc.interconnect.tally import Tally
@@ -18,6 +18,7 @@ from mkrpc.link.source import WRITE_WINDOW
 from mkrpc.outcome import Outcome
 
 if TYPE_CHECKING:
+    from mkrpc.interconnect.equal_legs import EqualLegs
     from mkrpc.interconnect.leg_block import LegBlock
 
 __all__ = [
@@ -212,8 +213,11 @@ class LegRun:
         counts[self.row] += self.count
 
 
-Settled = Callable[["LegRun | LegBlock", Outcome], None]
-"""Called with legs that have ended; the run or block is nobody else's any more."""
+Piece: TypeAlias = "EqualLegs | LegRun | LegBlock"
+"""An entry of a queue: legs of one source."""
+
+Settled = Callable[[Piece, Outcome], None]
+"""Called with legs that have ended; the piece is nobody else's any more."""
 
 
 class LegQueue:
@@ -225,8 +229,8 @@ class LegQueue:
     __slots__ = ("_handed", "_held", "_waiting", "answered", "handed", "waiting")
 
     def __init__(self) -> None:
-        self._waiting: deque[LegRun | LegBlock] = deque()
-        self._handed: deque[LegRun | LegBlock] = deque()
+        self._waiting: deque[Piece] = deque()
+        self._handed: deque[Piece] = deque()
         self._held: dict[bytes, int] = {}
         self.waiting = 0
         self.handed = 0
@@ -255,7 +259,7 @@ class LegQueue:
             for run in piece.parts():
                 yield run, False
 
-    def enqueue(self, run: "LegRun | LegBlock") -> None:
+    def enqueue(self, run: Piece) -> None:
         """Legs for this session; the caller has looked at the limit."""
         self._waiting.append(run)
         self.waiting += run.count
@@ -271,7 +275,7 @@ class LegQueue:
         own = QUEUE_PER_SOURCE - self._held.get(_holder(source), 0)
         return max(0, limit - self.waiting, own)
 
-    def _left(self, run: "LegRun | LegBlock") -> None:
+    def _left(self, run: Piece) -> None:
         """It waits no longer."""
         self.waiting -= run.count
         holder = _holder(run.batch.source)
@@ -279,19 +283,22 @@ class LegQueue:
         if not self._held[holder]:
             del self._held[holder]
 
-    def hand_over(self, limit: int) -> Iterator["LegRun | LegBlock"]:
-        """Hand over up to ``limit`` legs in order. Read each run before taking the next."""
-        while limit and self._waiting:
-            run = self._waiting[0]
+    def hand_over(self, limit: int) -> list[Piece]:
+        """Hand over up to ``limit`` legs in order."""
+        handed: list[Piece] = []
+        waiting = self._waiting
+        while limit and waiting:
+            run = waiting[0]
             if run.count > limit:
                 run = run.split(limit)
             else:
-                self._waiting.popleft()
-            self._handed.append(run)
+                waiting.popleft()
+            handed.append(run)
             self._left(run)
-            self.handed += run.count
             limit -= run.count
-            yield run
+            self.handed += run.count
+        self._handed.extend(handed)
+        return handed
 
     def answer(self, count: int, outcome: Outcome, settled: Settled) -> None:
         """The next ``count`` legs that were handed over have ended like this."""

@@ -68,10 +68,22 @@ class MirrorRow:
         """
         self._check(account)
         mirror = self._cpus[account.cpu]
-        mirror.sighting.note(mirror.account, mirror.vectors, account, self._clock.now_us)
-        mirror.account = replace(account, vectors=[], stats={})
-        mirror.vectors.update((count.vector, count) for count in account.vectors)
-        mirror.stats.update(account.stats)
+        vectors = mirror.vectors
+        mirror.sighting.note(mirror.account, vectors, account, self._clock.now_us)
+        mirror.account = CpuAccount(
+            account.cpu,
+            account.irr,
+            account.isr,
+            account.tpr,
+            account.ppr,
+            account.interrupts_enabled,
+            account.activity,
+            account.multikernel,
+        )
+        for count in account.vectors:
+            vectors[count.vector] = count
+        if account.stats:
+            mirror.stats.update(account.stats)
 
     def ppr(self, cpu: int) -> int:
         """The processor priority last reported, 0 to 255: lowest priority goes by it (R32)."""
@@ -147,11 +159,15 @@ class MirrorRow:
             if not 0 <= count.vector < _VECTORS:
                 raise ProtocolError(f"CPU {account.cpu} counts vector {count.vector}")
             known = mirror.vectors.get(count.vector)
-            if known is None or known == count:
-                continue
-            for name in _COUNTS:
-                if getattr(count, name) < getattr(known, name):
-                    raise _went_back(account.cpu, f"{name} of vector {count.vector:#04x}")
+            if known is not None and (
+                count.delivered < known.delivered
+                or count.coalesced < known.coalesced
+                or count.handled < known.handled
+                or count.eoi < known.eoi
+                or count.discarded < known.discarded
+            ):
+                name = next(each for each in _COUNTS if getattr(count, each) < getattr(known, each))
+                raise _went_back(account.cpu, f"{name} of vector {count.vector:#04x}")
         for number, value in account.stats.items():
             if not 0 <= number < _MAX_STATS:
                 raise ProtocolError(f"CPU {account.cpu} counts irq_stat field {number}")

@@ -13,6 +13,7 @@ from itertools import groupby
 from mkrpc.errors import ProtocolError
 from mkrpc.interconnect.arbitration import Arbitration, lowest_priority
 from mkrpc.interconnect.clock import Clock
+from mkrpc.interconnect.equal_legs import EqualLegs
 from mkrpc.interconnect.faults import Faults
 from mkrpc.interconnect.ledger import Ledger, Party, Row, RowKey
 from mkrpc.interconnect.legs import Batch, LegRun
@@ -303,23 +304,24 @@ class Router:
         )
         return self._ledger.row(key) or self._ledger.overflow_row(source)
 
-    def trace_write(self, write: Write) -> None:
+    def trace_write(self, write: Write | EqualLegs) -> None:
         """Tell the sink, which there is, of writes."""
         assert self.sink is not None
+        of = write.batch if isinstance(write, EqualLegs) else write
         self.sink(
             IcrWritten(
-                source=write.source.identity,
+                source=of.source.identity,
                 apic_id=NOBODY if write.apic_id is None else write.apic_id,
                 seq=write.first_seq,
                 count=write.count,
-                word=write.word,
+                word=of.word,
             )
         )
 
-    def trace_end(self, legs: LegRun | Write, apic_id: int, outcome: Outcome) -> None:
+    def trace_end(self, legs: LegRun | EqualLegs | Write, apic_id: int, outcome: Outcome) -> None:
         """Tell the sink, which there is, of legs that have ended."""
         assert self.sink is not None
-        of = legs.batch if isinstance(legs, LegRun) else legs
+        of = legs if isinstance(legs, Write) else legs.batch
         icr = decode(of.word)
         self.sink(
             LegEnded(

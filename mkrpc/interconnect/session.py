@@ -13,6 +13,7 @@ from mkrpc.interconnect.legs import (
     A_DESTINATIONS_AGAIN,
     Ended,
     LegQueue,
+    Resolved,
     Settled,
 )
 from mkrpc.interconnect.mirror import MirrorRow
@@ -125,6 +126,8 @@ class Session(SourceSide):
         """The highest roster number that it has been told, by a welcome or a frame."""
         self._tell_from = 1 if hello.tell_resolved else _TELL_AT_ONCE
         self._commands: deque[Command] = deque()
+        self.on_resolved: Resolved | None = None
+        """What its own writes are resolved by, if no command asked for them; for the intake."""
         self.floors = Floors(publications, taken_over=hello.epoch != 0)
         self._on_ready = on_ready
 
@@ -191,6 +194,11 @@ class Session(SourceSide):
 
     # --- the instance as a destination ----------------------------------------------------------
 
+    def has_room(self, count: int) -> bool:
+        """Whether so many legs of whomever fit into the queue. Where not all do, some may:
+        :meth:`room_for`."""
+        return self.legs.waiting + count <= self._queue_limit
+
     def room_for(self, lanes: int, source: Party) -> int:
         """How many writes of a source with this many legs here still fit into the queue."""
         return self.legs.room_for(source, self._queue_limit) // lanes
@@ -201,20 +209,22 @@ class Session(SourceSide):
         :raises ProtocolError: it answers what was never handed over, answers twice, or with an
             outcome that is not the destination's to give. Legs before the bad one are settled.
         """
-        legs = self.legs
-        if not legs.answered <= frame.applied <= legs.handed:
+        legs, applied = self.legs, frame.applied
+        if applied == legs.answered and not frame.outcomes:
+            return
+        if not legs.answered <= applied <= legs.handed:
             raise ProtocolError(
-                f"{frame.applied} legs are called answered; {legs.answered} were before "
+                f"{applied} legs are called answered; {legs.answered} were before "
                 f"and {legs.handed} were handed over"
             )
         for run in frame.outcomes:
-            self._check_run(run, frame.applied)
+            self._check_run(run, applied)
             if run.first - 1 > legs.answered:
                 legs.answer(run.first - 1 - legs.answered, Outcome.DELIVERED, settled)
             self._check_outcome(run)
             legs.answer(run.count, run.outcome, settled)
-        if frame.applied > legs.answered:
-            legs.answer(frame.applied - legs.answered, Outcome.DELIVERED, settled)
+        if applied > legs.answered:
+            legs.answer(applied - legs.answered, Outcome.DELIVERED, settled)
 
     def _check_run(self, run: OutcomeRun, applied: int) -> None:
         if run.first <= self.legs.answered or run.count < 1 or run.first + run.count - 1 > applied:
@@ -280,12 +290,17 @@ class Session(SourceSide):
             return self._answer_beat(again)
         if not self.link.may_send:
             return self._bare_ack()
+        box, commands = self.box, self._commands
+        if not (self.legs.waiting or commands or box.queue or box.settled or self._must_tell):
+            return self._bare_ack()
         frame = DownFrame()
-        carried = self.box.fill(frame)
-        frame.legs = self._next_legs() if not self.box.queue else []
-        frame.commands = [
-            self._commands.popleft() for _ in range(min(len(self._commands), MAX_FRAME_COMMANDS))
-        ]
+        carried = bool(box.queue or box.settled) and box.fill(frame)
+        if self.legs.waiting and not box.queue:
+            frame.legs = self._next_legs()
+        if commands:
+            frame.commands = [
+                commands.popleft() for _ in range(min(len(commands), MAX_FRAME_COMMANDS))
+            ]
         if not (frame.legs or frame.commands or carried or self._must_tell):
             return self._bare_ack()
         self._telling.take(frame)

@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from mkrpc.interconnect.equal_legs import EqualLegs, Place
 from mkrpc.interconnect.ledger import Ledger, Party, RowKey
-from mkrpc.interconnect.leg_block import LegBlock, Place, Spread
-from mkrpc.interconnect.legs import LegRun, Resolved
+from mkrpc.interconnect.leg_block import LegBlock, Spread
+from mkrpc.interconnect.legs import Piece, Resolved
 from mkrpc.interconnect.policy import Policy
 from mkrpc.interconnect.registry import Registry
 from mkrpc.interconnect.routing import Router
-from mkrpc.interconnect.session import Session
 from mkrpc.interconnect.tally import Tally
 from mkrpc.interconnect.targets import Write
 from mkrpc.interconnect.word_kinds import Kinds, kinds_of
@@ -98,9 +98,9 @@ class WordRouter:
         self._registry = registry
         self._policy = policy
         self._ledger = ledger
-        self._places: dict[Party, dict[int, tuple[Session, Place] | None]] = {}
+        self._places: dict[bytes, dict[int, Place | None]] = {}
         self._known = 0
-        self._as_of = (-1, -1)
+        self._version = self._folds = -1
 
     def route(self, words: Words) -> None:
         """Send each write to every CPU that its destination names."""
@@ -128,30 +128,97 @@ class WordRouter:
             begin = end
 
     def _one_by_one(self, words: Words) -> None:
+        route_equal = self.route_equal
         for write in words.runs():
-            self._router.route(write)
+            if write.stamp or not route_equal(
+                write.source,
+                apic_id=write.apic_id,
+                first_seq=write.first_seq,
+                count=write.count,
+                word=write.word,
+                tally=write.tally,
+                on_resolved=write.on_resolved,
+            ):
+                self._router.route(write)
+
+    def route_equal(
+        self,
+        source: Party,
+        *,
+        apic_id: int | None,
+        first_seq: int,
+        count: int,
+        word: int,
+        tally: Tally | None,
+        on_resolved: Resolved,
+    ) -> bool:
+        """Send ``count`` equal writes, never made before, to the one CPU that has a place for them.
+
+        The rest as in :class:`~mkrpc.interconnect.targets.Write`. False, and nothing has happened,
+        if they must take the general path.
+        """
+        router = self._router
+        faults = router.faults
+        if router.hold is not None or (faults is not None and faults.drops):
+            return False
+        place = self._place(source, word)
+        if place is None:
+            return False
+        session = place.session
+        if not session.has_room(count):
+            return False
+        legs = EqualLegs(
+            place,
+            apic_id=apic_id,
+            first_seq=first_seq,
+            count=count,
+            routed_us=router.clock.now_us,
+            tally=tally,
+            on_resolved=on_resolved,
+        )
+        if router.sink is not None:
+            router.trace_write(legs)
+        self._ledger.book(place.row, count)
+        session.legs.enqueue(legs)
+        session.wake()
+        return True
 
     # --- where words go -------------------------------------------------------------------------
 
-    def _find(
-        self, source: Party, different: Mapping[int, int]
-    ) -> dict[int, tuple[Session, Place] | None]:
-        """Where these words go, and perhaps others; None for those of the general path."""
-        as_of = (self._registry.version, self._ledger.folds)
-        if as_of != self._as_of or self._known >= MAX_PLACES:
-            self._as_of, self._known = as_of, 0
+    def _known_of(self, source: Party) -> dict[int, Place | None]:
+        """What has been looked up of a source, and holds."""
+        version, folds = self._registry.version, self._ledger.folds
+        if version != self._version or folds != self._folds or self._known >= MAX_PLACES:
+            self._version, self._folds, self._known = version, folds, 0
             self._places.clear()
-        places = self._places.setdefault(source, {})
+        places = self._places.get(source.identity)
+        if places is None:
+            places = self._places[source.identity] = {}
+        return places
+
+    def _place(self, source: Party, word: int) -> Place | None:
+        """Where a word goes; None for one of the general path."""
+        places = self._known_of(source)
+        if word in places:
+            return places[word]
+        # A row that this opens may have others folded; nothing that is known is used after that.
+        place = places[word] = self._look_up(source, word)
+        self._known += 1
+        return place
+
+    def _find(self, source: Party, different: Mapping[int, int]) -> dict[int, Place | None]:
+        """Where these words go; None for those of the general path."""
+        places = self._known_of(source)
         for word in different:
             if word not in places:
                 places[word] = self._look_up(source, word)
                 self._known += 1
-        if self._ledger.folds != as_of[1]:
+        if self._ledger.folds != self._folds:
             # A row that was opened has had others folded, perhaps one that has just been found.
             return self._find(source, different)
         return {word: places[word] for word in different}
 
-    def _look_up(self, source: Party, word: int) -> tuple[Session, Place] | None:
+    def _look_up(self, source: Party, word: int) -> Place | None:
         icr = decode(word)
         if (
             icr.delivery_mode is not DeliveryMode.FIXED
@@ -173,17 +240,15 @@ class WordRouter:
         row = self._ledger.row(RowKey(source, session.party, apic_id, icr.delivery_mode, vector))
         if row is None:
             return None
-        return session, Place(session.instance_id, cpu, apic_id, row)
+        return Place(source=source, word=word, session=session, cpu=cpu, apic_id=apic_id, row=row)
 
     # --- bursts ---------------------------------------------------------------------------------
 
-    def _spread(
-        self, words: Words, kinds: Kinds, found: Mapping[int, tuple[Session, Place] | None]
-    ) -> None:
+    def _spread(self, words: Words, kinds: Kinds, found: Mapping[int, Place | None]) -> None:
         """All of them have a place: book them, and queue a block for every instance."""
         at = {word: found[word] for word in kinds.counts}
-        places = {word: where[1] for word, where in at.items() if where is not None}
-        sessions = {where[1].instance_id: where[0] for where in at.values() if where is not None}
+        places = {word: place for word, place in at.items() if place is not None}
+        sessions = {place.instance_id: place.session for place in places.values()}
         instance_of = {word: place.instance_id for word, place in places.items()}
         groups = kinds.sort(instance_of, words.first_seq)
         for instance_id, (seqs, _) in groups.items():
@@ -214,12 +279,23 @@ class WordRouter:
             session.legs.enqueue(LegBlock(spread, seqs, column, counts, cpus))
             session.wake()
 
-    def settle(self, legs: LegRun | LegBlock, outcome: Outcome) -> None:
+    def settle(self, legs: Piece, outcome: Outcome) -> None:
         """Legs have ended: the books, the request and the source learn of it."""
-        if isinstance(legs, LegBlock):
+        if isinstance(legs, EqualLegs):
+            self._settle_equal(legs, outcome)
+        elif isinstance(legs, LegBlock):
             self._settle_block(legs, outcome)
         else:
             self._router.settle(legs, outcome)
+
+    def _settle_equal(self, legs: EqualLegs, outcome: Outcome) -> None:
+        place, first, count = legs.batch, legs.first_seq, legs.count
+        self._ledger.settle(place.row, outcome, count)
+        if legs.tally is not None:
+            legs.tally.end(first, count, (place.apic_id, place.instance_id, outcome))
+        if self._router.sink is not None:
+            self._router.trace_end(legs, place.apic_id, outcome)
+        legs.on_resolved(first, first + count - 1, ((place.row, outcome, count),))
 
     def _settle_block(self, block: LegBlock, outcome: Outcome) -> None:
         batch = block.batch

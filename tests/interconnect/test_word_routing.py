@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 
 from mkrpc.fault import Fault, FaultKind
 from mkrpc.interconnect import word_routing
+from mkrpc.interconnect.equal_legs import EqualLegs
 from mkrpc.interconnect.ledger import MAX_FINISHED_CLIENTS
 from mkrpc.interconnect.leg_block import LegBlock
-from mkrpc.interconnect.legs import QUEUE_PER_SOURCE
+from mkrpc.interconnect.legs import QUEUE_PER_SOURCE, LegRun
 from mkrpc.interconnect.policy import Policy
 from mkrpc.interconnect.session import QUEUE_LIMIT
 from mkrpc.interconnect.standing import standing
+from mkrpc.interconnect.word_routing import WordRouter
 from mkrpc.link.frames import CpuAddress, Writes
 from mkrpc.outcome import Outcome
 from mkrpc.trace import IcrWritten, LegEnded
@@ -178,11 +180,40 @@ def test_a_burst_is_its_words(machine: Any, policy: Policy, steps: list[Any]) ->
         assert one == other
 
 
+@pytest.mark.pure
+@pytest.mark.parametrize("policy", [Policy.bare_metal(), Policy.filtered()], ids=["bare", "filter"])
+@given(steps=STEPS)
+@settings(max_examples=50, deadline=None)
+def test_a_write_whose_place_is_known_ends_as_on_the_general_path(
+    machine: Any, policy: Policy, steps: list[Any]
+) -> None:
+    lives = []
+    for knows_places in (True, False):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(word_routing, "SPREAD_FROM", NEVER)
+            if not knows_places:
+                patch.setattr(WordRouter, "route_equal", lambda *_source, **_write: False)
+            life = Life(machine, policy)
+            told = []
+            for step in steps:
+                life.step(*step)
+                told.append(life.told())
+            life.wire.settle()
+            told.append(life.told())
+            lives.append(told)
+    for one, other in zip(*lives, strict=True):
+        assert one == other
+
+
 def burst(wire: Any, words: list[int], source: int = 0) -> None:
     peer = wire.peers[source]
     peer.events.append(Writes(0, peer.seq + 1, words))
     peer.seq += len(words)
     peer.push()
+
+
+def numbers_of(peer: Any) -> set[int]:
+    return set(numbers(peer.resolved))
 
 
 def pieces(peer: Any) -> list[Any]:
@@ -201,6 +232,24 @@ def test_a_burst_is_one_entry_of_the_queue_of_each_instance(machine: Any) -> Non
     (legs,) = frame.legs
     assert legs.dense
     assert list(legs.seqs) == [n + 1 for n in range(100) if n % 4 < 2]
+
+
+def test_equal_writes_are_one_entry_of_the_queue(machine: Any) -> None:
+    """However many they are; those that others must look at take the general path."""
+    wire = machine((0, 1), (2, 3))
+    burst(wire, [fixed(2, 0xEA)])
+    burst(wire, [fixed(2, 0xEA)] * 4096)
+    burst(wire, [nmi(2)])
+    wire.peers[1].pull()
+    kinds = [(type(each), each.count) for each in wire.peers[1].session.legs._handed]
+    assert kinds == [(EqualLegs, 1), (EqualLegs, 4095)]
+    assert [(type(each), each.count) for each in pieces(wire.peers[1])] == [
+        (EqualLegs, 1),
+        (LegRun, 1),
+    ]
+    wire.settle()
+    assert [seq for _, seq, _, _ in wire.peers[1].legs] == list(range(1, 4099))
+    assert numbers_of(wire.peers[0]) == set(range(1, 4099))
 
 
 def test_other_words_keep_their_place_among_them(machine: Any) -> None:
