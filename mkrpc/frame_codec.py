@@ -39,6 +39,8 @@ from mkrpc.link.messages import Message
 from mkrpc.message_codec import (
     arrival_from_pb,
     arrival_to_pb,
+    doorbells_from_pb,
+    doorbells_to_pb,
     message_from_pb,
     message_to_pb,
     settled_messages_from_pb,
@@ -129,6 +131,8 @@ def _up_frame_to_pb(frame: UpFrame, pb: data.UpFrame) -> None:
         pb.books.extend(source_book_to_pb(book) for book in frame.books)
     if frame.arbitrated:
         pb.arbitrated.extend(arbitrated_to_pb(write) for write in frame.arbitrated)
+    if frame.listens:
+        pb.listens = True
     if frame.taken:
         pb.taken.extend(taken_to_pb(each) for each in frame.taken)
     for run in frame.outcomes:
@@ -226,6 +230,7 @@ def _up_frame_from_pb(pb: data.UpFrame) -> UpFrame:
         arbitrated=[arbitrated_from_pb(write) for write in pb.arbitrated],
         recovered=pb.recovered,
         taken=[taken_from_pb(each) for each in pb.taken],
+        listens=pb.listens,
     )
 
 
@@ -268,6 +273,8 @@ def _down_frame_to_pb(frame: DownFrame, pb: data.DownFrame) -> None:
         legs_to_pb(legs, pb.legs.add())
     if frame.resolved:
         pb.resolved.extend(runs_to_pb(frame.resolved))
+    if frame.doorbells:
+        doorbells_to_pb(frame.doorbells, pb.doorbells)
     if frame.messages:
         pb.messages.extend(arrival_to_pb(each) for each in frame.messages)
     if frame.settled:
@@ -336,4 +343,5 @@ def _down_frame_from_pb(pb: data.DownFrame) -> DownFrame:
         partial=pb.partial,
         messages=[arrival_from_pb(each) for each in pb.messages],
         settled=[settled_messages_from_pb(each) for each in pb.settled],
+        doorbells=doorbells_from_pb(pb.doorbells),
     )

@@ -1,13 +1,17 @@
 """Messages between instances, in frames, as ``mkrpc.v1`` messages and back."""
 
+from collections.abc import Iterable
+
 from mkrpc.errors import ProtocolError
-from mkrpc.link.messages import Arrival, Message, SettledMessages, Taken
+from mkrpc.link.messages import Arrival, Doorbell, Message, SettledMessages, Taken
 from mkrpc.part_codec import identity_from_pb, outcome_from_pb
 from mkrpc.v1 import interconnect_pb2 as data
 
 __all__ = [
     "arrival_from_pb",
     "arrival_to_pb",
+    "doorbells_from_pb",
+    "doorbells_to_pb",
     "message_from_pb",
     "message_to_pb",
     "settled_messages_from_pb",
@@ -49,6 +53,20 @@ def arrival_from_pb(pb: data.Arrival) -> Arrival:
     """The same read; :class:`ProtocolError` if it makes no sense."""
     source = identity_from_pb(pb.source, "the sender of a message")
     return Arrival(pb.sender, source, pb.seq, pb.ipi_type, pb.data, pb.doorbell)
+
+
+def doorbells_to_pb(doorbells: Iterable[Doorbell], pb: data.Doorbells) -> None:
+    """Where instances are rung."""
+    for instance, apic_id in doorbells:
+        pb.instances.append(instance)
+        pb.apic_ids.append(apic_id)
+
+
+def doorbells_from_pb(pb: data.Doorbells) -> list[Doorbell]:
+    """The same read; :class:`ProtocolError` if it makes no sense."""
+    if len(pb.instances) != len(pb.apic_ids):
+        raise ProtocolError("the columns of the doorbells differ in length")
+    return list(map(Doorbell, pb.instances, pb.apic_ids))
 
 
 def taken_to_pb(taken: Taken) -> data.Taken:

@@ -120,6 +120,7 @@ def hello_to_pb(hello: Hello) -> data.Hello:
         moved=[
             data.Moved(physically=each.physically, logically=each.logically) for each in hello.moved
         ],
+        listens=hello.listens,
     )
 
 
@@ -141,4 +142,5 @@ def hello_from_pb(pb: data.Hello) -> Hello:
         resolved_below=pb.resolved_below,
         sent=pb.sent,
         moved=tuple(Moved(each.physically, each.logically) for each in pb.moved),
+        listens=pb.listens,
     )

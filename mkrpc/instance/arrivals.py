@@ -49,6 +49,8 @@ class Arrivals:
 
     def take_messages(self, frame: DownFrame) -> None:
         """What came beside the legs, before the doorbells among them."""
+        if frame.doorbells:
+            self._kernel.post.told_of(frame.doorbells)
         if frame.settled:
             self._kernel.post.settle(frame.settled)
         if frame.messages:
@@ -154,4 +156,5 @@ class Arrivals:
         frame.outcomes = [OutcomeRun(run.first, run.count, run.outcome) for run in taken]
         self._outcomes = self._outcomes[MAX_FRAME_WORDS:]
         frame.taken = self._kernel.post.report()
+        frame.listens = self._kernel.post.take_listening()
         frame.applied = self._outcomes[0].first - 1 if self._outcomes else self.applied

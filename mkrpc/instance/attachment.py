@@ -162,8 +162,7 @@ class Attachment:
         """
         self._check_lease()
         self._lease.hello()
-        self.connected = False
-        self._awaits_welcome = True
+        self.connected, self._awaits_welcome = False, True
         self.generation += 1
         kernel = self._kernel
         return Hello(
@@ -183,6 +182,7 @@ class Attachment:
             resolved_below=kernel.source.resolved_below,
             sent=last_sent(kernel),
             moved=self._moves.told(),
+            listens=kernel.post.listens,
         )
 
     def welcome(self, welcome: Welcome) -> None:
@@ -329,7 +329,7 @@ class Attachment:
             frame.replies = self._take_replies()
             frame.more = bool(self._replies)
         content = frame.events or frame.accounts or frame.resolved or frame.replies or frame.taken
-        if not content and frame.applied == self._reported:
+        if not (content or frame.listens) and frame.applied == self._reported:
             return self._bare_ack()
         self._reported = frame.applied
         self._moves.sent(self._link.stamp(frame))

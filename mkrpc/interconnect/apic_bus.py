@@ -122,6 +122,7 @@ class ApicBus(Asking):
         :raises UnavailableError: a newcomer while the roster barrier is closed.
         """
         session = self._roster.attach(hello)
+        self._messages.attached(session)
         self._run_later()
         return session
 

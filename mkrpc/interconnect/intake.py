@@ -89,6 +89,8 @@ class Intake:
         if frame.events:
             session.check_window()
         session.answer(frame, self._words.settle)
+        if frame.listens:
+            self._messages.listens(session)
         if frame.taken:
             self._messages.taken(session, frame.taken)
         for account in frame.accounts:

@@ -17,6 +17,7 @@ from mkrpc.link.messages import (
     MAX_QUEUED_MESSAGES,
     MESSAGE_WINDOW,
     Arrival,
+    Doorbell,
     Message,
     SettledMessages,
     Taken,
@@ -40,20 +41,24 @@ class MessageBox:
     """Of one session: what it is to be handed, what it is to be told, and what it has sent.
 
     ``unsettled``: by target the numbers of its messages, the incarnation that each is for, and
-    whether an earlier interconnect may have handed it over.
+    whether an earlier interconnect may have handed it over. ``doorbells``: that it is to be told.
     """
 
-    __slots__ = ("last", "queue", "settled", "unsettled")
+    __slots__ = ("doorbells", "last", "queue", "settled", "unsettled")
 
     def __init__(self) -> None:
         self.queue: deque[Arrival] = deque()
         self.settled: list[SettledMessages] = []
         self.unsettled: dict[int, deque[tuple[int, bytes, bool]]] = {}
         self.last: dict[int, int] = {}
+        self.doorbells: dict[int, int] = {}
 
     def fill(self, frame: "DownFrame") -> bool:
         """Put into a frame what there is; whether there was anything. While messages are left in
         the queue, the doorbells that came behind them must wait."""
+        if self.doorbells:
+            frame.doorbells = [Doorbell(*each) for each in self.doorbells.items()]
+            self.doorbells = {}
         queue = self.queue
         if queue:
             room = min(len(queue), MAX_FRAME_MESSAGES)
@@ -61,7 +66,7 @@ class MessageBox:
         if self.settled:
             frame.settled = self.settled[:MAX_FRAME_MESSAGES]
             self.settled = self.settled[MAX_FRAME_MESSAGES:]
-        return bool(frame.messages or frame.settled)
+        return bool(frame.messages or frame.settled or frame.doorbells)
 
 
 class Messages:
@@ -72,7 +77,30 @@ class Messages:
         self._registry = registry
         self._policy = policy
         self._held: list[tuple[Session, Message]] | None = [] if hold else None
+        self._listeners: dict[Session, None] = {}
+        self._announced: dict[Session, None] = {}
         self.outcomes: dict[Outcome, int] = {}
+
+    def attached(self, session: "Session") -> None:
+        """One has said hello, perhaps not for the first time: who listens is told where it is
+        rung."""
+        if session not in self._announced:
+            self._announced[session] = None
+            for listener in self._listeners:
+                listener.box.doorbells[session.instance_id] = session.addresses[0].apic_id
+                listener.wake()
+        if session.hello.listens:
+            self.listens(session)
+
+    def listens(self, session: "Session") -> None:
+        """It takes messages: it is told where all the others are rung, and those to come."""
+        if session in self._listeners:
+            return
+        self._listeners[session] = None
+        for other in self._announced:
+            if other is not session:
+                session.box.doorbells[other.instance_id] = other.addresses[0].apic_id
+        session.wake()
 
     def route(self, session: "Session", message: Message) -> None:
         """One has come from an instance.
@@ -118,6 +146,8 @@ class Messages:
 
     def ended(self, session: "Session") -> None:
         """What was for this incarnation is for nobody any more."""
+        self._announced.pop(session, None)
+        self._listeners.pop(session, None)
         own, instance_id = session.hello.incarnation, session.instance_id
         waiting = {(each.source, each.seq) for each in session.box.queue}
         session.box.queue.clear()

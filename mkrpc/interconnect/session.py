@@ -291,10 +291,11 @@ class Session(SourceSide):
         if not self.link.may_send:
             return self._bare_ack()
         box, commands = self.box, self._commands
-        if not (self.legs.waiting or commands or box.queue or box.settled or self._must_tell):
+        parcel = box.queue or box.settled or box.doorbells
+        if not (self.legs.waiting or commands or parcel or self._must_tell):
             return self._bare_ack()
         frame = DownFrame()
-        carried = bool(box.queue or box.settled) and box.fill(frame)
+        carried = bool(parcel) and box.fill(frame)
         if self.legs.waiting and not box.queue:
             frame.legs = self._next_legs()
         if commands:

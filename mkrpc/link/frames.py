@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from mkrpc.link.accounts import CpuAccount, VectorCount
 from mkrpc.link.legs import Legs
-from mkrpc.link.messages import Arrival, Message, SettledMessages, Taken
+from mkrpc.link.messages import Arrival, Doorbell, Message, SettledMessages, Taken
 from mkrpc.link.moved import Moved
 from mkrpc.link.recovery import Arbitrated, SourceBook
 from mkrpc.outcome import Outcome
@@ -230,7 +230,7 @@ class Hello:
     highest frame that it has applied. ``born``: its roster number, 0 before the first welcome;
     ``roster``: the highest that it has been told. For an interconnect that takes over: all own
     writes below ``resolved_below`` are resolved, and ``sent`` is the last that went into a frame.
-    ``moved``: by CPU; empty if none ever has.
+    ``moved``: by CPU; empty if none ever has. ``listens``: it takes messages.
     """
 
     wire_version: int
@@ -248,6 +248,7 @@ class Hello:
     resolved_below: int = 0
     sent: int = 0
     moved: tuple[Moved, ...] = ()
+    listens: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,7 +295,7 @@ class UpFrame:
     that the accounts come with the last of them. ``beat`` numbers the beats of the instance's lease
     from 1; 0 on a frame that carries none. A bare frame may carry one. After a takeover, before the
     first event: ``books``, all that are known; ``arbitrated``, what has been applied here;
-    ``recovered`` with the last of these.
+    ``recovered`` with the last of these. ``listens``: from now on it takes messages.
     """
 
     frame: int = 0
@@ -311,6 +312,7 @@ class UpFrame:
     arbitrated: list[Arbitrated] = field(default_factory=list)
     recovered: bool = False
     taken: list[Taken] = field(default_factory=list)
+    listens: bool = False
 
 
 @dataclass(slots=True)
@@ -320,6 +322,7 @@ class DownFrame:
     ``beat``: the highest beat received, on a frame that answers it; 0 on others. ``roster``: the
     highest roster number, 0 if it has been told. ``books``: how the legs of ``resolved`` ended;
     where both take several frames, ``partial`` is set on all but the last, and they count together.
+    ``doorbells``: for one that listens.
     """
 
     frame: int = 0
@@ -334,3 +337,4 @@ class DownFrame:
     partial: bool = False
     messages: list[Arrival] = field(default_factory=list)
     settled: list[SettledMessages] = field(default_factory=list)
+    doorbells: list[Doorbell] = field(default_factory=list)

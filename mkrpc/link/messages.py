@@ -7,6 +7,7 @@ slot of a ring is taken until the consumer clears it.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from mkrpc.outcome import Outcome
 
@@ -16,6 +17,7 @@ __all__ = [
     "MAX_QUEUED_MESSAGES",
     "MESSAGE_WINDOW",
     "Arrival",
+    "Doorbell",
     "Message",
     "SettledMessages",
     "Taken",
@@ -57,6 +59,13 @@ class Arrival:
     ipi_type: int
     data: bytes
     doorbell: int
+
+
+class Doorbell(NamedTuple):
+    """``instance`` is rung at the CPU with this APIC id, and nobody else is."""
+
+    instance: int
+    apic_id: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ class AttachResponse(_message.Message):
     def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., frame: _Optional[_Union[DownFrame, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("wire_version", "instance_id", "name", "incarnation", "pid", "cpus", "epoch", "generation", "received", "tell_resolved", "born", "roster", "resolved_below", "sent", "moved")
+    __slots__ = ("wire_version", "instance_id", "name", "incarnation", "pid", "cpus", "epoch", "generation", "received", "tell_resolved", "born", "roster", "resolved_below", "sent", "moved", "listens")
     WIRE_VERSION_FIELD_NUMBER: _ClassVar[int]
     INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -58,6 +58,7 @@ class Hello(_message.Message):
     RESOLVED_BELOW_FIELD_NUMBER: _ClassVar[int]
     SENT_FIELD_NUMBER: _ClassVar[int]
     MOVED_FIELD_NUMBER: _ClassVar[int]
+    LISTENS_FIELD_NUMBER: _ClassVar[int]
     wire_version: int
     instance_id: int
     name: str
@@ -73,7 +74,8 @@ class Hello(_message.Message):
     resolved_below: int
     sent: int
     moved: _containers.RepeatedCompositeFieldContainer[Moved]
-    def __init__(self, wire_version: _Optional[int] = ..., instance_id: _Optional[int] = ..., name: _Optional[str] = ..., incarnation: _Optional[bytes] = ..., pid: _Optional[int] = ..., cpus: _Optional[_Iterable[_Union[_types_pb2.CpuAddress, _Mapping]]] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ..., received: _Optional[int] = ..., tell_resolved: _Optional[bool] = ..., born: _Optional[int] = ..., roster: _Optional[int] = ..., resolved_below: _Optional[int] = ..., sent: _Optional[int] = ..., moved: _Optional[_Iterable[_Union[Moved, _Mapping]]] = ...) -> None: ...
+    listens: bool
+    def __init__(self, wire_version: _Optional[int] = ..., instance_id: _Optional[int] = ..., name: _Optional[str] = ..., incarnation: _Optional[bytes] = ..., pid: _Optional[int] = ..., cpus: _Optional[_Iterable[_Union[_types_pb2.CpuAddress, _Mapping]]] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ..., received: _Optional[int] = ..., tell_resolved: _Optional[bool] = ..., born: _Optional[int] = ..., roster: _Optional[int] = ..., resolved_below: _Optional[int] = ..., sent: _Optional[int] = ..., moved: _Optional[_Iterable[_Union[Moved, _Mapping]]] = ..., listens: _Optional[bool] = ...) -> None: ...
 
 class Moved(_message.Message):
     __slots__ = ("physically", "logically")
@@ -116,7 +118,7 @@ class Goodbye(_message.Message):
     def __init__(self, reason: _Optional[str] = ..., failed: _Optional[bool] = ...) -> None: ...
 
 class UpFrame(_message.Message):
-    __slots__ = ("frame", "ack", "events", "applied", "outcomes", "accounts", "resolved", "replies", "more", "beat", "books", "arbitrated", "recovered", "taken")
+    __slots__ = ("frame", "ack", "events", "applied", "outcomes", "accounts", "resolved", "replies", "more", "beat", "books", "arbitrated", "recovered", "taken", "listens")
     FRAME_FIELD_NUMBER: _ClassVar[int]
     ACK_FIELD_NUMBER: _ClassVar[int]
     EVENTS_FIELD_NUMBER: _ClassVar[int]
@@ -131,6 +133,7 @@ class UpFrame(_message.Message):
     ARBITRATED_FIELD_NUMBER: _ClassVar[int]
     RECOVERED_FIELD_NUMBER: _ClassVar[int]
     TAKEN_FIELD_NUMBER: _ClassVar[int]
+    LISTENS_FIELD_NUMBER: _ClassVar[int]
     frame: int
     ack: int
     events: _containers.RepeatedCompositeFieldContainer[SourceEvent]
@@ -145,7 +148,8 @@ class UpFrame(_message.Message):
     arbitrated: _containers.RepeatedCompositeFieldContainer[Arbitrated]
     recovered: bool
     taken: _containers.RepeatedCompositeFieldContainer[Taken]
-    def __init__(self, frame: _Optional[int] = ..., ack: _Optional[int] = ..., events: _Optional[_Iterable[_Union[SourceEvent, _Mapping]]] = ..., applied: _Optional[int] = ..., outcomes: _Optional[_Iterable[_Union[OutcomeRun, _Mapping]]] = ..., accounts: _Optional[_Iterable[_Union[_types_pb2.CpuAccount, _Mapping]]] = ..., resolved: _Optional[_Iterable[_Union[ResolvedRun, _Mapping]]] = ..., replies: _Optional[_Iterable[_Union[Reply, _Mapping]]] = ..., more: _Optional[bool] = ..., beat: _Optional[int] = ..., books: _Optional[_Iterable[_Union[SourceBook, _Mapping]]] = ..., arbitrated: _Optional[_Iterable[_Union[Arbitrated, _Mapping]]] = ..., recovered: _Optional[bool] = ..., taken: _Optional[_Iterable[_Union[Taken, _Mapping]]] = ...) -> None: ...
+    listens: bool
+    def __init__(self, frame: _Optional[int] = ..., ack: _Optional[int] = ..., events: _Optional[_Iterable[_Union[SourceEvent, _Mapping]]] = ..., applied: _Optional[int] = ..., outcomes: _Optional[_Iterable[_Union[OutcomeRun, _Mapping]]] = ..., accounts: _Optional[_Iterable[_Union[_types_pb2.CpuAccount, _Mapping]]] = ..., resolved: _Optional[_Iterable[_Union[ResolvedRun, _Mapping]]] = ..., replies: _Optional[_Iterable[_Union[Reply, _Mapping]]] = ..., more: _Optional[bool] = ..., beat: _Optional[int] = ..., books: _Optional[_Iterable[_Union[SourceBook, _Mapping]]] = ..., arbitrated: _Optional[_Iterable[_Union[Arbitrated, _Mapping]]] = ..., recovered: _Optional[bool] = ..., taken: _Optional[_Iterable[_Union[Taken, _Mapping]]] = ..., listens: _Optional[bool] = ...) -> None: ...
 
 class SourceBook(_message.Message):
     __slots__ = ("destination", "instance_id", "apic_id", "delivery_mode", "vector", "outcomes")
@@ -223,6 +227,14 @@ class Arrival(_message.Message):
     doorbell: int
     def __init__(self, sender: _Optional[int] = ..., source: _Optional[bytes] = ..., seq: _Optional[int] = ..., ipi_type: _Optional[int] = ..., data: _Optional[bytes] = ..., doorbell: _Optional[int] = ...) -> None: ...
 
+class Doorbells(_message.Message):
+    __slots__ = ("instances", "apic_ids")
+    INSTANCES_FIELD_NUMBER: _ClassVar[int]
+    APIC_IDS_FIELD_NUMBER: _ClassVar[int]
+    instances: _containers.RepeatedScalarFieldContainer[int]
+    apic_ids: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, instances: _Optional[_Iterable[int]] = ..., apic_ids: _Optional[_Iterable[int]] = ...) -> None: ...
+
 class Taken(_message.Message):
     __slots__ = ("source", "seq")
     SOURCE_FIELD_NUMBER: _ClassVar[int]
@@ -292,7 +304,7 @@ class ResolvedRun(_message.Message):
     def __init__(self, first: _Optional[int] = ..., last: _Optional[int] = ...) -> None: ...
 
 class DownFrame(_message.Message):
-    __slots__ = ("frame", "ack", "floors", "legs", "resolved", "commands", "beat", "roster", "books", "partial", "messages", "settled")
+    __slots__ = ("frame", "ack", "floors", "legs", "resolved", "commands", "beat", "roster", "books", "partial", "messages", "settled", "doorbells")
     FRAME_FIELD_NUMBER: _ClassVar[int]
     ACK_FIELD_NUMBER: _ClassVar[int]
     FLOORS_FIELD_NUMBER: _ClassVar[int]
@@ -305,6 +317,7 @@ class DownFrame(_message.Message):
     PARTIAL_FIELD_NUMBER: _ClassVar[int]
     MESSAGES_FIELD_NUMBER: _ClassVar[int]
     SETTLED_FIELD_NUMBER: _ClassVar[int]
+    DOORBELLS_FIELD_NUMBER: _ClassVar[int]
     frame: int
     ack: int
     floors: _containers.RepeatedCompositeFieldContainer[SourceFloor]
@@ -317,7 +330,8 @@ class DownFrame(_message.Message):
     partial: bool
     messages: _containers.RepeatedCompositeFieldContainer[Arrival]
     settled: _containers.RepeatedCompositeFieldContainer[SettledMessages]
-    def __init__(self, frame: _Optional[int] = ..., ack: _Optional[int] = ..., floors: _Optional[_Iterable[_Union[SourceFloor, _Mapping]]] = ..., legs: _Optional[_Iterable[_Union[Legs, _Mapping]]] = ..., resolved: _Optional[_Iterable[_Union[ResolvedRun, _Mapping]]] = ..., commands: _Optional[_Iterable[_Union[Command, _Mapping]]] = ..., beat: _Optional[int] = ..., roster: _Optional[int] = ..., books: _Optional[_Iterable[_Union[SourceBook, _Mapping]]] = ..., partial: _Optional[bool] = ..., messages: _Optional[_Iterable[_Union[Arrival, _Mapping]]] = ..., settled: _Optional[_Iterable[_Union[SettledMessages, _Mapping]]] = ...) -> None: ...
+    doorbells: Doorbells
+    def __init__(self, frame: _Optional[int] = ..., ack: _Optional[int] = ..., floors: _Optional[_Iterable[_Union[SourceFloor, _Mapping]]] = ..., legs: _Optional[_Iterable[_Union[Legs, _Mapping]]] = ..., resolved: _Optional[_Iterable[_Union[ResolvedRun, _Mapping]]] = ..., commands: _Optional[_Iterable[_Union[Command, _Mapping]]] = ..., beat: _Optional[int] = ..., roster: _Optional[int] = ..., books: _Optional[_Iterable[_Union[SourceBook, _Mapping]]] = ..., partial: _Optional[bool] = ..., messages: _Optional[_Iterable[_Union[Arrival, _Mapping]]] = ..., settled: _Optional[_Iterable[_Union[SettledMessages, _Mapping]]] = ..., doorbells: _Optional[_Union[Doorbells, _Mapping]] = ...) -> None: ...
 
 class BeatRequest(_message.Message):
     __slots__ = ("incarnation", "cores", "where")

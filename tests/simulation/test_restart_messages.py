@@ -127,3 +127,19 @@ def test_whatever_happens(seed: int) -> None:
 def test_whatever_happens_often() -> None:
     for seed in range(1000, 6000):
         scramble(seed)
+
+
+def test_who_listens_is_told_by_the_next_interconnect_where_the_others_are_rung() -> None:
+    m = RestartMachine()
+    post = m.nodes[0].kernel.post
+    m.settle()
+    post.listen([])
+    m.settle()
+    told = dict(post.doorbells)
+    assert told == {1: 2, 2: 4}
+    post.doorbells.clear()
+    post._rung.clear()
+    m.restart()
+    m.settle()
+    assert post.doorbells == told
+    m.check()

@@ -29,9 +29,10 @@ from mkrpc.instance.multikernel.ipi import MultikernelIpi
 from mkrpc.instance.multikernel.messages import MkMessages
 from mkrpc.instance.multikernel.requests import MAX_SPAWN
 from mkrpc.limits import MAX_INSTANCE_ID
-from mkrpc.link.messages import MAX_MESSAGE_BYTES
+from mkrpc.link.messages import MAX_MESSAGE_BYTES, Doorbell
 
 if TYPE_CHECKING:
+    from mkrpc.instance.config import KernelConfig
     from mkrpc.instance.kernel import Kernel
     from mkrpc.instance.memory import SharedMemory
 
@@ -169,7 +170,8 @@ class Multikernel(MultikernelIpi):
 
     def __init__(self, kernel: "Kernel") -> None:
         self.links = LiveLinks(kernel)
-        super().__init__(kernel, self.links, doorbells=_doorbells(kernel.config.doorbells))
+        super().__init__(kernel, self.links, doorbells={})
+        kernel.post.listen(_doorbells(kernel.config))
         self._messages: MkMessages | None = None
         self._hotplug: CpuHotplug | None = None
 
@@ -188,12 +190,12 @@ class Multikernel(MultikernelIpi):
         return self._hotplug
 
     def doorbell_of(self, instance: int) -> int | None:
-        """As the topology says, else as the instance has told."""
-        known = super().doorbell_of(instance)
-        return self.kernel.post.doorbells.get(instance) if known is None else known
+        """As the topology says, until the interconnect or the instance itself has told."""
+        return self.kernel.post.doorbells.get(instance)
 
 
-def _doorbells(text: str) -> dict[int, int]:
-    """APIC ids by instance id, of ``0=0,1=2``."""
-    pairs = (each.partition("=") for each in text.split(",") if each)
-    return {int(instance): int(apic_id) for instance, _, apic_id in pairs}
+def _doorbells(config: "KernelConfig") -> list[Doorbell]:
+    """Of ``0=0,1=2``: APIC ids by instance id."""
+    pairs = (each.partition("=") for each in config.doorbells.split(",") if each)
+    known = [Doorbell(int(instance), int(apic_id)) for instance, _, apic_id in pairs]
+    return [each for each in known if each.instance != config.instance_id]

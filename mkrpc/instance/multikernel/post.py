@@ -18,6 +18,7 @@ from mkrpc.link.messages import (
     MAX_QUEUED_MESSAGES,
     MESSAGE_WINDOW,
     Arrival,
+    Doorbell,
     Message,
     SettledMessages,
     Taken,
@@ -49,10 +50,22 @@ class _Had:
 
 
 class Post:
-    """Of one kernel. ``sent``: by target. ``doorbells``: what CPU to ring, as senders have told.
-    ``spawn``: the number of this life of the instance; no other life of anybody has it."""
+    """Of one kernel. ``sent``: by target. ``doorbells``: by instance the APIC id of the CPU to
+    ring. ``spawn``: the number of this life of the instance; no other life of anybody has it.
+    ``listens``: it takes messages, and the interconnect is to tell where the others are rung."""
 
-    __slots__ = ("_due", "_had", "_inbox", "_kernel", "doorbells", "sent", "spawn")
+    __slots__ = (
+        "_due",
+        "_had",
+        "_inbox",
+        "_kernel",
+        "_listening_told",
+        "_rung",
+        "doorbells",
+        "listens",
+        "sent",
+        "spawn",
+    )
 
     def __init__(self, kernel: "Kernel") -> None:
         self._kernel = kernel
@@ -61,7 +74,40 @@ class Post:
         self._due: dict[bytes, None] = {}
         self.sent: dict[int, Sent] = {}
         self.doorbells: dict[int, int] = {}
+        self._rung: dict[int, int] = {}
         self.spawn = 0
+        self.listens = self._listening_told = False
+
+    # Who is rung where.
+
+    def listen(self, doorbells: Iterable[Doorbell]) -> None:
+        """From now on it takes messages. ``doorbells``: what its configuration says, which was
+        true when it booted: what it has been told since counts more."""
+        self.listens = True
+        for instance, apic_id in doorbells:
+            if instance not in self.doorbells and apic_id not in self._rung:
+                self._learn(instance, apic_id)
+
+    def take_listening(self) -> bool:
+        """Whether the interconnect is to be told that it listens: once, a hello tells it too."""
+        if self._listening_told or not self.listens:
+            return False
+        self._listening_told = True
+        return True
+
+    def told_of(self, doorbells: Iterable[Doorbell]) -> None:
+        """The interconnect tells where others are rung."""
+        for instance, apic_id in doorbells:
+            self._learn(instance, apic_id)
+
+    def _learn(self, instance: int, apic_id: int) -> None:
+        other = self._rung.get(apic_id)
+        if other is not None:
+            del self.doorbells[other]
+        before = self.doorbells.get(instance)
+        if before is not None:
+            self._rung.pop(before, None)
+        self.doorbells[instance], self._rung[apic_id] = apic_id, instance
 
     # As a source.
 
@@ -114,7 +160,7 @@ class Post:
             if len(self._inbox) >= MAX_QUEUED_MESSAGES:
                 raise ProtocolError(f"more than {MAX_QUEUED_MESSAGES} messages to take")
             had.arrived = each.seq
-            self.doorbells[each.sender] = each.doorbell
+            self._learn(each.sender, each.doorbell)
             self._inbox.append(each)
         while len(self._had) > MAX_SOURCES:
             self._had.popitem(last=False)
