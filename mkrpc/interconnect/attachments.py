@@ -20,6 +20,7 @@ from mkrpc.frame_codec import decode_up, encode_down
 from mkrpc.interconnect.apic_bus import ApicBus
 from mkrpc.interconnect.beats import BeatServer
 from mkrpc.interconnect.handshake import close_unless_hello
+from mkrpc.interconnect.lease import CLOCK_DRIFT_SHARE
 from mkrpc.interconnect.rota import Rota
 from mkrpc.interconnect.session import Session
 from mkrpc.link.endpoint import FRAME_WINDOW
@@ -35,6 +36,12 @@ FAILED = "failed:"
 
 VANISHED = "vanished without a goodbye"
 """The reason of an instance whose process has ended, as its host agent says."""
+
+_TICK_US = 1000
+"""Microseconds by which the time that frames are taken to come at may be behind."""
+
+_TICKS_IN_DRIFT = 4
+"""Of a short lease a tick is a part of what it has to spare for clocks that drift."""
 
 _log = structlog.get_logger("mkrpc.interconnect")
 
@@ -64,7 +71,9 @@ class Pump:
         """Every session that lives, with the link that carries it, if it has one."""
         self._ended = 0
         self._timer: asyncio.TimerHandle | None = None
-        self.rota = Rota(before=self.tell_time, after=self.drain)
+        self._tick_us = min(_TICK_US, bus.lease_us // (_TICKS_IN_DRIFT * CLOCK_DRIFT_SHARE))
+        self._tick_at_us = 0
+        self.rota = Rota(before=self.tick, after=self.drain)
 
     def begin(self) -> None:
         """The time begins: call this before anybody can connect."""
@@ -93,6 +102,14 @@ class Pump:
         if self._links.get(session) is link:
             self._links[session] = None
 
+    def tick(self) -> None:
+        """Call before anything that comes in is handed to the bus: tell it the time, once in a
+        tick. The lease of whoever speaks then begins up to a tick early, which is less than what
+        an instance takes it to be shorter by.
+        """
+        if time.monotonic_ns() >= 1000 * self._tick_at_us:
+            self.tell_time()
+
     def tell_time(self) -> None:
         """Tell the bus what time it is; leases may end with that.
 
@@ -102,7 +119,9 @@ class Pump:
         for incarnation, (cores, where) in self._beats.take_told().items():
             self.bus.late.hear(incarnation, cores, where)
         with self._beats.looking() as heard:
-            self.bus.advance(time.monotonic_ns() // 1000, heard)
+            now_us = time.monotonic_ns() // 1000
+            self._tick_at_us = now_us + self._tick_us
+            self.bus.advance(now_us, heard)
             if self._ended != self.bus.ended:
                 self._beats.open = self.bus.may_beat()
         for report in self.bus.stalls.take_reports():
@@ -192,7 +211,7 @@ class InstanceLink:
 
     def on_frame(self, connection: Connection, frame: bytes) -> None:
         """The instance spoke: hear it, have it applied in turn, and send what follows from it."""
-        self._pump.tell_time()
+        self._pump.tick()
         try:
             message = decode_up(frame)
             if isinstance(message, Hello):
@@ -221,11 +240,12 @@ class InstanceLink:
         self._pump.drain()
 
     def _take(self, session: Session, message: UpFrame | Goodbye) -> None:
-        if isinstance(message, UpFrame):
-            self._bus.hear(session, message.beat, self._generation)
         if len(self._inbox) >= FRAME_WINDOW:
             raise ProtocolError(f"{FRAME_WINDOW} frames wait that nobody has acknowledged")
         self._put(message)
+        if self._inbox and isinstance(message, UpFrame):
+            # It waits: it is heard now, all the same. If not, it was when it was applied.
+            self._bus.hear(session, message.beat, self._generation)
 
     def _put(self, message: "UpFrame | Goodbye | _Ended") -> None:
         self._inbox.append(message)

@@ -170,7 +170,7 @@ class InjectionLink:
     def _begin_turn(self) -> None:
         """All that came together has come."""
         self._turn_due = False
-        self._pump.tell_time()
+        self._pump.tick()
         self._pump.rota.submit(self._inject_some)
         self._pump.drain()
 

@@ -31,7 +31,10 @@ class Worker(Source, Protocol):
 class Rota:
     """Has every source do its work in turn, by what it has cost.
 
-    ``before`` is called at the beginning of each turn of the loop, ``after`` at its end.
+    Work is done at once, by whoever brings it, as long as this turn of the loop has time left; what
+    is over waits for the next. ``before`` is called at the beginning of that, ``after`` at its end,
+    and after a call of a client. A turn of which less than half has been used is not ended: the
+    loop is then busy with other things, and one that ends costs it a pass.
     """
 
     def __init__(self, *, before: Callable[[], None], after: Callable[[], None]) -> None:
@@ -45,8 +48,6 @@ class Rota:
     def offer(self, source: Worker) -> None:
         """It had nothing to do and has: at once if this turn has time left and it comes next."""
         self._waiting.put(source)
-        if self._turn is None:
-            self._turn = asyncio.get_running_loop().call_soon(self._next_turn)
         self._work()
 
     async def call(self, work: Callable[[], _ResultT]) -> _ResultT:
@@ -61,6 +62,7 @@ class Rota:
             )
         answer: asyncio.Future[_ResultT] = asyncio.get_running_loop().create_future()
         self._put(work, answer)
+        self._after()
         return await answer
 
     def submit(self, work: Callable[[], None]) -> None:
@@ -88,7 +90,7 @@ class Rota:
             cost_s = time.perf_counter() - began
             self._waiting.done(source, cost_s, more=more)
             self._spent_s += cost_s
-        if self._waiting and self._turn is None:
+        if self._turn is None and (self._waiting or self._spent_s >= TURN_S / 2):
             self._turn = asyncio.get_running_loop().call_soon(self._next_turn)
 
 

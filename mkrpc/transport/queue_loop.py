@@ -16,7 +16,8 @@ import selectors
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from contextvars import Context
+from typing import Any, Final, TypeVarTuple
 
 from mkrpc.transport.completion_queue import CompletionQueue
 
@@ -34,6 +35,8 @@ have begun is done together."""
 
 _NEVER: Final = float("inf")
 
+_Ts = TypeVarTuple("_Ts")
+
 
 class QueueLoop(asyncio.SelectorEventLoop):
     """The event loop of asyncio over a :class:`QueueSelector`."""
@@ -41,6 +44,32 @@ class QueueLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self.selector = QueueSelector(self)
         super().__init__(self.selector)
+
+    def call_soon(
+        self,
+        callback: Callable[[*_Ts], object],
+        *args: *_Ts,
+        context: Context | None = None,
+    ) -> asyncio.Handle:
+        """As in asyncio; the selector returns for it."""
+        self.selector.asked = True
+        return super().call_soon(callback, *args, context=context)
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[*_Ts], object],
+        *args: *_Ts,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """As in asyncio, likewise."""
+        self.selector.asked = True
+        return super().call_at(when, callback, *args, context=context)
+
+    def stop(self) -> None:
+        """As in asyncio, likewise."""
+        self.selector.asked = True
+        super().stop()
 
     def close(self) -> None:
         """Close; a queue that is still attached ends at once, and tells nobody."""
@@ -66,6 +95,8 @@ class QueueSelector(selectors.BaseSelector):
         self._ferries: dict[_Ferry, CompletionQueue] = {}
         self._watch = _Watch(self._files.fileno())
         self._looked_s = 0.0
+        self.asked = False
+        """Whether the loop has been asked for something since it began to wait."""
 
     def attach(self, queue: CompletionQueue) -> Callable[[], None]:
         """Handle its completions until the result is called, on the thread of the loop."""
@@ -82,7 +113,10 @@ class QueueSelector(selectors.BaseSelector):
         return stop
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """What is ready; completions have been handled when this returns."""
+        """What is ready; completions have been handled when this returns.
+
+        One after another, as long as nobody wants anything of the loop but what it waits for.
+        """
         queue = self._home
         if queue is None:
             return self._files.select(timeout)
@@ -94,8 +128,12 @@ class QueueSelector(selectors.BaseSelector):
             self._look(queue)
         else:
             watch.arm(timeout)
-            queue.handle(queue.take())
-            if queue.looks_cheaply:
+            self.asked = False
+            while True:
+                queue.handle(queue.take())
+                if self.asked or watch.fired or self._home is not queue:
+                    break
+            if self.asked and queue.looks_cheaply:
                 # What has come meanwhile is handled with it, so that callbacks that it begins see
                 # all of it.
                 for _ in range(MAX_GATHERED):

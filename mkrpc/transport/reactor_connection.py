@@ -31,6 +31,10 @@ ACCEPT_SETTLE_S = 0.002
 A server that refuses sends headers and status in one; grpcio tells the client of both, a few
 microseconds apart, and of the headers first as often as not."""
 
+READ_AHEAD_BYTES = 4096
+"""From this size of a frame on the next one is asked for before it is handled, so that the stream's
+window opens again meanwhile. To ask takes as long as to handle a small one, which goes first."""
+
 
 class ReactorConnection(ABC):
     """What both ends share; see :class:`mkrpc.transport.stream.Connection`."""
@@ -187,9 +191,13 @@ class ServerConnection(ReactorConnection):
             self._closing = True
             self._timer = self._loop.call_later(EOF_SETTLE_S, self._said_goodbye)
             return
-        self._call_.receive(self._received)
+        ahead = len(frame) >= READ_AHEAD_BYTES
+        if ahead:
+            self._call_.receive(self._received)
         if self._handler is not None:
             self._call(self._handler.on_frame, frame)
+        if not (ahead or self._closing):
+            self._call_.receive(self._received)
 
     def _said_goodbye(self) -> None:
         """The peer has closed, and is alive: flush, then let it go."""
@@ -283,9 +291,13 @@ class ClientConnection(ReactorConnection):
     def _received(self, frame: bytes | None) -> None:
         if frame is None:
             return  # Its status is on its way.
-        self._call_.receive(self._received)
+        ahead = len(frame) >= READ_AHEAD_BYTES
+        if ahead:
+            self._call_.receive(self._received)
         if not self._closing and self._handler is not None:
             self._call(self._handler.on_frame, frame)
+        if not ahead:
+            self._call_.receive(self._received)
 
     def _flushed(self) -> None:
         self._timer = None

@@ -105,6 +105,32 @@ async def test_calls_of_clients_have_one_turn_among_the_links(
     assert order.count("link") >= 10, "twenty callers are no twenty sources"
 
 
+@pytest.mark.parametrize(("turn_s", "turns"), [(1e3, 0), (1e-9, 2)])
+async def test_what_is_done_at_once_costs_no_turn_of_the_loop_while_half_of_one_is_left(
+    monkeypatch: pytest.MonkeyPatch, turn_s: float, turns: int
+) -> None:
+    monkeypatch.setattr(rota_module, "TURN_S", turn_s)
+    began: list[str] = []
+    rota = Rota(before=lambda: began.append("turn"), after=lambda: None)
+    for _ in range(2):
+        flow = Flow(left=1)
+        rota.offer(flow)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert flow.done == [0]
+    assert len(began) == turns
+
+
+async def test_what_follows_from_a_call_is_sent_though_no_turn_follows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rota_module, "TURN_S", 1e3)
+    order: list[str] = []
+    rota = Rota(before=lambda: None, after=lambda: order.append("sent"))
+    await rota.call(lambda: order.append("done"))
+    assert order == ["done", "sent"]
+
+
 async def test_what_a_call_raises_is_its_caller_s() -> None:
     rota = Rota(before=lambda: None, after=lambda: None)
 

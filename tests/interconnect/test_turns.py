@@ -1,6 +1,7 @@
 """Frames are heard as they come and applied in turn: one link's flood is not the others' wait."""
 
 import asyncio
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -8,9 +9,10 @@ import pytest
 
 from mkrpc.errors import MkrpcError, ProtocolError, UnavailableError
 from mkrpc.frame_codec import decode_down, encode_up
-from mkrpc.interconnect import rota
+from mkrpc.interconnect import attachments, rota
 from mkrpc.interconnect.attachments import LEFT, Pump
 from mkrpc.interconnect.beats import BeatServer
+from mkrpc.interconnect.lease import granted_us
 from mkrpc.link.endpoint import FRAME_WINDOW, LinkEnd
 from mkrpc.link.frames import DownFrame, Goodbye, Hello, UpFrame, Welcome, Writes
 from mkrpc.x86.icr import fixed
@@ -153,3 +155,24 @@ async def test_no_beat_of_an_incarnation_that_has_ended_is_answered(machine: Any
     assert wire.bus.ended == 1
     pump.tell_time()
     assert beats.open == set()
+
+
+async def test_frames_come_at_a_time_that_is_a_tick_old_at_most(
+    machine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tick is well within what an instance takes its lease to be shorter by (design 3.3, 5)."""
+    wire = machine()
+    spare_us = wire.bus.lease_us - granted_us(wire.bus.lease_us)
+    times_us: list[int] = []
+
+    def at(us: int) -> None:
+        monkeypatch.setattr(attachments.time, "monotonic_ns", lambda: us * 1000)
+
+    begin = time.monotonic_ns() // 1000
+    at(begin)
+    stream = Stream(Pump(wire.bus), wire.hello(0, (0,)))
+    for us in range(0, 2 * spare_us, 250):
+        at(begin + us)
+        stream.say(UpFrame())
+        times_us.append(begin + us - wire.bus.now_us)
+    assert 0 < max(times_us) <= min(1000, spare_us // 4)
