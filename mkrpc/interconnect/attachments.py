@@ -37,8 +37,9 @@ FAILED = "failed:"
 VANISHED = "vanished without a goodbye"
 """The reason of an instance whose process has ended, as its host agent says."""
 
-_TICK_US = 1000
-"""Microseconds by which the time that frames are taken to come at may be behind."""
+_TICK_US = 500
+"""Microseconds after which the bus is told the time: after what has come has been sent on, or, if
+that was longer ago than another tick, before."""
 
 _TICKS_IN_DRIFT = 4
 """Of a short lease a tick is a part of what it has to spare for clocks that drift."""
@@ -72,7 +73,7 @@ class Pump:
         self._ended = 0
         self._timer: asyncio.TimerHandle | None = None
         self._tick_us = min(_TICK_US, bus.lease_us // (_TICKS_IN_DRIFT * CLOCK_DRIFT_SHARE))
-        self._tick_at_us = 0
+        self._told_ns = 0
         self.rota = Rota(before=self.tick, after=self.drain)
 
     def begin(self) -> None:
@@ -103,11 +104,11 @@ class Pump:
             self._links[session] = None
 
     def tick(self) -> None:
-        """Call before anything that comes in is handed to the bus: tell it the time, once in a
-        tick. The lease of whoever speaks then begins up to a tick early, which is less than what
-        an instance takes it to be shorter by.
+        """Call before anything that comes in is handed to the bus: tell it the time, if that is
+        two ticks old. So the lease of whoever speaks begins that much too early at most, which is
+        less than what an instance takes it to be shorter by.
         """
-        if time.monotonic_ns() >= 1000 * self._tick_at_us:
+        if time.monotonic_ns() - self._told_ns >= 2000 * self._tick_us:
             self.tell_time()
 
     def tell_time(self) -> None:
@@ -119,9 +120,8 @@ class Pump:
         for incarnation, (cores, where) in self._beats.take_told().items():
             self.bus.late.hear(incarnation, cores, where)
         with self._beats.looking() as heard:
-            now_us = time.monotonic_ns() // 1000
-            self._tick_at_us = now_us + self._tick_us
-            self.bus.advance(now_us, heard)
+            self._told_ns = time.monotonic_ns()
+            self.bus.advance(self._told_ns // 1000, heard)
             if self._ended != self.bus.ended:
                 self._beats.open = self.bus.may_beat()
         for report in self.bus.stalls.take_reports():
@@ -129,6 +129,12 @@ class Pump:
 
     def drain(self) -> None:
         """Call after anything has happened at the bus."""
+        self._send()
+        if time.monotonic_ns() - self._told_ns >= 1000 * self._tick_us:
+            self.tell_time()
+            self._send()
+
+    def _send(self) -> None:
         if not self.recovered.is_set() and self.bus.recovering is None:
             self.recovered.set()
             with suppress(UnavailableError):

@@ -224,7 +224,9 @@ class InjectionLink:
         )
         outcomes = outcomes_to_pb(first_seq, tally.each) if each else None
         self._answered.append((run, outcomes, tally))
-        if not self._send_due:
+        if not self._open:
+            self._send()  # there is none that could go with it
+        elif not self._send_due:
             self._send_due = True
             asyncio.get_running_loop().call_soon(self._send)
 
