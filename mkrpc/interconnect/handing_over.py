@@ -29,7 +29,9 @@ def frame_legs(pieces: Sequence[Piece], hear: Callable[[bytes], None]) -> list[L
             or legs.resent is not piece.resent
             or legs.arbitrated is not piece.arbitrated
         ):
-            seqs, words, cpus = list[int](), list[int](), list[int]()
+            seqs: list[int] = []
+            words: list[int] = []
+            cpus: list[int] = []
             legs = Legs(source, seqs, words, cpus, piece.resent, piece.arbitrated)
             columns.append(legs)
             hear(source)

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from mkrpc.interconnect.leg_block import LegBlock
 
 __all__ = [
-    "A_DESTINATIONS",
-    "A_DESTINATIONS_AGAIN",
     "QUEUE_PER_SOURCE",
     "Batch",
     "Ended",
@@ -33,38 +31,9 @@ __all__ = [
     "Settled",
 ]
 
-A_DESTINATIONS = frozenset(
-    {
-        Outcome.DELIVERED,
-        Outcome.COALESCED,
-        Outcome.REJECTED_APIC_DISABLED,
-        Outcome.REJECTED_SOFTWARE_DISABLED,
-        Outcome.REJECTED_ILLEGAL_VECTOR,
-        Outcome.REJECTED_RESERVED_MODE,
-        Outcome.REJECTED_NOT_WAITING_FOR_SIPI,
-        Outcome.REJECTED_INIT_DEASSERT,
-        Outcome.REJECTED_BLOCKED,
-        # Not its APIC's, but its kernel's: a CPU that it lacks or a number that it has forgotten,
-        # and no room to remember the outcome.
-        Outcome.REJECTED_MALFORMED,
-        Outcome.REJECTED_BACKPRESSURE,
-    }
-)
-"""What a destination can say to a leg. The rest is for the sender's APIC, the
-interconnect and the dead."""
-
 QUEUE_PER_SOURCE = WRITE_WINDOW
 """Legs of one source that may wait for an instance whose queue is full: whoever floods one that
 hangs takes no room from those who wait for their window."""
-
-A_DESTINATIONS_AGAIN = frozenset(
-    {
-        Outcome.LOST_TARGET_DEAD_MAYBE_DELIVERED,
-        Outcome.LOST_INTERCONNECT_RESTART,
-        Outcome.LOST_INTERCONNECT_RESTART_MAYBE_DELIVERED,
-    }
-)
-"""What it can say besides to a leg that an earlier interconnect may have handed over."""
 
 Ended = tuple[Row, Outcome, int]
 """How many legs of a row ended how."""
@@ -231,7 +200,8 @@ class LegQueue:
     def __init__(self) -> None:
         self._waiting: deque[Piece] = deque()
         self._handed: deque[Piece] = deque()
-        self._held: dict[bytes, int] = {}
+        self._held: dict[bytes, int] | None = None
+        """How many legs of each source wait; None: nobody has had to ask, and that is most."""
         self.waiting = 0
         self.handed = 0
         """Legs handed over since the link began."""
@@ -263,8 +233,8 @@ class LegQueue:
         """Legs for this session; the caller has looked at the limit."""
         self._waiting.append(run)
         self.waiting += run.count
-        holder = _holder(run.batch.source)
-        self._held[holder] = self._held.get(holder, 0) + run.count
+        if self._held is not None:
+            _hold(self._held, run)
 
     def room_for(self, source: Party, limit: int) -> int:
         """How many more legs of a source may wait, where ``limit`` of all sources may.
@@ -272,16 +242,29 @@ class LegQueue:
         Each has :data:`QUEUE_PER_SOURCE` places for itself, however many wait; all clients together
         have those of one source, since anybody can draw another client id.
         """
-        own = QUEUE_PER_SOURCE - self._held.get(_holder(source), 0)
+        if limit - self.waiting >= QUEUE_PER_SOURCE:
+            return limit - self.waiting
+        held = self._held
+        if held is None:
+            held = self._held = {}
+            for run in self._waiting:
+                _hold(held, run)
+        own = QUEUE_PER_SOURCE - held.get(_holder(source), 0)
         return max(0, limit - self.waiting, own)
 
     def _left(self, run: Piece) -> None:
         """It waits no longer."""
         self.waiting -= run.count
+        held = self._held
+        if held is None:
+            return
+        if not self.waiting:
+            self._held = None
+            return
         holder = _holder(run.batch.source)
-        self._held[holder] -= run.count
-        if not self._held[holder]:
-            del self._held[holder]
+        held[holder] -= run.count
+        if not held[holder]:
+            del held[holder]
 
     def hand_over(self, limit: int) -> list[Piece]:
         """Hand over up to ``limit`` legs in order."""
@@ -339,6 +322,11 @@ class LegQueue:
             run.count_by_row(counts)
         for run in self._waiting:
             run.count_by_row(counts)
+
+
+def _hold(held: dict[bytes, int], run: Piece) -> None:
+    holder = _holder(run.batch.source)
+    held[holder] = held.get(holder, 0) + run.count
 
 
 def _holder(source: Party) -> bytes:

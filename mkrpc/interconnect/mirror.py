@@ -66,8 +66,7 @@ class MirrorRow:
         :raises ProtocolError: a value that goes backwards, or that no CPU can have. Nothing has
             changed then.
         """
-        self._check(account)
-        mirror = self._cpus[account.cpu]
+        mirror = self._check(account)
         vectors = mirror.vectors
         mirror.sighting.note(mirror.account, vectors, account, self._clock.now_us)
         mirror.account = CpuAccount(
@@ -82,8 +81,7 @@ class MirrorRow:
         )
         for count in account.vectors:
             vectors[count.vector] = count
-        if account.stats:
-            mirror.stats.update(account.stats)
+        mirror.stats.update(account.stats)
 
     def ppr(self, cpu: int) -> int:
         """The processor priority last reported, 0 to 255: lowest priority goes by it (R32)."""
@@ -138,27 +136,27 @@ class MirrorRow:
                     )
         return lines
 
-    def _check(self, account: CpuAccount) -> None:
+    def _check(self, account: CpuAccount) -> _CpuMirror:
+        """The CPU that it is of, if it can be."""
         if not 0 <= account.cpu < len(self._cpus):
             raise ProtocolError(
                 f"an account of CPU {account.cpu}, instance {self.instance_id} "
                 f"has {len(self._cpus)}"
             )
-        registers_fit = (
-            account.irr >> _REGISTER_BITS == 0
-            and account.isr >> _REGISTER_BITS == 0
-            and 0 <= account.tpr <= 0xFF
-            and 0 <= account.ppr <= 0xFF
-        )
-        if not registers_fit or account.activity not in ACTIVITIES:
+        if (
+            (account.irr | account.isr) >> _REGISTER_BITS
+            or (account.tpr | account.ppr) >> 8
+            or account.activity not in ACTIVITIES
+        ):
             raise ProtocolError(f"CPU {account.cpu} reports registers that no CPU has")
         mirror = self._cpus[account.cpu]
         if account.multikernel < mirror.account.multikernel:
             raise _went_back(account.cpu, "multikernel")
+        vectors, stats = mirror.vectors, mirror.stats
         for count in account.vectors:
             if not 0 <= count.vector < _VECTORS:
                 raise ProtocolError(f"CPU {account.cpu} counts vector {count.vector}")
-            known = mirror.vectors.get(count.vector)
+            known = vectors.get(count.vector)
             if known is not None and (
                 count.delivered < known.delivered
                 or count.coalesced < known.coalesced
@@ -171,8 +169,9 @@ class MirrorRow:
         for number, value in account.stats.items():
             if not 0 <= number < _MAX_STATS:
                 raise ProtocolError(f"CPU {account.cpu} counts irq_stat field {number}")
-            if value < mirror.stats.get(number, 0):
+            if value < stats.get(number, 0):
                 raise _went_back(account.cpu, f"irq_stat field {number}")
+        return mirror
 
 
 def _bits(register: int) -> set[int]:

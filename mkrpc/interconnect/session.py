@@ -5,12 +5,11 @@ from collections.abc import Callable, Sequence
 
 from mkrpc.errors import LimitReachedError, ProtocolError
 from mkrpc.interconnect.asked import Asked
+from mkrpc.interconnect.destination_outcomes import A_DESTINATIONS, A_DESTINATIONS_AGAIN
 from mkrpc.interconnect.floors import Floors, Publications
 from mkrpc.interconnect.handing_over import frame_legs
 from mkrpc.interconnect.ledger import Party
 from mkrpc.interconnect.legs import (
-    A_DESTINATIONS,
-    A_DESTINATIONS_AGAIN,
     Ended,
     LegQueue,
     Resolved,
@@ -185,11 +184,13 @@ class Session(SourceSide):
     @property
     def _must_tell(self) -> bool:
         untold = self._telling.gathered
+        if not untold:
+            return self._telling.begun
         return (
-            self._telling.begun
-            or untold >= self._tell_from
-            or (untold > 0 and self.unsettled + untold > _NEARLY_STALLED)
-            or (untold > 0 and self._beat_answered != self.beat)  # nothing stays untold at rest
+            untold >= self._tell_from
+            or self._beat_answered != self.beat  # nothing stays untold at rest
+            or self._telling.begun
+            or self.unsettled + untold > _NEARLY_STALLED
         )
 
     # --- the instance as a destination ----------------------------------------------------------

@@ -37,11 +37,12 @@ class Sighting:
         """A report has come; ``before`` and ``known`` are what the last one said."""
         moved = account.interrupts_enabled != before.interrupts_enabled
         for count in account.vectors:
-            last = known.get(count.vector)
-            if count.delivered != (last.delivered if last else 0):
-                self._delivered_us[count.vector] = now_us
-            if count.handled != (last.handled if last else 0):
-                self._handled_us[count.vector] = now_us
+            vector = count.vector
+            last = known.get(vector)
+            if count.delivered != (last.delivered if last is not None else 0):
+                self._delivered_us[vector] = now_us
+            if count.handled != (last.handled if last is not None else 0):
+                self._handled_us[vector] = now_us
                 moved = True
         if moved or self.reported_us is None:
             self.if_us = now_us

@@ -42,26 +42,23 @@ class Telling:
     until the last, and what gathers meanwhile waits for the next time.
     """
 
-    __slots__ = ("_books", "_runs", "_series")
+    __slots__ = ("_books", "_runs", "_series", "gathered")
 
     def __init__(self) -> None:
         self._runs = RunSet()
         self._books: dict[Row, dict[Outcome, int]] = {}
         self._series: deque[tuple[list[ResolvedRun], list[SourceBook]]] = deque()
+        self.gathered = 0
+        """How many resolved writes there are to tell of."""
 
     @property
     def begun(self) -> bool:
         """Whether the rest of what has been told in part is due."""
         return bool(self._series)
 
-    @property
-    def gathered(self) -> int:
-        """How many resolved writes there are to tell of."""
-        return len(self._runs)
-
     def add(self, first: int, last: int, ended: Sequence[Ended]) -> None:
         """Writes are resolved; their legs ended like this."""
-        self._runs.add_run(first, last)
+        self.gathered += self._runs.add_run(first, last)
         books = self._books
         for row, outcome, count in ended:
             outcomes = books.get(row)
@@ -72,7 +69,7 @@ class Telling:
     def take(self, frame: DownFrame) -> None:
         """Put as much of it into a frame as fits."""
         if not self._series:
-            if not self._runs:
+            if not self.gathered:
                 return
             self._begin()
         frame.resolved, frame.books = self._series.popleft()
@@ -84,7 +81,7 @@ class Telling:
             SourceBook(book_key(row), tuple(EndedLegs(*legs) for legs in outcomes.items()))
             for row, outcomes in self._books.items()
         ]
-        self._books = {}
+        self._books, self.gathered = {}, 0
         size = max(-(-len(runs) // MAX_FRAME_RUNS), -(-len(books) // MAX_FRAME_BOOKS))
         for part in range(size):
             some = slice(part * MAX_FRAME_RUNS, (part + 1) * MAX_FRAME_RUNS)
