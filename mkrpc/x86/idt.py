@@ -103,6 +103,8 @@ def default_gate_name(vector: int) -> str:
     return _APIC_NAMES.get(vector, unassigned)
 
 
+_DEFAULT_NAMES = tuple(default_gate_name(vector) for vector in range(v.NR_VECTORS))
+
 class GateKind(IntEnum):
     """The type field of a descriptor (SDM vol. 3, table 3-2 and 6.14.1)."""
 
@@ -174,7 +176,7 @@ class Idt:
         fallback = {COMMON_INTERRUPT: common_interrupt, SPURIOUS_INTERRUPT: spurious_interrupt}
         self.gates: list[Gate] = []
         for vector in range(v.NR_VECTORS):
-            name = default_gate_name(vector)
+            name = _DEFAULT_NAMES[vector]
             handler = handlers.get(name)
             if handler is None and vector < v.FIRST_EXTERNAL_VECTOR:
                 handler = exception or common_interrupt
