@@ -22,7 +22,7 @@ from mkrpc.x86.apic_base import ApicMode
 from mkrpc.x86.destination import x2apic_ldr
 from mkrpc.x86.icr import fixed
 
-__all__ = ["WAYS", "main", "measure"]
+__all__ = ["WAYS", "hello_of", "main", "measure"]
 
 WAYS = {"one by one": (1 << 62, 1 << 62), "sorted": (2, 1 << 62), "numpy": (2, 256)}
 """From how many words on bursts are sorted, and counted with numpy."""
@@ -38,17 +38,21 @@ WORDS = 20_000
 _CLIENT = b"c" * 16
 
 
+def hello_of(number: int, apic_ids: range) -> Hello:
+    """That of an instance with CPUs of these ids."""
+    cpus = tuple(
+        CpuAddress(cpu, each, int(ApicMode.X2APIC), each & 0xFF, x2apic_ldr(each), 0, True)
+        for cpu, each in enumerate(apic_ids)
+    )
+    identity = number.to_bytes(16, "big")
+    return Hello(WIRE_VERSION, number, f"mk{number}", identity, 1 + number, cpus)
+
+
 class _Destination:
     """An instance that has applied everything that it has been sent."""
 
     def __init__(self, bus: ApicBus, number: int, apic_ids: range) -> None:
-        cpus = tuple(
-            CpuAddress(cpu, each, int(ApicMode.X2APIC), each & 0xFF, x2apic_ldr(each), 0, True)
-            for cpu, each in enumerate(apic_ids)
-        )
-        identity = number.to_bytes(16, "big")
-        hello = Hello(WIRE_VERSION, number, f"mk{number}", identity, 1 + number, cpus)
-        self.session: Session = bus.attach(hello)
+        self.session: Session = bus.attach(hello_of(number, apic_ids))
         self._frames = self._applied = self._got = 0
 
     def take(self, frame: DownFrame) -> None:

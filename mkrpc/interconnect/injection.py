@@ -322,8 +322,7 @@ class Injections:
         if passing:
             self._words.route(words.part(0, passing))
         if passing < count:
-            over = words.part(passing, count)
-            self._router.refuse(over.first_as_all(), over.words, Outcome.REJECTED_RATE_LIMITED)
+            self._words.refuse(words.part(passing, count), Outcome.REJECTED_RATE_LIMITED)
 
     def _resolved(self, call: Call, first: int, last: int, ended: Sequence[Ended]) -> None:
         call.book(ended)

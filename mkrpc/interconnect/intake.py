@@ -132,21 +132,27 @@ class Intake:
             )
         ):
             return
-        refused = words[passing:]
-        burst = Words(
-            source=session.party,
-            apic_id=apic_id,
-            first_seq=writes.first_seq,
-            words=words,
-            tally=tally,
-            on_resolved=on_resolved,
-            stamp=writes.stamp,
-        )
         if passing:
+            burst = Words(
+                source=session.party,
+                apic_id=apic_id,
+                first_seq=writes.first_seq,
+                words=words,
+                tally=tally,
+                on_resolved=on_resolved,
+                stamp=writes.stamp,
+            )
             self._words.route(burst.part(0, passing))
-        if refused:
-            write = burst.part(passing, len(words)).first_as_all()
-            self._router.refuse(write, refused, Outcome.REJECTED_RATE_LIMITED)
+        if passing < count:
+            self._router.refuse(
+                session.party,
+                apic_id=apic_id,
+                first_seq=writes.first_seq + passing,
+                words=words[passing:] if passing else words,
+                tally=tally,
+                on_resolved=on_resolved,
+                outcome=Outcome.REJECTED_RATE_LIMITED,
+            )
 
     def _settled_write(self, session: Session, event: SettledWrite) -> None:
         if event.word >> _WORD_BITS or event.word < 0:

@@ -16,11 +16,13 @@ from mkrpc.interconnect.clock import Clock
 from mkrpc.interconnect.equal_legs import EqualLegs
 from mkrpc.interconnect.faults import Faults
 from mkrpc.interconnect.ledger import Ledger, Party, Row, RowKey
-from mkrpc.interconnect.legs import Batch, LegRun
+from mkrpc.interconnect.legs import Batch, LegRun, Resolved
 from mkrpc.interconnect.policy import Policy
+from mkrpc.interconnect.refusing import RefusedWrites
 from mkrpc.interconnect.registry import Registry
 from mkrpc.interconnect.resent import ResentWrites
 from mkrpc.interconnect.session import Session
+from mkrpc.interconnect.tally import Tally
 from mkrpc.interconnect.targets import Target, Write, no_room, software_enabled, to_nobody
 from mkrpc.link.frames import NOBODY, SettledWrite
 from mkrpc.outcome import Outcome, OutcomeKind
@@ -42,9 +44,6 @@ _AT_ITS_OWN_GATE = frozenset(
 the sending side says is booked to nobody, and so is an illegal vector, though the receiving side
 refuses it where ``self_ipi_illegal_vector`` is ``receive`` or ``both``: the outcome is the same."""
 
-
-_MODE_AND_VECTOR = 0x7FF
-"""The bits of a word that the books tell refused writes apart by."""
 
 _NOBODY = (to_nobody(Outcome.REJECTED_NO_SUCH_APIC),)
 """Who gets a write that matches no APIC (R41)."""
@@ -76,6 +75,7 @@ class Router:
         self.sink: Sink | None = None
         self.faults: Faults | None = None
         self.hold: Callable[[Write], None] | None = None
+        self._refused = RefusedWrites(ledger)
         self._last_winner = -1
 
     def route(self, write: Write) -> None:
@@ -142,28 +142,41 @@ class Router:
         run = self._begin(write, icr, (target,), write.first_seq, write.count)[0]
         self.settle(run, outcome)
 
-    def refuse(self, write: Write, words: Sequence[int], outcome: Outcome) -> None:
-        """``write``, but of ``words``, gets no further than here: each is one leg to nobody.
+    def refuse(
+        self,
+        source: Party,
+        *,
+        apic_id: int | None,
+        first_seq: int,
+        words: Sequence[int],
+        tally: Tally | None,
+        on_resolved: Resolved,
+        outcome: Outcome,
+    ) -> None:
+        """Writes of these words get no further than here: each is one leg to nobody.
 
-        A thousand of them cost little more than one, since who makes too many makes many.
+        A thousand of them cost little more than one, since who makes too many makes many. The rest
+        as in :class:`Write`.
         """
-        assert len(words) == write.count
-        ended = []
-        for kind, count in Counter([word & _MODE_AND_VECTOR for word in words]).items():
-            row = self._row(write.source, _NOBODY[0], decode(kind))
-            self._ledger.book(row, count)
-            self._ledger.settle(row, outcome, count)
-            ended.append((row, outcome, count))
-        if write.tally is not None:
-            write.tally.end(write.first_seq, write.count, (NOBODY, None, outcome))
+        ended = self._refused.book(source, words, outcome)
+        if tally is not None:
+            tally.end(first_seq, len(words), (NOBODY, None, outcome))
         if self.sink is not None:
-            seq = write.first_seq
+            seq = first_seq
             for word, equal in groupby(words):
-                run = replace(write, first_seq=seq, count=len(list(equal)), word=word)
+                run = Write(
+                    source=source,
+                    apic_id=apic_id,
+                    first_seq=seq,
+                    count=len(list(equal)),
+                    word=word,
+                    tally=tally,
+                    on_resolved=on_resolved,
+                )
                 self.trace_write(run)
                 self.trace_end(run, NOBODY, outcome)
                 seq += run.count
-        write.on_resolved(write.first_seq, write.first_seq + write.count - 1, ended)
+        on_resolved(first_seq, first_seq + len(words) - 1, ended)
 
     def settle(self, run: LegRun, outcome: Outcome) -> None:
         """Legs have ended: the books, the request and the source learn of it."""

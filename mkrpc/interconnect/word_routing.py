@@ -69,10 +69,6 @@ class Words:
             stamp=self.stamp,
         )
 
-    def first_as_all(self) -> Write:
-        """As so many writes of the first word."""
-        return self._run(self.first_seq, self.words[0], len(self.words))
-
     def part(self, begin: int, end: int) -> "Words":
         """Those from index ``begin`` on and before ``end``."""
         if end - begin == len(self.words):
@@ -126,6 +122,18 @@ class WordRouter:
             else:
                 self._one_by_one(part)
             begin = end
+
+    def refuse(self, words: Words, outcome: Outcome) -> None:
+        """They get no further than here."""
+        self._router.refuse(
+            words.source,
+            apic_id=words.apic_id,
+            first_seq=words.first_seq,
+            words=words.words,
+            tally=words.tally,
+            on_resolved=words.on_resolved,
+            outcome=outcome,
+        )
 
     def _one_by_one(self, words: Words) -> None:
         route_equal = self.route_equal

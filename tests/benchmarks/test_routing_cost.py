@@ -1,6 +1,6 @@
 """The benchmark of the interconnect alone runs, and its table is whole."""
 
-from mkrpc.benchmarks import routing
+from mkrpc.benchmarks import refused, routing
 from mkrpc.interconnect import word_kinds, word_routing
 
 
@@ -12,3 +12,7 @@ def test_the_table_has_every_burst_in_every_way(capsys):
     assert len(rows) == len(routing.SHAPES) * len(routing.BURSTS)
     assert all(float(cost) >= 0 for row in rows for cost in row.split()[3:])
     assert before == (word_routing.SPREAD_FROM, word_kinds.NUMPY_FROM)
+
+
+def test_frames_that_are_refused_are_measured() -> None:
+    assert refused.measure(20, frames=5) > 0
