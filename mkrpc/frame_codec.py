@@ -1,7 +1,8 @@
 """Frames on the wire: what one link carries, as ``mkrpc.v1`` messages and back.
 
 A message that parses may still be nonsense: what cannot be is a :class:`ProtocolError`, and the
-caller closes the stream.
+caller closes the stream. Common frames go past protobuf, as the same bytes
+(:mod:`mkrpc.frame_writer`, :mod:`mkrpc.frame_reader`).
 """
 
 from google.protobuf.message import DecodeError
@@ -11,14 +12,10 @@ from mkrpc.codec import (
     cpu_account_to_pb,
     cpu_address_from_pb,
     cpu_address_to_pb,
-    cpu_view_from_pb,
-    cpu_view_to_pb,
-    log_record_from_pb,
-    log_record_to_pb,
-    pending_view_from_pb,
-    pending_view_to_pb,
 )
 from mkrpc.errors import ProtocolError
+from mkrpc.frame_reader import down_frame_from_bytes, up_frame_from_bytes
+from mkrpc.frame_writer import down_frame_to_bytes, up_frame_to_bytes
 from mkrpc.legs_codec import legs_from_pb, legs_to_pb
 from mkrpc.link.frames import (
     Command,
@@ -28,7 +25,6 @@ from mkrpc.link.frames import (
     Goodbye,
     Hello,
     OutcomeRun,
-    Reply,
     SettledWrite,
     SourceFloor,
     UpFrame,
@@ -60,6 +56,7 @@ from mkrpc.part_codec import (
     source_book_from_pb,
     source_book_to_pb,
 )
+from mkrpc.reply_codec import reply_from_pb, reply_to_pb
 from mkrpc.v1 import interconnect_pb2 as data
 
 __all__ = [
@@ -67,9 +64,13 @@ __all__ = [
     "ATTACH_HOST",
     "BEAT",
     "decode_down",
+    "decode_down_by_protobuf",
     "decode_up",
+    "decode_up_by_protobuf",
     "encode_down",
+    "encode_down_by_protobuf",
     "encode_up",
+    "encode_up_by_protobuf",
 ]
 
 ATTACH = "/mkrpc.v1.Interconnect/Attach"
@@ -89,6 +90,12 @@ _COMMANDS = {int(kind): kind for kind in CommandKind}
 
 def encode_up(message: Hello | UpFrame | Goodbye) -> bytes:
     """What an instance says, as bytes for the stream."""
+    common = up_frame_to_bytes(message) if isinstance(message, UpFrame) else None
+    return encode_up_by_protobuf(message) if common is None else common
+
+
+def encode_up_by_protobuf(message: Hello | UpFrame | Goodbye) -> bytes:
+    """The same, whatever it is."""
     pb = data.AttachRequest()
     if isinstance(message, UpFrame):
         _up_frame_to_pb(message, pb.frame)
@@ -142,22 +149,17 @@ def _up_frame_to_pb(frame: UpFrame, pb: data.UpFrame) -> None:
     if frame.resolved:
         pb.resolved.extend(runs_to_pb(frame.resolved))
     for reply in frame.replies:
-        pb.replies.add(
-            command=reply.command,
-            error=reply.error,
-            reason=reply.reason,
-            advice=reply.advice,
-            text=reply.text,
-            written=reply.written,
-            cpus=[cpu_view_to_pb(view) for view in reply.cpus],
-            records=[log_record_to_pb(record) for record in reply.records],
-            records_dropped=reply.records_dropped,
-            pending=None if reply.pending is None else pending_view_to_pb(reply.pending),
-        )
+        reply_to_pb(reply, pb.replies.add())
 
 
 def decode_up(message: bytes) -> Hello | UpFrame | Goodbye:
     """What an instance said; :class:`ProtocolError` if it makes no sense."""
+    common = up_frame_from_bytes(message)
+    return decode_up_by_protobuf(message) if common is None else common
+
+
+def decode_up_by_protobuf(message: bytes) -> Hello | UpFrame | Goodbye:
+    """The same, whatever it is."""
     try:
         pb = data.AttachRequest.FromString(message)
     except DecodeError:
@@ -203,33 +205,20 @@ def _up_frame_from_pb(pb: data.UpFrame) -> UpFrame:
         frame=pb.frame,
         ack=pb.ack,
         more=pb.more,
-        events=[_event_from_pb(event) for event in pb.events],
+        events=[_event_from_pb(event) for event in pb.events] or (),
         applied=pb.applied,
         outcomes=[
             OutcomeRun(run.first, run.count, outcome_from_pb(run.outcome)) for run in pb.outcomes
-        ],
-        accounts=[cpu_account_from_pb(account) for account in pb.accounts],
-        resolved=runs_from_pb(pb.resolved),
-        replies=[
-            Reply(
-                command=reply.command,
-                error=reply.error,
-                reason=reply.reason,
-                advice=reply.advice,
-                text=reply.text,
-                written=reply.written,
-                cpus=[cpu_view_from_pb(view) for view in reply.cpus],
-                records=[log_record_from_pb(record) for record in reply.records],
-                records_dropped=reply.records_dropped,
-                pending=pending_view_from_pb(reply.pending) if reply.HasField("pending") else None,
-            )
-            for reply in pb.replies
-        ],
+        ]
+        or (),
+        accounts=[cpu_account_from_pb(account) for account in pb.accounts] or (),
+        resolved=runs_from_pb(pb.resolved) or (),
+        replies=[reply_from_pb(reply) for reply in pb.replies] or (),
         beat=pb.beat,
-        books=[source_book_from_pb(book) for book in pb.books],
-        arbitrated=[arbitrated_from_pb(write) for write in pb.arbitrated],
+        books=[source_book_from_pb(book) for book in pb.books] or (),
+        arbitrated=[arbitrated_from_pb(write) for write in pb.arbitrated] or (),
         recovered=pb.recovered,
-        taken=[taken_from_pb(each) for each in pb.taken],
+        taken=[taken_from_pb(each) for each in pb.taken] or (),
         listens=pb.listens,
     )
 
@@ -239,6 +228,12 @@ def _up_frame_from_pb(pb: data.UpFrame) -> UpFrame:
 
 def encode_down(message: Welcome | DownFrame | Goodbye) -> bytes:
     """What the interconnect says, as bytes for the stream."""
+    common = down_frame_to_bytes(message) if isinstance(message, DownFrame) else None
+    return encode_down_by_protobuf(message) if common is None else common
+
+
+def encode_down_by_protobuf(message: Welcome | DownFrame | Goodbye) -> bytes:
+    """The same, whatever it is."""
     pb = data.AttachResponse()
     if isinstance(message, DownFrame):
         _down_frame_to_pb(message, pb.frame)
@@ -292,6 +287,12 @@ def _down_frame_to_pb(frame: DownFrame, pb: data.DownFrame) -> None:
 
 def decode_down(message: bytes) -> Welcome | DownFrame | Goodbye:
     """What the interconnect said; :class:`ProtocolError` if it makes no sense."""
+    common = down_frame_from_bytes(message)
+    return decode_down_by_protobuf(message) if common is None else common
+
+
+def decode_down_by_protobuf(message: bytes) -> Welcome | DownFrame | Goodbye:
+    """The same, whatever it is."""
     try:
         pb = data.AttachResponse.FromString(message)
     except DecodeError:
@@ -333,15 +334,16 @@ def _down_frame_from_pb(pb: data.DownFrame) -> DownFrame:
         floors=[
             SourceFloor(identity_from_pb(floor.source, "a source"), tuple(runs_from_pb(floor.runs)))
             for floor in pb.floors
-        ],
-        legs=[legs_from_pb(legs) for legs in pb.legs],
-        resolved=runs_from_pb(pb.resolved),
-        commands=[_command_from_pb(command) for command in pb.commands],
+        ]
+        or (),
+        legs=[legs_from_pb(legs) for legs in pb.legs] or (),
+        resolved=runs_from_pb(pb.resolved) or (),
+        commands=[_command_from_pb(command) for command in pb.commands] or (),
         beat=pb.beat,
         roster=pb.roster,
-        books=[source_book_from_pb(book) for book in pb.books],
+        books=[source_book_from_pb(book) for book in pb.books] or (),
         partial=pb.partial,
-        messages=[arrival_from_pb(each) for each in pb.messages],
-        settled=[settled_messages_from_pb(each) for each in pb.settled],
-        doorbells=doorbells_from_pb(pb.doorbells),
+        messages=[arrival_from_pb(each) for each in pb.messages] or (),
+        settled=[settled_messages_from_pb(each) for each in pb.settled] or (),
+        doorbells=doorbells_from_pb(pb.doorbells) or (),
     )

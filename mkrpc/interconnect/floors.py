@@ -90,12 +90,14 @@ class Floors:
         """Put into a frame what fits, ``room`` runs at most."""
         if not self._waiting:
             return
+        floors = []
         for source, runs in list(self._waiting.items()):
             if len(runs) > room:
-                return
+                break
             room -= len(runs)
-            frame.floors.append(SourceFloor(source, runs))
+            floors.append(SourceFloor(source, runs))
             del self._waiting[source]
+        frame.floors = floors
 
     def end(self) -> None:
         """The instance is over."""

@@ -296,22 +296,24 @@ class UpFrame:
     from 1; 0 on a frame that carries none. A bare frame may carry one. After a takeover, before the
     first event: ``books``, all that are known; ``arbitrated``, what has been applied here;
     ``recovered`` with the last of these. ``listens``: from now on it takes messages.
+
+    A column of either frame is put into it as a whole: without one all frames share the empty one.
     """
 
     frame: int = 0
     ack: int = 0
     more: bool = False
-    events: list[Writes | SettledWrite | CpuAddress | Message] = field(default_factory=list)
+    events: Sequence[Writes | SettledWrite | CpuAddress | Message] = ()
     applied: int = 0
-    outcomes: list[OutcomeRun] = field(default_factory=list)
-    accounts: list[CpuAccount] = field(default_factory=list)
-    resolved: list[ResolvedRun] = field(default_factory=list)
-    replies: list[Reply] = field(default_factory=list)
+    outcomes: Sequence[OutcomeRun] = ()
+    accounts: Sequence[CpuAccount] = ()
+    resolved: Sequence[ResolvedRun] = ()
+    replies: Sequence[Reply] = ()
     beat: int = 0
-    books: list[SourceBook] = field(default_factory=list)
-    arbitrated: list[Arbitrated] = field(default_factory=list)
+    books: Sequence[SourceBook] = ()
+    arbitrated: Sequence[Arbitrated] = ()
     recovered: bool = False
-    taken: list[Taken] = field(default_factory=list)
+    taken: Sequence[Taken] = ()
     listens: bool = False
 
 
@@ -327,14 +329,14 @@ class DownFrame:
 
     frame: int = 0
     ack: int = 0
-    floors: list[SourceFloor] = field(default_factory=list)
-    legs: list[Legs] = field(default_factory=list)
-    resolved: list[ResolvedRun] = field(default_factory=list)
+    floors: Sequence[SourceFloor] = ()
+    legs: Sequence[Legs] = ()
+    resolved: Sequence[ResolvedRun] = ()
     commands: Sequence[Command] = ()
     beat: int = 0
     roster: int = 0
-    books: list[SourceBook] = field(default_factory=list)
+    books: Sequence[SourceBook] = ()
     partial: bool = False
-    messages: list[Arrival] = field(default_factory=list)
-    settled: list[SettledMessages] = field(default_factory=list)
-    doorbells: list[Doorbell] = field(default_factory=list)
+    messages: Sequence[Arrival] = ()
+    settled: Sequence[SettledMessages] = ()
+    doorbells: Sequence[Doorbell] = ()

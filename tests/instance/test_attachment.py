@@ -173,7 +173,7 @@ def test_a_repeated_frame_changes_nothing(kernel, peer):
     ],
 )
 def test_a_frame_against_the_protocol_is_refused_whole(kernel, peer, frame):
-    frame.legs.append(Legs(SOURCE, [1], [RING], [1]))
+    frame.legs = [*frame.legs, Legs(SOURCE, [1], [RING], [1])]
     with pytest.raises(ProtocolError):
         peer.attachment.receive(frame)
     assert kernel.cpus[1].multikernel_count == 0

@@ -77,7 +77,7 @@ def test_a_source_at_rest_is_told_with_the_answer_to_its_next_beat(machine: Any)
     assert alice.resolved == [ResolvedRun(1, 1)]
     wire.bus.receive(alice.session, UpFrame(beat=2))
     answer = wire.bus.next_frame(alice.session)
-    assert (answer.frame, answer.beat, answer.resolved) == (0, 2, []), "once"
+    assert (answer.frame, answer.beat, len(answer.resolved)) == (0, 2, 0), "once"
 
 
 @pytest.mark.rule("R20")
