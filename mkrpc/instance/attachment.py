@@ -290,12 +290,12 @@ class Attachment:
     # Programs.
 
     def run(self, budget: int) -> int:
-        """Let the kernel run, as :meth:`Kernel.advance`, whether the link stands or not.
-
-        Raises FencedError if the lease is over.
-        """
+        """As :meth:`Kernel.advance`, whether the link stands or not. FencedError: no lease."""
         self._check_lease()
-        return self._kernel.advance(budget)
+        ran = self._kernel.advance(budget)
+        if self._kernel.commands.later:
+            self._replies += self._kernel.take_replies()
+        return ran
 
     # Frames out.
 

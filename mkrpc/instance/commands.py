@@ -27,6 +27,7 @@ from mkrpc.x86.irq_vectors import NR_VECTORS
 if TYPE_CHECKING:
     from mkrpc.instance.cpu import Cpu
     from mkrpc.instance.kernel import Kernel
+    from mkrpc.instance.multikernel.errands import Errands
 
 __all__ = [
     "MAX_COMMAND_WRITES",
@@ -48,6 +49,8 @@ MAX_LOG_REPLY_BYTES = 200 * 1024
 
 _RECORD_BYTES = 32
 """What a record takes on the wire beside its text, at most."""
+
+_ERRANDS = (CommandKind.SEND_MESSAGE, CommandKind.MESSAGE_FATE, CommandKind.SEND_REQUEST)
 
 _PROC_FILES = {"interrupts": proc_interrupts, "stat": proc_stat, "cmdline": proc_cmdline}
 
@@ -73,7 +76,7 @@ class CommandQueue:
     reply is open until then.
     """
 
-    __slots__ = ("_halting", "_kernel", "_replies", "_waiting")
+    __slots__ = ("_errands", "_halting", "_kernel", "_replies", "_waiting")
 
     def __init__(self, kernel: "Kernel") -> None:
         self._kernel = kernel
@@ -81,12 +84,14 @@ class CommandQueue:
         """By CPU, none of them empty."""
         self._replies: list[Reply] = []
         self._halting: list[Command] = []
+        self._errands: Errands | None = None
 
     def cancel(self) -> None:
         """Forget what waits, and replies that have not been taken."""
         self._waiting.clear()
         self._replies.clear()
         self._halting.clear()
+        self._errands = None
 
     def take_replies(self) -> list[Reply]:
         """Replies of commands that had to wait, oldest first."""
@@ -94,6 +99,8 @@ class CommandQueue:
         if self._halting and parking.complete:
             self._replies += (_parked(command, len(parking.parked)) for command in self._halting)
             self._halting.clear()
+        if self._errands is not None:
+            self._replies += self._errands.take_replies()
         replies, self._replies = self._replies, []
         return replies
 
@@ -105,6 +112,8 @@ class CommandQueue:
             if command.kind is CommandKind.FORCE_HALT:
                 self._force_halt(command)
                 return None
+            if command.kind in _ERRANDS:
+                return self._errand(command)
             return self._answer(command)
         except MkrpcError as error:
             return _error_reply(command, error)
@@ -181,6 +190,18 @@ class CommandQueue:
             )
         self._kernel.hotplug.parking.force_halt = True
         self._halting.append(command)
+
+    @property
+    def later(self) -> bool:
+        """Whether replies may be due that no frame brings about, but what the kernel runs."""
+        return self._errands is not None
+
+    def _errand(self, command: Command) -> Reply | None:
+        if self._errands is None:
+            from mkrpc.instance.multikernel.errands import Errands
+
+            self._errands = Errands(self._kernel)
+        return self._errands.execute(command)
 
     def _answer(self, command: Command) -> Reply:
         match command.kind:

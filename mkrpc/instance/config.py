@@ -24,6 +24,7 @@ __all__ = [
     "booted_apic",
     "kernel_config",
     "setup_local_apic",
+    "takes_messages",
 ]
 
 LINUX_TPR = 0x10
@@ -122,6 +123,12 @@ class KernelConfig:
         ):
             if wrong:
                 raise InvalidArgumentError(problem, advice=advice)
+
+
+def takes_messages(config: KernelConfig) -> bool:
+    """Whether a multikernel interrupt does anything in this kernel: it has the patch, and its CPUs
+    deliver by an IDT."""
+    return config.multikernel and config.entry == "idt"
 
 
 def kernel_config(

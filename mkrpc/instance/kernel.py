@@ -20,6 +20,7 @@ from mkrpc.instance.config import LINUX_TPR, KernelConfig, booted_apic
 from mkrpc.instance.cpu import Cpu
 from mkrpc.instance.execution import Body, Handler, Program, body_of, check_handler, run_handlers
 from mkrpc.instance.hotplug import Hotplug
+from mkrpc.instance.irq_work import IrqWork
 from mkrpc.instance.memory import SharedMemory
 from mkrpc.instance.multikernel.post import Post
 from mkrpc.instance.oops import print_oops
@@ -95,6 +96,7 @@ class Kernel:
         self.log = Printk(records=config.printk_records, now_us=now_us)
         self.idt = install_event_dispatch(config)
         self.hotplug = Hotplug(self)
+        self.irq_work = IrqWork()
         self.x86_platform_ipi_callback: Handler | None = None
         self.source = SourceWindow()
         self.outcomes = OutcomeMemory()

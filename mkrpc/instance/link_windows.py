@@ -20,6 +20,7 @@ __all__ = [
     "DOOR_BYTES",
     "DOORS",
     "LEFT_OFFSET",
+    "LISTENS_OFFSET",
     "LIVES_OFFSET",
     "MAX_WINDOWS",
     "WINDOW_BYTES",
@@ -42,14 +43,18 @@ LIVES_OFFSET = WINDOW_BYTES - 8
 LEFT_OFFSET = WINDOW_BYTES - 16
 """Within a window: own messages that the incarnation before had not read; 0 when loaded again."""
 
+LISTENS_OFFSET = WINDOW_BYTES - 24
+"""Within a window: 1 if the instance at the other end takes messages, else 0. In the window of
+one's own door: stored, once one takes them."""
+
 DOOR_BYTES = 4096
-"""A page: u64 1 once there is a newer one, 16 bytes of incarnation, and from 1024 on a byte for
-each instance that has opened a link."""
+"""A page: u64 1 once there is a newer one, 16 bytes of incarnation, u64 1 once messages are taken,
+and from 1024 on a byte for each instance that has opened a link."""
 
 MAX_WINDOWS = 128
 """Links of one instance that are mapped at a time; with others it shares nothing."""
 
-_RETIRED, _INCARNATION, _OPENED = 0, 8, 1024
+_RETIRED, _INCARNATION, _LISTENS, _OPENED = 0, 8, 24, 1024
 
 
 class Door:
@@ -81,6 +86,15 @@ class Door:
     def incarnation(self) -> bytes:
         """Whose door it is."""
         return bytes(self._page[_INCARNATION : _INCARNATION + 16])
+
+    @property
+    def listens(self) -> bool:
+        """It takes messages."""
+        return bool(self._page[_LISTENS])
+
+    def listen(self) -> None:
+        """It does from now on."""
+        self._page[_LISTENS] = 1
 
     def opened(self, by: int) -> None:
         """This instance has opened a link to it."""
@@ -138,10 +152,13 @@ class LinkWindows:
         self._door: Door | None = None
         self._windows: dict[int, _Window] = {}
         self._left: dict[int, int] = {}
+        self._listens = False
 
     def open(self) -> None:
         """This incarnation is the one that counts: let the others find it."""
         self._door = self._store.publish(self._own, self._incarnation)
+        if self._door is not None and self._listens:
+            self._door.listen()
 
     def load(self, offset: int, size: int) -> int:
         """As :class:`mkrpc.instance.memory.Windows`."""
@@ -157,11 +174,18 @@ class LinkWindows:
         elif at == LEFT_OFFSET:
             return self._left.pop(instance, 0)
         window = self._windows.get(instance)
+        if at == LISTENS_OFFSET:
+            return int(window is not None and window.door.listens)
         return window.load(at, size) if window is not None else 0
 
     def store(self, offset: int, value: int, size: int) -> None:
         """As :class:`mkrpc.instance.memory.Windows`."""
         instance, at = divmod(offset, WINDOW_BYTES)
+        if (instance, at) == (DOORS, LISTENS_OFFSET):
+            self._listens = True
+            if self._door is not None:
+                self._door.listen()
+            return
         window = self._windows.get(instance)
         if window is not None and at // size < len(window.views[size]):
             window.views[size][at // size] = value & ((1 << 8 * size) - 1)

@@ -83,10 +83,11 @@ def stop_this_cpu(cpu: "Cpu") -> None:
     cpu.stop()
 
 
-def sysvec_irq_work(cpu: "Cpu") -> None:
-    """EOI, IWI."""
+def sysvec_irq_work(cpu: "Cpu") -> object:
+    """EOI, IWI, then the work that waits for this CPU, if any does."""
     cpu.apic_eoi()
     cpu.irq_stat.apic_irq_work_irqs += 1
+    return cpu.kernel.irq_work.run(cpu)
 
 
 def sysvec_apic_timer_interrupt(cpu: "Cpu") -> None:

@@ -157,6 +157,14 @@ class CommandKind(IntEnum):
     """Shut down; answered once every CPU has parked, ``text`` being how many did."""
     FORCE_HALT = 14
     """From now on a CPU that takes an NMI parks; answered as SHUTDOWN."""
+    SEND_MESSAGE = 20
+    """``cpu`` sends ``action`` to instance ``word >> 32``, of type ``word & 0xffffffff``, which is
+    rung at APIC id ``count``. ``text``: a negative errno, or the way it took and its number."""
+    MESSAGE_FATE = 21
+    """What became of number ``count`` to instance ``word >> 32`` that took the way ``action``."""
+    SEND_REQUEST = 22
+    """As SEND_MESSAGE: a request, with the subtype in place of the type, for resource
+    ``count >> 32``. Answered with its ACK; ``text``: 0 or a negative errno."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,7 +154,7 @@ class Machine:
         )
 
     def _round(self) -> bool:
-        ran = [kernel.advance(_BUDGET) for kernel in list(self.kernels.values())]
+        ran = [attachment.run(_BUDGET) for attachment in list(self._attachments.values())]
         return self.exchange() or any(ran)
 
 

@@ -55,6 +55,9 @@ class CommandKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     COMMAND_KIND_READ_PENDING: _ClassVar[CommandKind]
     COMMAND_KIND_SHUTDOWN: _ClassVar[CommandKind]
     COMMAND_KIND_FORCE_HALT: _ClassVar[CommandKind]
+    COMMAND_KIND_SEND_MESSAGE: _ClassVar[CommandKind]
+    COMMAND_KIND_MESSAGE_FATE: _ClassVar[CommandKind]
+    COMMAND_KIND_SEND_REQUEST: _ClassVar[CommandKind]
 OUTCOME_UNSPECIFIED: Outcome
 OUTCOME_DELIVERED: Outcome
 OUTCOME_COALESCED: Outcome
@@ -95,6 +98,9 @@ COMMAND_KIND_FENCE: CommandKind
 COMMAND_KIND_READ_PENDING: CommandKind
 COMMAND_KIND_SHUTDOWN: CommandKind
 COMMAND_KIND_FORCE_HALT: CommandKind
+COMMAND_KIND_SEND_MESSAGE: CommandKind
+COMMAND_KIND_MESSAGE_FATE: CommandKind
+COMMAND_KIND_SEND_REQUEST: CommandKind
 
 class CpuAddress(_message.Message):
     __slots__ = ("cpu", "apic_id", "mode", "xapic_id", "ldr", "dfr", "software_enabled")

@@ -157,8 +157,12 @@ class MultikernelIpi:
         """The APIC id of the CPU to ring; None if nobody knows one."""
         return self._doorbells.get(instance)
 
-    def interrupt(self, cpu: "Cpu") -> Steps[None]:
-        """The handler of the multikernel interrupt: take what is there and hand it on."""
+    def interrupt(self, cpu: "Cpu") -> Steps[None] | None:
+        """The handler of the multikernel interrupt."""
+        return self._drain(cpu)
+
+    def _drain(self, cpu: "Cpu") -> Steps[None]:
+        """Take what is there and hand it on."""
         self.interrupts += 1
         channel = self.channel
         if channel is None or not channel.fits(self.kernel.memory):
@@ -194,7 +198,12 @@ class MultikernelIpi:
             self._receiving = False
         return taken
 
+    def unhandled(self, ipi_type: int) -> None:
+        """Something has come for which there is no handler: the last moment to register one."""
+
     def _dispatch(self, cpu: "Cpu", delivery: Delivery) -> Steps[None]:
+        if delivery.ipi_type not in self._handlers:
+            self.unhandled(delivery.ipi_type)
         handler = self._handlers.get(delivery.ipi_type)
         if handler is None:
             cpu.printk(f"no handler for IPI type 0x{delivery.ipi_type:x}", KERN_WARNING)

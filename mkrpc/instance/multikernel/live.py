@@ -11,35 +11,54 @@ none is overtaken.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from errno import ENOSPC
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from mkrpc.instance.instructions import Load, Nop
 from mkrpc.instance.link_windows import (
     DOORS,
     LEFT_OFFSET,
+    LISTENS_OFFSET,
     LIVES_OFFSET,
     WINDOW_BYTES,
 )
 from mkrpc.instance.memory import WINDOWS_BASE
 from mkrpc.instance.multikernel.channel import Delivery, Steps
-from mkrpc.instance.multikernel.channels.link_rings import EPOCH_OFFSET, LinkRings
+from mkrpc.instance.multikernel.channels.link_rings import EPOCH_OFFSET, LinkRings, unread
 from mkrpc.instance.multikernel.cpu_hotplug import CpuHotplug
 from mkrpc.instance.multikernel.ipi import MultikernelIpi
 from mkrpc.instance.multikernel.messages import MkMessages
+from mkrpc.instance.multikernel.mk_message import MkType
 from mkrpc.instance.multikernel.requests import MAX_SPAWN
+from mkrpc.instance.multikernel.shutdown import shut_down_when_asked
 from mkrpc.limits import MAX_INSTANCE_ID
 from mkrpc.link.messages import MAX_MESSAGE_BYTES, Doorbell
 
 if TYPE_CHECKING:
     from mkrpc.instance.config import KernelConfig
+    from mkrpc.instance.cpu import Cpu
     from mkrpc.instance.kernel import Kernel
     from mkrpc.instance.memory import SharedMemory
 
-__all__ = ["LinkCounts", "LiveLinks", "Multikernel"]
+__all__ = ["LinkCounts", "LiveLinks", "Multikernel", "Sent", "Way"]
 
 _DOOR = WINDOWS_BASE + DOORS * WINDOW_BYTES
 _BITMAP_WORDS = (MAX_INSTANCE_ID + 64) // 64
+
+
+class Way(StrEnum):
+    """That a message took."""
+
+    MEMORY = "memory"
+    INTERCONNECT = "interconnect"
+
+
+class Sent(NamedTuple):
+    """A message that was sent: by which way, and the how many-th of its target that way."""
+
+    way: Way
+    number: int
 
 
 @dataclass(slots=True)
@@ -57,7 +76,8 @@ class LinkCounts:
 
 
 class LiveLinks(LinkRings):
-    """See the module. ``counts``: by instance."""
+    """See the module. ``shares``: memory, with anybody. ``counts``: by instance. ``latest``: by
+    target the last that was sent."""
 
     name: ClassVar[str] = "live-links"
 
@@ -69,13 +89,16 @@ class LiveLinks(LinkRings):
             max_data=MAX_MESSAGE_BYTES,
         )
         self._post = kernel.post
-        memory = kernel.memory
-        self._shares = (
+        self._memory = memory = kernel.memory
+        self.shares = (
             memory is not None and memory.windows is not None and kernel.config.links == "memory"
         )
         self._others = []
         self._visitors = 0
         self._epochs: dict[int, int] = {}
+        self._before: dict[int, int] = {}
+        """By instance: how many had been sent to incarnations before the one that is there now."""
+        self.latest: dict[int, Sent] = {}
         self._touching = False
         self.counts: dict[int, LinkCounts] = {}
 
@@ -86,23 +109,72 @@ class LiveLinks(LinkRings):
     def send(self, target: int, ipi_type: int, data: bytes) -> Steps[int]:
         """Into the ring if there is one, else through the interconnect. -ENOSPC."""
         counts = self._counts(target)
-        if self._shares and not self._post.outstanding(target):
+        if self.shares and not self._post.outstanding(target):
             while self._touching:
                 yield Nop()
             with self._alone():
-                if (yield from self._look(target)):
+                if (yield from self._look(target)) and (yield from self._reads(target, ipi_type)):
                     result = yield from super().send(target, ipi_type, data)
                     if result == 0:
                         counts.sent += 1
+                        self.latest[target] = Sent(Way.MEMORY, counts.sent)
                         return 0
                     lives: int = yield Load(self._link(self.own, target) + LIVES_OFFSET)
                     if lives:
                         counts.full += 1
                         return result
         result = self._post.send(target, ipi_type, data)
-        counts.posted += result == 0
+        if result == 0:
+            counts.posted += 1
+            self.latest[target] = Sent(Way.INTERCONNECT, self._post.sent[target].last)
         counts.full += result == -ENOSPC
         return result
+
+    def fate(self, way: Way, target: int, number: int) -> str:
+        """``waiting``, ``taken``, or how else it ended: an outcome, or ``left`` in the ring of an
+        incarnation that has ended, which may have taken it or not."""
+        if way is Way.INTERCONNECT:
+            return self._post.fate(target, number)
+        memory, link = self._memory, self._link(self.own, target)
+        assert memory is not None, "it was sent over memory"
+        if memory.load(link + EPOCH_OFFSET, 8) != self._epochs.get(target, 0):
+            return "left"
+        if number <= self._before.get(target, 0) or not memory.load(link + LIVES_OFFSET, 8):
+            return "left"
+        in_ring = unread(
+            lambda offset, size: memory.load(link + offset, size),
+            max_data=self.max_data,
+            to_parent=self.own > target,
+        )
+        return "waiting" if number > self._counts(target).sent - in_ring else "taken"
+
+    def has_anything(self) -> bool:
+        """Whether there may be something to take; a look at what :meth:`receive` would load."""
+        if self._post.waiting or self._touching:
+            return True
+        memory = self._memory
+        if not self.shares or memory is None:
+            return False
+        if memory.load(_DOOR, 8) != self._visitors:
+            return True
+        for sender in self._others:
+            link = self._link(self.own, sender)
+            epoch = memory.load(link + EPOCH_OFFSET, 8)
+            if epoch and (epoch != self._epochs.get(sender, 0) or self._is_ready(sender, epoch)):
+                return True
+        return False
+
+    def _is_ready(self, sender: int, epoch: int) -> bool:
+        assert self._memory is not None, "it was looked at"
+        return bool(self._memory.load(self._next_slot(sender, epoch), 4))
+
+    def _reads(self, target: int, ipi_type: int) -> Steps[bool]:
+        """Whether it is for the ring: what is for the kernel itself is not laid into one of a
+        kernel that has never looked into any. The interconnect makes it look."""
+        if ipi_type != MkType.MK_MSG_SYSTEM:
+            return True
+        listens: int = yield Load(self._link(self.own, target) + LISTENS_OFFSET)
+        return bool(listens)
 
     def receive(self) -> Steps[Delivery | None]:
         """What has come through the interconnect, then the rings in turn."""
@@ -110,7 +182,7 @@ class LiveLinks(LinkRings):
         if arrival is not None:
             self._counts(arrival.sender).collected += 1
             return Delivery(arrival.sender, arrival.ipi_type, arrival.data)
-        if not self._shares:
+        if not self.shares:
             return None
         while self._touching:
             yield Nop()
@@ -132,6 +204,7 @@ class LiveLinks(LinkRings):
         epoch: int = yield Load(link + EPOCH_OFFSET)
         if epoch != self._epochs.get(other, 0):
             self._epochs[other] = epoch
+            self._before[other] = self._counts(other).sent
             left: int = yield Load(link + LEFT_OFFSET)
             self._counts(other).left += left
         return epoch
@@ -172,15 +245,45 @@ class Multikernel(MultikernelIpi):
         self.links = LiveLinks(kernel)
         super().__init__(kernel, self.links, doorbells={})
         kernel.post.listen(_doorbells(kernel.config))
-        self._messages: MkMessages | None = None
+        if self.links.shares:
+            assert kernel.memory is not None, "it is shared"
+            kernel.memory.store(_DOOR + LISTENS_OFFSET, 1, 8)
+        self._system: MkMessages | None = None
         self._hotplug: CpuHotplug | None = None
+
+    @property
+    def system(self) -> MkMessages:
+        """The message layer as far as a kernel needs it for itself: MK_MSG_SYSTEM.
+
+        AlreadyExistsError if that type has another handler.
+        """
+        if self._system is None:
+            self._system = MkMessages(
+                self,
+                spawn=self.kernel.post.spawn & MAX_SPAWN,
+                types=(MkType.MK_MSG_SYSTEM,),
+                defaults={MkType.MK_MSG_SYSTEM: shut_down_when_asked(lambda: self.system)},
+            )
+        return self._system
 
     @property
     def messages(self) -> MkMessages:
         """The message layer; from the first time on it has the five types of messages."""
-        if self._messages is None:
-            self._messages = MkMessages(self, spawn=self.kernel.post.spawn & MAX_SPAWN)
-        return self._messages
+        self.system.cover(MkType)
+        return self.system
+
+    def unhandled(self, ipi_type: int) -> None:
+        """Where nobody else answers to MK_MSG_SYSTEM, the kernel does."""
+        if ipi_type == MkType.MK_MSG_SYSTEM:
+            self.system.cover(())
+
+    def interrupt(self, cpu: "Cpu") -> Steps[None] | None:
+        """A doorbell that finds nothing costs one instruction, as with no framework: what rings for
+        the sake of the interrupt alone is coalesced no more than there."""
+        if self.links.has_anything():
+            return super().interrupt(cpu)
+        self.interrupts += 1
+        return None
 
     @property
     def hotplug(self) -> CpuHotplug:

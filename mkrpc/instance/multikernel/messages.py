@@ -5,7 +5,7 @@ A request is a message whose ACK repeats its msg_id. An ACK of MK_MSG_RESOURCE c
 that shuts down.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from errno import EEXIST, EINVAL, EMSGSIZE, ENOENT
 from typing import TYPE_CHECKING, Any
@@ -50,10 +50,19 @@ MessageHandler = Callable[["Cpu", Received, Any], object]
 class MkMessages:
     """The message layer of one kernel. ``spawn`` and ``unique_ids`` as in ``requests``.
 
-    Raises AlreadyExistsError if one of the five types has a handler in the framework already.
+    ``types``: those that are its own from the start. ``defaults``: by type what is called where
+    nobody has registered a handler. Raises as :meth:`cover`.
     """
 
-    def __init__(self, ipi: MultikernelIpi, *, spawn: int, unique_ids: bool = True) -> None:
+    def __init__(
+        self,
+        ipi: MultikernelIpi,
+        *,
+        spawn: int,
+        unique_ids: bool = True,
+        types: Iterable[MkType] = MkType,
+        defaults: "Mapping[int, MessageHandler] | None" = None,
+    ) -> None:
         self.ipi = ipi
         self._own = ipi.kernel.config.instance_id
         self._unique_ids = unique_ids
@@ -62,9 +71,18 @@ class MkMessages:
             ipi.kernel.now_us, ids=self._ids, unique_ids=unique_ids, warn=self._warn
         )
         self._handlers: dict[int, tuple[MessageHandler, Any]] = {}
-        for msg_type in MkType:
-            if ipi.register_handler(msg_type, self._arrived):
+        self._defaults = dict(defaults or {})
+        self._covered: set[MkType] = set()
+        self.cover(types)
+
+    def cover(self, types: Iterable[MkType]) -> None:
+        """Have these types too. AlreadyExistsError if one has a handler in the framework."""
+        for msg_type in types:
+            if msg_type in self._covered:
+                continue
+            if self.ipi.register_handler(msg_type, self._arrived):
                 raise AlreadyExistsError(f"IPI type {msg_type:#x} has a handler already")
+            self._covered.add(msg_type)
 
     def register_handler(self, msg_type: int, handler: MessageHandler, ctx: Any = None) -> int:
         """Call ``handler`` for messages of a type that are no ACK. -EINVAL, -EEXIST."""
@@ -163,7 +181,8 @@ class MkMessages:
         if message.msg_subtype in (Subtype.MK_RES_ACK, Subtype.MK_SYS_SHUTDOWN_ACK):
             self._acknowledged(received)
             return None
-        known = self._handlers.get(message.msg_type)
+        default = self._defaults.get(message.msg_type)
+        known = self._handlers.get(message.msg_type, (default, None) if default else None)
         if known is None:
             cpu.printk(f"no handler for message type 0x{message.msg_type:x}", KERN_WARNING)
             return None

@@ -11,7 +11,10 @@ from dataclasses import dataclass, field
 from errno import ENOSPC
 from typing import TYPE_CHECKING
 
-from mkrpc.errors import ProtocolError
+from mkrpc.errors import LimitReachedError, ProtocolError
+from mkrpc.instance.config import takes_messages
+from mkrpc.instance.multikernel.mk_message import MkType
+from mkrpc.instance.printk import KERN_WARNING
 from mkrpc.link.memory import MAX_SOURCES
 from mkrpc.link.messages import (
     MAX_FRAME_MESSAGES,
@@ -28,7 +31,10 @@ from mkrpc.outcome import Outcome
 if TYPE_CHECKING:
     from mkrpc.instance.kernel import Kernel
 
-__all__ = ["Post", "Sent"]
+__all__ = ["MAX_WATCHED", "Post", "Sent"]
+
+MAX_WATCHED = 1024
+"""Messages of clients whose fate is kept; of the oldest beyond, nobody knows any more."""
 
 
 @dataclass(slots=True)
@@ -61,6 +67,7 @@ class Post:
         "_kernel",
         "_listening_told",
         "_rung",
+        "_watched",
         "doorbells",
         "listens",
         "sent",
@@ -75,6 +82,7 @@ class Post:
         self.sent: dict[int, Sent] = {}
         self.doorbells: dict[int, int] = {}
         self._rung: dict[int, int] = {}
+        self._watched: OrderedDict[tuple[int, int], Outcome | None] = OrderedDict()
         self.spawn = 0
         self.listens = self._listening_told = False
 
@@ -134,10 +142,26 @@ class Post:
             if sent is None or each.last > sent.last:
                 raise ProtocolError(f"messages to instance {each.target} that were never sent")
             gone = [m for m, _ in sent.unsettled if each.first <= m.seq <= each.last]
+            for message in gone if self._watched else ():
+                if (each.target, message.seq) in self._watched:
+                    self._watched[each.target, message.seq] = each.outcome
             sent.unsettled = deque(
                 kept for kept in sent.unsettled if not each.first <= kept[0].seq <= each.last
             )
             sent.outcomes[each.outcome] = sent.outcomes.get(each.outcome, 0) + len(gone)
+
+    def watch(self, target: int, seq: int) -> None:
+        """:meth:`fate` will be asked of this one, which is not settled yet."""
+        self._watched[target, seq] = None
+        while len(self._watched) > MAX_WATCHED:
+            self._watched.popitem(last=False)
+
+    def fate(self, target: int, seq: int) -> str:
+        """Of a message that is watched: ``waiting``, ``taken``, or how else it ended."""
+        outcome = self._watched.get((target, seq))
+        if outcome is None:
+            return "waiting" if (target, seq) in self._watched else "unknown"
+        return "taken" if outcome is Outcome.DELIVERED else outcome.text
 
     def again(self) -> list[Message]:
         """What another interconnect must be sent: all that is not settled, in its order."""
@@ -162,8 +186,25 @@ class Post:
             had.arrived = each.seq
             self._learn(each.sender, each.doorbell)
             self._inbox.append(each)
+            if each.ipi_type == MkType.MK_MSG_SYSTEM:
+                self._look_for_the_kernel()
         while len(self._had) > MAX_SOURCES:
             self._had.popitem(last=False)
+
+    def _look_for_the_kernel(self) -> None:
+        """It is for the kernel itself, whether anything in it has asked for messages or not."""
+        kernel = self._kernel
+        if not takes_messages(kernel.config):
+            return
+        try:
+            assert kernel.multikernel is not None
+        except LimitReachedError as error:
+            kernel.log.emit(KERN_WARNING, f"a message for this kernel: {error}", 0)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something has come and was not taken."""
+        return bool(self._inbox)
 
     def take(self) -> Arrival | None:
         """The oldest that has come; the interconnect will be told that it was taken."""

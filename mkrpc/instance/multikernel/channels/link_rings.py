@@ -127,6 +127,11 @@ class LinkRings(Channel):
         low, high = sorted((self.instances.index(one), self.instances.index(other)))
         return self.base + (high * (high - 1) // 2 + low) * self.link_bytes
 
+    def _next_slot(self, sender: int, epoch: int) -> int:
+        """Where the next message of a sender will lie."""
+        tail = _index(self._tails[sender], epoch)
+        return self._slot(self._link(self.own, sender), sender > self.own, tail)
+
     def _slot(self, link: int, to_parent: bool, index: int) -> int:
         ring = link + _RINGS + (0 if to_parent else LINK_SLOTS * self.slot_bytes)
         return ring + index * self.slot_bytes
