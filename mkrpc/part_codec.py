@@ -121,6 +121,7 @@ def hello_to_pb(hello: Hello) -> data.Hello:
             data.Moved(physically=each.physically, logically=each.logically) for each in hello.moved
         ],
         listens=hello.listens,
+        deaf=hello.deaf,
     )
 
 
@@ -143,4 +144,5 @@ def hello_from_pb(pb: data.Hello) -> Hello:
         sent=pb.sent,
         moved=tuple(Moved(each.physically, each.logically) for each in pb.moved),
         listens=pb.listens,
+        deaf=pb.deaf,
     )

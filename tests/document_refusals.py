@@ -23,7 +23,7 @@ TESTS = (
     *("tests/devicetree", "tests/instance/test_mk_ipi.py", "tests/instance/test_mk_channels.py"),
     *("tests/instance/test_mk_message.py", "tests/instance/test_mk_requests.py"),
     *("tests/instance/test_shared_links.py", "tests/instance/test_mk_refusals.py"),
-    "tests/simulation/test_cpu_requests.py",
+    *("tests/simulation/test_cpu_requests.py", "tests/simulation/test_errands.py"),
 )
 LEFT_OUT = (
     "not fuzz and not arbitrary and not what_is_written and not goes_through and not two_processes"

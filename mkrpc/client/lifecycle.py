@@ -16,6 +16,9 @@ _STILL_RUNS = "it may be stopped or stuck in a handler: `mkrpc kill --force` end
 EXEC_PATIENCE_S = 45.0
 """Seconds that a start may take: of its process, and of its boot CPU after that."""
 
+KILL_PATIENCE_S = 45.0
+"""Seconds that an end may take: of a shutdown that nobody acknowledges, and of its process."""
+
 
 @dataclass(frozen=True, slots=True)
 class Image:
@@ -133,7 +136,9 @@ class LifecycleCalls(Caller):
         """
         request = pb.KillInstanceRequest(instance_id=instance_id, force=force, signal=signal)
         if_silent = HOST_SILENT if force else _STILL_RUNS
-        return int(self._call(self._stub.KillInstance, request, if_silent=if_silent).exit_code)
+        limit_s = max(self.timeout_s, KILL_PATIENCE_S)
+        call = self._stub.KillInstance
+        return int(self._call(call, request, limit_s=limit_s, if_silent=if_silent).exit_code)
 
     def kernfs(self, path: str = "") -> KernfsEntry:
         """A file or folder below /sys/fs/multikernel. NotFoundError."""

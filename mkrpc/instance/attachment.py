@@ -183,6 +183,7 @@ class Attachment:
             sent=last_sent(kernel),
             moved=self._moves.told(),
             listens=kernel.post.listens,
+            deaf=kernel.post.deaf,
         )
 
     def welcome(self, welcome: Welcome) -> None:
@@ -227,8 +228,7 @@ class Attachment:
         self._link = LinkEnd()
         self._arrivals.begin_again()
         self._reported = 0
-        self._told, self._told_books = [], []
-        self._replies = []
+        self._told, self._told_books, self._replies = [], [], []
         kernel.commands.cancel()
         queue_unresolved_again(kernel)
         self._publication = publication(kernel, self.books)

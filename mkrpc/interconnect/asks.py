@@ -17,6 +17,7 @@ async def ask(
     kind: CommandKind,
     *,
     cpu: int = 0,
+    word: int = 0,
     count: int = 0,
     action: str = "",
 ) -> Reply:
@@ -26,6 +27,7 @@ async def ask(
         instance_id,
         kind=kind,
         cpu=cpu,
+        word=word,
         count=count,
         action=action,
         on_reply=lambda reply: None if answer.done() else answer.set_result(reply),

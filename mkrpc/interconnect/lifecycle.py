@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import structlog
 
 from mkrpc.errors import (
+    DeadlineExceededError,
     InstanceBusyError,
     InvalidArgumentError,
     MkrpcError,
@@ -22,6 +23,7 @@ from mkrpc.errors import (
 from mkrpc.interconnect.asks import ask
 from mkrpc.interconnect.attachments import Pump
 from mkrpc.interconnect.cpu_pool import check_name, choose_cpus, choose_id
+from mkrpc.interconnect.errands import shut_down_on_channel
 from mkrpc.interconnect.host_orders import HostedProcess
 from mkrpc.interconnect.hosts import HostRegistry
 from mkrpc.interconnect.image import check_image
@@ -170,12 +172,16 @@ class Lifecycle:
         return report.exit_code, parked
 
     async def _shut_down(self, process: HostedProcess) -> int:
-        """SHUTDOWN, its acknowledgement, and with it that every CPU has parked."""
+        """SHUTDOWN on the channel from the host's kernel, or, where there is none, as a command;
+        its acknowledgement, and that every CPU has parked."""
         number = process.instance_id
         try:
             async with asyncio.timeout(SHUTDOWN_TIMEOUT_S):
+                parked = await shut_down_on_channel(self._bus, self._drain, number)
+                if parked is not None:
+                    return parked
                 reply = await ask(self._bus, self._drain, number, CommandKind.SHUTDOWN)
-        except TimeoutError:
+        except (TimeoutError, DeadlineExceededError):
             raise StuckError(
                 f"ETIMEDOUT: instance {number} ({process.name}) did not acknowledge its shutdown "
                 f"within {SHUTDOWN_TIMEOUT_S:g} s",

@@ -239,6 +239,7 @@ class Hello:
     ``roster``: the highest that it has been told. For an interconnect that takes over: all own
     writes below ``resolved_below`` are resolved, and ``sent`` is the last that went into a frame.
     ``moved``: by CPU; empty if none ever has. ``listens``: it takes messages.
+    ``deaf``: it never will.
     """
 
     wire_version: int
@@ -257,6 +258,7 @@ class Hello:
     sent: int = 0
     moved: tuple[Moved, ...] = ()
     listens: bool = False
+    deaf: bool = False
 
 
 @dataclass(frozen=True, slots=True)

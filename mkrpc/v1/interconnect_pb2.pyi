@@ -42,7 +42,7 @@ class AttachResponse(_message.Message):
     def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., frame: _Optional[_Union[DownFrame, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("wire_version", "instance_id", "name", "incarnation", "pid", "cpus", "epoch", "generation", "received", "tell_resolved", "born", "roster", "resolved_below", "sent", "moved", "listens")
+    __slots__ = ("wire_version", "instance_id", "name", "incarnation", "pid", "cpus", "epoch", "generation", "received", "tell_resolved", "born", "roster", "resolved_below", "sent", "moved", "listens", "deaf")
     WIRE_VERSION_FIELD_NUMBER: _ClassVar[int]
     INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -59,6 +59,7 @@ class Hello(_message.Message):
     SENT_FIELD_NUMBER: _ClassVar[int]
     MOVED_FIELD_NUMBER: _ClassVar[int]
     LISTENS_FIELD_NUMBER: _ClassVar[int]
+    DEAF_FIELD_NUMBER: _ClassVar[int]
     wire_version: int
     instance_id: int
     name: str
@@ -75,7 +76,8 @@ class Hello(_message.Message):
     sent: int
     moved: _containers.RepeatedCompositeFieldContainer[Moved]
     listens: bool
-    def __init__(self, wire_version: _Optional[int] = ..., instance_id: _Optional[int] = ..., name: _Optional[str] = ..., incarnation: _Optional[bytes] = ..., pid: _Optional[int] = ..., cpus: _Optional[_Iterable[_Union[_types_pb2.CpuAddress, _Mapping]]] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ..., received: _Optional[int] = ..., tell_resolved: _Optional[bool] = ..., born: _Optional[int] = ..., roster: _Optional[int] = ..., resolved_below: _Optional[int] = ..., sent: _Optional[int] = ..., moved: _Optional[_Iterable[_Union[Moved, _Mapping]]] = ..., listens: _Optional[bool] = ...) -> None: ...
+    deaf: bool
+    def __init__(self, wire_version: _Optional[int] = ..., instance_id: _Optional[int] = ..., name: _Optional[str] = ..., incarnation: _Optional[bytes] = ..., pid: _Optional[int] = ..., cpus: _Optional[_Iterable[_Union[_types_pb2.CpuAddress, _Mapping]]] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ..., received: _Optional[int] = ..., tell_resolved: _Optional[bool] = ..., born: _Optional[int] = ..., roster: _Optional[int] = ..., resolved_below: _Optional[int] = ..., sent: _Optional[int] = ..., moved: _Optional[_Iterable[_Union[Moved, _Mapping]]] = ..., listens: _Optional[bool] = ..., deaf: _Optional[bool] = ...) -> None: ...
 
 class Moved(_message.Message):
     __slots__ = ("physically", "logically")

@@ -85,6 +85,9 @@ def test_a_life_from_create_to_delete(cluster, assert_mirrors):
         client.delete_instance(2)
 
     assert client.kill_instance(2) == 0
+    # SHUTDOWN went from kernel to kernel: a doorbell there, and one back with the acknowledgement.
+    assert legs_to(client, "web")["fixed", "DELIVERED"] == 2  # and one from outside, above
+    assert legs_to(client, "mk0")["fixed", "DELIVERED"] == 2  # the work for it, and the ACK
     assert client.find_instance(2).state == "loaded"
     assert client.proc(0, "multikernel").count("multikernel  0x000000008000") == 2
     assert client.kernfs("instances").entries == ("mk1/", "web/")
@@ -126,8 +129,8 @@ def test_a_forced_end_parks_by_nmi_and_what_died_has_failed(cluster, wait_for_st
 
 def test_a_cpu_that_does_not_answer_is_told_by_name(cluster):
     client = cluster.client
-    client.set_fault(Fault(kind=FaultKind.DROP, destination=1))
     client.kill_instance(1)
+    client.set_fault(Fault(kind=FaultKind.DROP, destination=1))
     with pytest.raises(StuckError) as caught:
         client.exec_instance(1)
     assert "CPU 0 of instance 1 (mk1), APIC id 1, is not responding" in str(caught.value)

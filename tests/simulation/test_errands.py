@@ -5,7 +5,10 @@ from errno import EINVAL, ENODEV, ENOSPC
 import pytest
 
 from mkrpc import Topology
+from mkrpc.errors import LimitReachedError
+from mkrpc.instance import irq_work
 from mkrpc.instance.instructions import Cli, Nop
+from mkrpc.instance.multikernel import errands
 from mkrpc.instance.multikernel.mk_message import MkType, ShutdownPayload, Subtype
 from mkrpc.instance.multikernel.requests import SHUTDOWN_TIMEOUT_US
 from mkrpc.link.frames import CommandKind, Reply
@@ -176,7 +179,7 @@ def test_what_cannot_be_asked(machine) -> None:
         machine, 0, CommandKind.MESSAGE_FATE, word=1 << 32, count=77, action="interconnect"
     )
     machine.settle()
-    assert [reply.error for reply in nobody] == ["instance 512"]
+    assert [reply.error for reply in nobody] == ["no instance can be 512"]
     assert [reply.error for reply in nothing] == ["no request 0x2005 is made for a client"]
     assert [reply.text for reply in unknown] == ["unknown"]
 
@@ -222,6 +225,22 @@ def test_nobody_but_the_host_shuts_a_kernel_down(machine) -> None:
     machine.settle()
     assert [reply.text for reply in replies] == ["-110"]
     assert again
+
+
+def test_requests_and_work_that_nobody_ends_have_a_limit(machine, monkeypatch) -> None:
+    monkeypatch.setattr(errands, "MAX_OPEN_REQUESTS", 1)
+    ignored = ask(machine, 2, 1, Subtype.MK_SYS_SHUTDOWN)
+    machine.settle()
+    again = ask(machine, 2, 1, Subtype.MK_SYS_SHUTDOWN)
+    machine.settle()
+    assert ignored == []
+    assert [reply.reason for reply in again] == [LimitReachedError.reason]
+    monkeypatch.setattr(irq_work, "MAX_IRQ_WORK", 1)
+    machine.kernels[0].cpus[0].interrupts_enabled = False
+    waits, refused = say(machine, 0, 1, "one"), say(machine, 0, 1, "two")
+    machine.settle()
+    assert waits == []
+    assert [reply.reason for reply in refused] == [LimitReachedError.reason]
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,9 @@ class Errands:
         multikernel = self._multikernel()
         target, what = command.word >> 32, command.word & 0xFFFF_FFFF
         if target > MAX_INSTANCE_ID:
-            raise InvalidArgumentError(f"instance {target}", advice=f"0 to {MAX_INSTANCE_ID}")
+            raise InvalidArgumentError(
+                f"no instance can be {target}", advice=f"0 to {MAX_INSTANCE_ID}"
+            )
         if command.kind is CommandKind.MESSAGE_FATE:
             fate = multikernel.links.fate(Way(command.action), target, command.count)
             return Reply(command.number, text=fate)

@@ -86,6 +86,11 @@ class Post:
         self.spawn = 0
         self.listens = self._listening_told = False
 
+    @property
+    def deaf(self) -> bool:
+        """No message can come: the kernel takes no multikernel interrupt."""
+        return not takes_messages(self._kernel.config)
+
     # Who is rung where.
 
     def listen(self, doorbells: Iterable[Doorbell]) -> None:
@@ -194,7 +199,7 @@ class Post:
     def _look_for_the_kernel(self) -> None:
         """It is for the kernel itself, whether anything in it has asked for messages or not."""
         kernel = self._kernel
-        if not takes_messages(kernel.config):
+        if self.deaf:
             return
         try:
             assert kernel.multikernel is not None
