@@ -30,7 +30,7 @@ from mkrpc.instance.heartbeat import Heartbeats
 from mkrpc.instance.oops import last_words
 from mkrpc.instance.turns import run_for_a_turn
 from mkrpc.instance.uplink import Uplink, is_passing
-from mkrpc.link.frames import Goodbye, Welcome
+from mkrpc.link.frames import DownFrame, Goodbye, Welcome
 from mkrpc.transport import supervision
 from mkrpc.transport.address import parse
 
@@ -79,6 +79,8 @@ class InstanceProcess:
         self._leaving: tuple[int, str] | None = None
         self._said_goodbye = False
         self._timer: asyncio.TimerHandle | None = None
+        self._answered_us = 0
+        """Of the beats past the stream, as the attachment knows it."""
         self._heartbeats = Heartbeats(
             boot.beats_at,
             self.kernel.incarnation,
@@ -130,16 +132,16 @@ class InstanceProcess:
             return
         try:
             message = decode_down(frame)
-            if isinstance(message, Welcome):
+            if isinstance(message, DownFrame):
+                if not self._attachment.connected:
+                    raise ProtocolError("a frame before the welcome")
+                self._attachment.receive(message, self._attachment.generation)
+            elif isinstance(message, Welcome):
                 self._welcome(message)
-            elif isinstance(message, Goodbye):
+            else:
                 self._leaving = (0, f"the interconnect said goodbye: {message.reason}")
                 self._close()
                 return
-            elif not self._attachment.connected:
-                raise ProtocolError("a frame before the welcome")
-            else:
-                self._attachment.receive(message, self._attachment.generation)
         except ProtocolError as error:
             self._leaving = (EXIT_LINK_LOST, f"the interconnect broke the protocol: {error}")
             self._close(error)
@@ -209,8 +211,11 @@ class InstanceProcess:
 
     def _tell_time(self) -> bool:
         """Whether the instance may go on; if its lease is over, this ends the process."""
+        answered_us = self._heartbeats.answered_us
         try:
-            self._attachment.beat_answered(self._heartbeats.answered_us)
+            if answered_us != self._answered_us:
+                self._answered_us = answered_us
+                self._attachment.beat_answered(answered_us)
             self._attachment.advance(_now_us())
         except FencedError as error:
             self._finish(EXIT_FENCED, str(error))
