@@ -31,6 +31,8 @@ MAX_REQUEST_WORDS = 4096
 
 (_Request,) = twins_of(pb.DESCRIPTOR, {"InjectStreamRequest": ("words",)})
 
+_WORD_BYTES = 8
+
 _Kind = tuple[int | None, int | None, int]
 
 
@@ -68,7 +70,7 @@ class BulkSender:
         self._next = 1
         self._roster = 0
         self._window = self._requests = 0
-        self._unanswered: dict[int, tuple[array[int], int]] = {}
+        self._unanswered: dict[int, tuple[bytes, int]] = {}
         """Words and roster number of those that were sent, by their first number."""
         self._since_floor: deque[int] = deque()
         """First numbers of requests from the oldest without an answer on."""
@@ -137,7 +139,7 @@ class BulkSender:
         del self._gathered[:room]
         self._next += len(words)
         self._in_flight += len(words)
-        self._unanswered[first] = words, self._roster
+        self._unanswered[first] = column_to_wire(words), self._roster
         self._since_floor.append(first)
         return self._request(first, again=False)
 
@@ -146,11 +148,12 @@ class BulkSender:
         request = _Request(
             client_id=self._client_id,
             first_seq=first,
-            words=column_to_wire(words),
+            words=words,
             resolved_below=self._since_floor[0],
             roster=roster,
             again=again,
             each=self._each,
+            runs=True,
         )
         return bytes(request.SerializeToString())
 
@@ -165,11 +168,7 @@ class BulkSender:
             self._window, self._requests = response.window, response.requests
         self._roster = max(self._roster, response.roster)
         for run in response.answered:
-            words, _ = self._unanswered.pop(run.first, (None, 0))
-            if words is None or run.last != run.first + len(words) - 1:
-                raise ProtocolError(f"words {run.first} to {run.last} are called answered")
-            self._in_flight -= len(words)
-            self.answered += len(words)
+            self._take_answered(run.first, run.last)
         while self._since_floor and self._since_floor[0] not in self._unanswered:
             self._since_floor.popleft()
         for leg in response.legs:
@@ -177,6 +176,19 @@ class BulkSender:
             instance_id = leg.instance_id if leg.HasField("instance_id") else None
             self._legs[apic_id, instance_id, leg.outcome] = leg.count
         self.outcomes.extend(map(_outcomes_from_pb, response.outcomes))
+
+    def _take_answered(self, first: int, last: int) -> None:
+        """One request has its answer, or several that follow one another."""
+        unanswered, seq = self._unanswered, first
+        while seq <= last:
+            words, _ = unanswered.pop(seq, (b"", 0))
+            if not words:
+                break
+            seq += len(words) // _WORD_BYTES
+        if seq != last + 1 or first > last:
+            raise ProtocolError(f"words {first} to {last} are called answered")
+        self._in_flight -= last - first + 1
+        self.answered += last - first + 1
 
 
 def _outcomes_from_pb(message: pb.InjectedOutcomes) -> WordOutcomes:

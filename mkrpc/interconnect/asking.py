@@ -6,6 +6,7 @@ from collections.abc import Callable
 from mkrpc.interconnect.commands import Asked, Commands
 from mkrpc.interconnect.faults import FaultInjection
 from mkrpc.interconnect.injection import Injections
+from mkrpc.interconnect.singles import Singles, SinglesAnswer
 from mkrpc.interconnect.tally import Tally
 from mkrpc.link.frames import CommandKind, Reply
 
@@ -93,6 +94,32 @@ class Asking(FaultInjection, ABC):
         self._run_later()
         return tally
 
+    def inject_singles(
+        self,
+        *,
+        client_id: bytes,
+        first_seq: int,
+        words: bytes,
+        resolved_below: int,
+        on_done: Callable[[SinglesAnswer], None],
+        each: bool = False,
+    ) -> Singles:
+        """As a call of :meth:`inject_words` for each of these words, in a row; all of them new.
+
+        ``on_done`` is told the answers of runs of them until all have theirs. What is raised is so
+        for all of them, and nothing has happened then.
+        """
+        singles = self._injections.inject_singles(
+            client_id=client_id,
+            first_seq=first_seq,
+            words=words,
+            resolved_below=resolved_below,
+            each=each,
+            on_done=on_done,
+        )
+        self._run_later()
+        return singles
+
     def _stamp(self, again: bool, roster: int) -> int:
         """Of writes of a client: 0, or what tells an interconnect that took over where they may
         have been."""
@@ -145,13 +172,14 @@ class Asking(FaultInjection, ABC):
             session, kind=kind, cpu=cpu, word=word, count=count, action=action, on_reply=on_reply
         )
 
-    def abandon(self, request: Tally | Asked) -> None:
+    def abandon(self, request: Tally | Singles | Asked) -> None:
         """Nobody waits for this any more: what inject, write_icr or command returned.
 
         Its callback is not called from here on. A command that waits to be sent is taken back; of
         one that was sent the answer is ignored when it comes. An injection goes on, and a
         repetition of its call gets the answer. What has been answered is left alone.
         """
-        if isinstance(request, Tally):
+        if not isinstance(request, Asked):
             self._injections.abandon(request)
-        self._commands.abandon(request)
+        if not isinstance(request, Singles):
+            self._commands.abandon(request)

@@ -1,15 +1,25 @@
 """What the bus has to tell whoever keeps things for its successor."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from mkrpc.interconnect.clients import Call
 from mkrpc.interconnect.ledger import Ledger, Row, RowKey
+from mkrpc.interconnect.legs import Ended
 from mkrpc.interconnect.mirror import Mirror
 from mkrpc.interconnect.policy import SourceKind
 from mkrpc.interconnect.registry import Registry
 from mkrpc.interconnect.roster_count import RosterCount
 from mkrpc.interconnect.session import Session
-from mkrpc.interconnect.takeover import BookRow, CallKey, Changes, Incarnation, KeptMirror
+from mkrpc.interconnect.singles import Singles
+from mkrpc.interconnect.takeover import (
+    BookRow,
+    CallKey,
+    Changes,
+    Incarnation,
+    KeptCall,
+    KeptMirror,
+)
 from mkrpc.outcome import Outcome
 
 __all__ = ["ChangeLog", "incarnation_of"]
@@ -47,7 +57,7 @@ class ChangeLog:
         self._attached: list[Incarnation] = []
         self._ended: list[Incarnation] = []
         self._client_rows: dict[RowKey, dict[Outcome, int]] = {}
-        self._answered: dict[CallKey, Call] = {}
+        self._answered: dict[CallKey, Call | Singles] = {}
         """Calls that are answered, and that nobody has been told of yet."""
         self._acknowledged: dict[CallKey, None] = {}
 
@@ -67,6 +77,12 @@ class ChangeLog:
         if not self._stopped:
             self._answered[call.key] = call
 
+    def answered_each(self, singles: Singles, first: int, last: int) -> None:
+        """The same of calls of one word each."""
+        if not self._stopped:
+            singles.untold.add_run(first, last)
+            self._answered[singles.key] = singles
+
     def forgotten(self, call: Call) -> None:
         """Nobody will repeat a call that was answered: of it only the rows are kept.
 
@@ -79,10 +95,24 @@ class ChangeLog:
         if self._answered.pop(call.key, None) is None:
             self._acknowledged[call.key] = None
         elif self._asked:
-            for (row, outcome), count in call.books.items():
-                key = row.key.folded(row.key.source)
-                outcomes = self._client_rows.setdefault(key, {})
-                outcomes[outcome] = outcomes.get(outcome, 0) + count
+            self._keep_rows((row, outcome, count) for (row, outcome), count in call.books.items())
+
+    def forgotten_each(self, singles: Singles) -> None:
+        """As :meth:`forgotten`, of calls of one word each, all of which are answered."""
+        if self._stopped:
+            return
+        self._answered.pop(singles.key, None)
+        for run in singles.told:
+            for seq in range(run.first, run.last + 1):
+                self._acknowledged[singles.client.party.identity, seq] = None
+        if self._asked:
+            self._keep_rows(singles.untold_books())
+
+    def _keep_rows(self, ended: Iterable[Ended]) -> None:
+        for row, outcome, count in ended:
+            key = row.key.folded(row.key.source)
+            outcomes = self._client_rows.setdefault(key, {})
+            outcomes[outcome] = outcomes.get(outcome, 0) + count
 
     def stop(self) -> None:
         """Nobody will ask any more, for good: what has gathered goes, and nothing gathers."""
@@ -123,7 +153,7 @@ class ChangeLog:
                 for key, outcomes in client_rows.items()
             ),
             acknowledged=acknowledged,
-            calls=tuple(call.to_keep() for call in answered.values()),
+            calls=tuple(kept for call in answered.values() for kept in _kept(call)),
             mirrors=mirrors,
         )
 
@@ -135,3 +165,7 @@ class ChangeLog:
                 accounts = tuple(row.accounts())
                 kept.append(KeptMirror(each.incarnation, each.instance_id, accounts))
         return kept
+
+
+def _kept(call: Call | Singles) -> list[KeptCall]:
+    return [call.to_keep()] if isinstance(call, Call) else call.take_kept()

@@ -3,6 +3,7 @@
 import heapq
 from collections import Counter, deque
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from mkrpc.errors import LimitReachedError
 from mkrpc.interconnect.injected_words import EqualWords, SeveralWords
@@ -15,6 +16,9 @@ from mkrpc.link.frames import ResolvedRun
 from mkrpc.link.runs import RunSet
 from mkrpc.link.source import MAX_PUBLISHED_RUNS
 from mkrpc.outcome import Outcome
+
+if TYPE_CHECKING:
+    from mkrpc.interconnect.singles import Singles
 
 __all__ = ["KEPT_WRITES", "Call", "Client"]
 
@@ -113,11 +117,62 @@ class Client:
         self._last_added = 0
         self._in_order = True
         """Whether the numbers of ``calls`` ascend in the order in which they were made."""
+        self.singles: dict[int, Singles] = {}
+        """Calls of one word each that were made together, by the first number."""
+        self.open_singles = 0
+        """How many of them have no answer."""
+        self._singles_known = 0
+        self._last_singles = 0
+        self._singles_in_order = True
 
     @property
     def idle(self) -> bool:
         """Whether all its calls have their answers. The latest is the likeliest to have none."""
-        return all(call.tally.done for call in reversed(self.calls.values()))
+        return not self.open_singles and all(
+            call.tally.done for call in reversed(self.calls.values())
+        )
+
+    @property
+    def remembered(self) -> int:
+        """How many of its calls are."""
+        return len(self.calls) + self._singles_known
+
+    def find(self, first_seq: int) -> Call | None:
+        """The call that began with this number, if it is remembered."""
+        call = self.calls.get(first_seq)
+        if call is not None or not self.singles or first_seq > self.used.highest:
+            return call
+        for singles in self.singles.values():
+            if singles.first_seq <= first_seq <= singles.last_seq:
+                return singles.repeat(first_seq)
+        return None
+
+    def add_singles(self, singles: "Singles") -> None:
+        """Remember calls of one word each."""
+        first_seq = singles.first_seq
+        if self.singles:
+            self._singles_in_order = self._singles_in_order and first_seq > self._last_singles
+        else:
+            self._singles_in_order = True
+        self._last_singles = first_seq
+        self.singles[first_seq] = singles
+        self.open_singles += singles.count
+        self._singles_known += singles.count
+
+    def drop_singles(self, singles: "Singles") -> None:
+        """Nobody will repeat any of them."""
+        del self.singles[singles.first_seq]
+        self._singles_known -= singles.count
+
+    def singles_below(self, number: int) -> "list[Singles]":
+        """As :meth:`calls_below`, of calls of one word each."""
+        found: list[Singles] = []
+        for singles in self.singles.values():
+            if singles.first_seq < number:
+                found.append(singles)
+            elif self._singles_in_order:
+                break
+        return found
 
     def add(self, call: Call) -> Call:
         """Remember a call by its first number."""

@@ -1,6 +1,5 @@
 """External agents: sources without an APIC, whose calls happen once (design 3.3, rule 6)."""
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
@@ -16,21 +15,21 @@ from mkrpc.interconnect.injected_words import (
     check_count,
     check_word,
 )
+from mkrpc.interconnect.known_clients import KnownClients
 from mkrpc.interconnect.ledger import Ledger
 from mkrpc.interconnect.legs import Ended
 from mkrpc.interconnect.registry import Registry
 from mkrpc.interconnect.routing import Router
+from mkrpc.interconnect.single_calls import SingleCalls
+from mkrpc.interconnect.singles import OnAnswer, Singles
 from mkrpc.interconnect.takeover import KeptCall
 from mkrpc.interconnect.tally import EachOutcome, Tally
 from mkrpc.interconnect.word_routing import WordRouter, Words
-from mkrpc.link.frames import ResolvedRun
 from mkrpc.outcome import Outcome
 from mkrpc.trace import ClientInjected, Sink
 
 __all__ = [
     "INJECTION_WINDOW",
-    "MAX_CALLS_PER_CLIENT",
-    "MAX_CLIENTS",
     "MAX_COUNT",
     "MAX_WAITERS",
     "Injections",
@@ -39,14 +38,6 @@ __all__ = [
 
 INJECTION_WINDOW = 4096
 """Unsettled writes of one call at a time; the rest is made as legs settle."""
-
-MAX_CLIENTS = 1024
-"""Clients whose calls are remembered; beyond, the idle one that has been silent for longest is
-forgotten, and a repetition of its calls would then happen again. If none is idle, a new client is
-refused: :class:`LimitReachedError`."""
-
-MAX_CALLS_PER_CLIENT = 1024
-"""Calls of one client that are remembered; it must say ``resolved_below`` to make more."""
 
 _REFILL = INJECTION_WINDOW // 4
 """Room in the window from which on it is refilled, so that refills stay few."""
@@ -80,7 +71,15 @@ class Injections:
         self._changes = changes
         self.sink: Sink | None = None
         self._later = later
-        self._clients: OrderedDict[bytes, Client] = OrderedDict()
+        self._clients = KnownClients(registry.publications, changes)
+        self._singles = SingleCalls(
+            words=words,
+            router=router,
+            buckets=buckets,
+            on_resolved=self._single_resolved,
+            on_told=self._answer,
+            later=later,
+        )
         self._waiting: dict[Tally, tuple[Call, OnDone]] = {}
 
     def knows(self, identity: bytes) -> bool:
@@ -92,12 +91,7 @@ class Injections:
 
         Their rows are restored by who restores rows.
         """
-        for kept in calls:
-            client = self._clients.setdefault(kept.client, Client(kept.client))
-            self._clients.move_to_end(kept.client)
-            call = client.add(Call.again(client, kept))
-            client.used.add_run(call.first_seq, call.last_seq)
-            client.settle(call.first_seq, call.last_seq)
+        self._clients.restore(calls)
 
     def inject(
         self,
@@ -148,6 +142,41 @@ class Injections:
             on_done=on_done,
         )
 
+    def inject_singles(
+        self,
+        *,
+        client_id: bytes,
+        first_seq: int,
+        words: bytes,
+        resolved_below: int,
+        each: bool,
+        on_done: OnAnswer,
+    ) -> Singles:
+        """See :meth:`mkrpc.interconnect.apic_bus.ApicBus.inject_singles`."""
+        self._check_source(client_id, first_seq)
+        several = SeveralWords(words)
+        count = several.count
+        client = self._clients.admit(
+            client_id, first_seq=first_seq, count=count, calls=count, resolved_below=resolved_below
+        )
+        self._ledger.resume(client.party)
+        if self.sink is not None:
+            for seq, word in enumerate(several.words, first_seq):
+                self.sink(ClientInjected(client_id, seq, 1, word))
+        singles = Singles(client, first_seq=first_seq, words=several, each=each, on_answer=on_done)
+        client.add_singles(singles)
+        self._singles.make(singles)
+        return singles
+
+    def _single_resolved(self, singles: Singles, first: int, last: int) -> None:
+        client = singles.client
+        client.open_singles -= last - first + 1
+        if client.settle(first, last):
+            self._clients.publish(client)
+        self._changes.answered_each(singles, first, last)
+        if client.idle:
+            self._later(lambda: self._finish(client))
+
     def _check_source(self, client_id: bytes, first_seq: int) -> None:
         check_client(client_id, first_seq)
         if self._registry.knows_incarnation(client_id):
@@ -168,24 +197,13 @@ class Injections:
     ) -> Tally:
         """A call, if it has not been made before."""
         count = words.count
-        client = self._clients.get(client_id)
-        known = client.calls.get(first_seq) if client is not None else None
+        known_client = self._clients.get(client_id)
+        known = known_client.find(first_seq) if known_client is not None else None
         if known is not None:
             return self._repeat(known, words, on_done=on_done)
-        if resolved_below > first_seq:
-            raise InvalidArgumentError(
-                f"write {first_seq} is new, yet all below {resolved_below} are called resolved",
-                advice="resolved_below is at most the number of the oldest write without an answer",
-            )
-        last_seq = first_seq + count - 1
-        if client is None:
-            self._make_room()
-            client = Client(client_id)
-        self._forget(client, resolved_below)
-        self._check_fresh(client, first_seq, last_seq)
-        client.used.add_run(first_seq, last_seq)
-        self._clients[client_id] = client
-        self._clients.move_to_end(client_id)
+        client = self._clients.admit(
+            client_id, first_seq=first_seq, count=count, calls=1, resolved_below=resolved_below
+        )
         self._ledger.resume(client.party)
         if self.sink is not None:
             self.sink(ClientInjected(client_id, first_seq, count, words.some(0, 1)[0]))
@@ -195,20 +213,6 @@ class Injections:
         self._wait(call, call.tally, on_done)
         self._refill(call)
         return call.tally
-
-    @staticmethod
-    def _check_fresh(client: Client, first_seq: int, last_seq: int) -> None:
-        if client.used.missing(first_seq, last_seq) != [ResolvedRun(first_seq, last_seq)]:
-            raise InvalidArgumentError(
-                f"writes {first_seq} to {last_seq}: some of these numbers were used by another "
-                "call, or answered and forgotten",
-                advice="repeat a call with exactly its first number, word and count",
-            )
-        if len(client.calls) >= MAX_CALLS_PER_CLIENT:
-            raise LimitReachedError(
-                f"{MAX_CALLS_PER_CLIENT} calls of this client are remembered",
-                advice="say resolved_below, so that answered calls can be forgotten",
-            )
 
     def _repeat(self, call: Call, words: EqualWords | SeveralWords, *, on_done: OnDone) -> Tally:
         """Answer a call that was made before: the same outcomes, nothing written."""
@@ -222,7 +226,7 @@ class Injections:
                 f"{MAX_WAITERS} wait for the answer to this call already",
                 advice="repeat a call when its connection broke, not while it waits",
             )
-        self._clients.move_to_end(call.client.party.identity)
+        self._clients.heard(call.client)
         tally = Tally(repeated=True)
         self._wait(call, tally, on_done)
         if call.tally.done:
@@ -233,58 +237,21 @@ class Injections:
         call.waiters.append(tally)
         self._waiting[tally] = (call, on_done)
 
-    def abandon(self, tally: Tally) -> None:
+    def abandon(self, tally: Tally | Singles) -> None:
         """See :meth:`mkrpc.interconnect.apic_bus.ApicBus.abandon`."""
+        if isinstance(tally, Singles):
+            tally.on_answer = None
+            return
         call, _ = self._waiting.pop(tally, (None, None))
         if call is not None and tally in call.waiters:
             call.waiters.remove(tally)
-
-    def _make_room(self) -> None:
-        if len(self._clients) < MAX_CLIENTS:
-            return
-        for identity, client in self._clients.items():
-            if client.idle:
-                self.forget_client(identity)
-                return
-        raise LimitReachedError(
-            f"{MAX_CLIENTS} clients have calls without an answer",
-            advice="try again when some are answered",
-        )
-
-    def _forget(self, client: Client, resolved_below: int) -> None:
-        """Drop answers that the client has, and let the destinations forget them too.
-
-        What it calls resolved and is not, stays: the client may not know that it is unanswered."""
-        if resolved_below <= client.floor:
-            return
-        below = client.calls_below(resolved_below)
-        floor = min([resolved_below, *(call.first_seq for call in below if not call.tally.done)])
-        if floor <= client.floor:
-            return
-        client.floor = floor
-        client.used.add_run(1, floor - 1)
-        for call in below:
-            if call.last_seq < floor:
-                del client.calls[call.first_seq]
-                self._changes.forgotten(call)
-        client.acknowledge(floor)
-        self._publish(client)
 
     def forget_client(self, client_id: bytes) -> None:
         """Nobody will repeat this client's calls: forget it here and at the destinations.
 
         A client that has calls without an answer, or is unknown, is left as it is.
         """
-        client = self._clients.get(client_id)
-        if client is not None and client.idle:
-            del self._clients[client_id]
-            for call in client.calls.values():
-                self._changes.forgotten(call)
-            client.acknowledge(client.used.highest + 1)
-            self._publish(client)
-
-    def _publish(self, client: Client) -> None:
-        self._registry.publications.publish(client.party.identity, client.publication())
+        self._clients.forget(client_id)
 
     def _refill(self, call: Call) -> None:
         """Make more of the call's writes, as far as its window goes; answer it when all ended."""
@@ -302,8 +269,12 @@ class Injections:
             tally.done = True
             self._changes.answered(call)
             self._answer(call)
-            if call.client.idle:
-                self._ledger.finish(call.client.party)
+            self._finish(call.client)
+
+    def _finish(self, client: Client) -> None:
+        """If all its calls have their answers, its rows may be folded."""
+        if client.idle:
+            self._ledger.finish(client.party)
 
     def _write(self, call: Call, first_seq: int, count: int) -> None:
         """Make writes of a call; those for which the clients' bucket holds no token end here."""
@@ -328,7 +299,7 @@ class Injections:
         call.book(ended)
         call.tally.resolved += last - first + 1
         if call.client.settle(first, last):
-            self._publish(call.client)
+            self._clients.publish(call.client)
         if not call.refill_due:
             # Not at once: legs are being settled, and a refill would queue new ones under way.
             call.refill_due = True

@@ -8,7 +8,7 @@ timer.
 
 import asyncio
 from array import array
-from collections import Counter, deque
+from collections import deque
 from functools import partial
 from typing import Any
 
@@ -17,17 +17,18 @@ from google.protobuf.message import DecodeError
 
 from mkrpc.columns import column_to_wire, twins_of
 from mkrpc.errors import LimitReachedError, MkrpcError, ProtocolError
-from mkrpc.interconnect.answers import leg_to_pb
 from mkrpc.interconnect.attachments import Pump
 from mkrpc.interconnect.injected_words import MAX_REQUEST_WORDS
-from mkrpc.interconnect.tally import EachOutcome, LegKind, Tally
+from mkrpc.interconnect.singles import Singles, SinglesAnswer
+from mkrpc.interconnect.stream_answers import StreamAnswers
+from mkrpc.interconnect.tally import Tally
 from mkrpc.transport.stream import Connection
 from mkrpc.v1 import control_pb2 as pb
 
 __all__ = [
+    "FEWEST_SINGLES",
     "INJECT_STREAM",
     "MAX_INJECTION_STREAMS",
-    "MAX_RESPONSE_LEGS",
     "MAX_TURN_REQUESTS",
     "STREAM_REQUESTS",
     "STREAM_WINDOW",
@@ -47,9 +48,8 @@ STREAM_WINDOW = 4 * MAX_REQUEST_WORDS
 STREAM_REQUESTS = 512
 """Requests of one stream that may be, likewise."""
 
-MAX_RESPONSE_LEGS = 16_384
-"""Kinds of legs in one response at most, give or take those of one request; what is over waits for
-the next. Keeps it well below the largest frame."""
+FEWEST_SINGLES = 2
+"""Requests of one word each that are worth making together."""
 
 MAX_TURN_REQUESTS = 64
 """Requests of a stream that are made in one turn at most; then others have theirs."""
@@ -102,13 +102,14 @@ class InjectionLink:
         self._client_id = b""
         self._waiting: deque[Any] = deque()
         """Requests that wait for their turn."""
-        self._open: dict[int, Tally | None] = {}
-        """Those without an answer, by their first number; None: not made yet."""
+        self._open: set[int] = set()
+        """Those without an answer, by their first number."""
         self._words = 0
         """Words of these."""
-        self._answered: deque[tuple[pb.InjectedRun, pb.InjectedOutcomes | None, Tally]] = deque()
-        self._legs: Counter[LegKind] = Counter()
-        self._greeted = False
+        self._made: dict[Tally | Singles, None] = {}
+        """What was made of them."""
+        self._answers = StreamAnswers()
+        self._greeted = self._over = False
         self._turn_due = self._send_due = False
         if len(streams.links) >= MAX_INJECTION_STREAMS:
             connection.close(
@@ -152,18 +153,19 @@ class InjectionLink:
             self._pump.drain()
 
     def _take(self, request: Any) -> None:
-        self._client_id = self._client_id or request.client_id
-        if request.client_id not in (b"", self._client_id):
+        client_id, first_seq = request.client_id, request.first_seq
+        self._client_id = self._client_id or client_id
+        if client_id not in (b"", self._client_id):
             raise ProtocolError("one stream is one client's, and this is another client id")
-        if request.first_seq in self._open:
-            raise ProtocolError(f"words from number {request.first_seq} on are under way already")
+        if first_seq in self._open:
+            raise ProtocolError(f"words from number {first_seq} on are under way already")
         words = len(request.words) // _WORD_BYTES
         if self._words + words > STREAM_WINDOW or len(self._open) >= STREAM_REQUESTS:
             raise ProtocolError(
                 f"{self._words + words} words in {len(self._open) + 1} requests have no answer",
                 advice=f"{STREAM_WINDOW} in {STREAM_REQUESTS} requests may be",
             )
-        self._open[request.first_seq] = None
+        self._open.add(first_seq)
         self._words += words
         self._waiting.append(request)
 
@@ -176,13 +178,57 @@ class InjectionLink:
 
     def _inject_some(self) -> None:
         """It is the clients' turn: make the calls that have waited for longest."""
-        for _ in range(min(len(self._waiting), MAX_TURN_REQUESTS)):
-            if self._waiting:  # else one of them has ended the stream
-                self._inject(self._waiting.popleft())
+        left = MAX_TURN_REQUESTS
+        while self._waiting and left > 0:
+            singles = self._next_singles(left)
+            left -= max(1, len(singles))
+            if len(singles) < FEWEST_SINGLES or not self._inject_singles(singles):
+                for request in singles or [self._waiting.popleft()]:
+                    self._inject(request)
         if self._waiting:
             self._pump.rota.submit(self._inject_some)
 
+    def _next_singles(self, limit: int) -> list[Any]:
+        """Take those that wait and can be made together: of one word each, in a row, and new."""
+        waiting = self._waiting
+        singles: list[Any] = []
+        first = waiting[0]
+        first_seq, each, runs = first.first_seq, first.each, first.runs
+        while waiting and len(singles) < limit:
+            request = waiting[0]
+            if (
+                len(request.words) != _WORD_BYTES
+                or request.first_seq != first_seq + len(singles)
+                or request.again
+                or request.each is not each
+                or request.runs is not runs
+                or request.resolved_below > first_seq
+            ):
+                break
+            singles.append(waiting.popleft())
+        return singles
+
+    def _inject_singles(self, requests: list[Any]) -> bool:
+        """Make them; if they cannot be, it has to be seen which one."""
+        try:
+            singles = self._bus.inject_singles(
+                client_id=self._client_id,
+                first_seq=requests[0].first_seq,
+                words=b"".join([request.words for request in requests]),
+                resolved_below=max([request.resolved_below for request in requests]),
+                each=requests[0].each,
+                on_done=self._singles_done,
+            )
+        except MkrpcError:
+            return False
+        self._answers.runs = requests[0].runs
+        if singles.unanswered:
+            self._made[singles] = None
+        return True
+
     def _inject(self, request: Any) -> None:
+        if self._over:
+            return
         first_seq, count = request.first_seq, len(request.words) // _WORD_BYTES
         try:
             tally = self._bus.inject_words(
@@ -198,8 +244,8 @@ class InjectionLink:
         except MkrpcError as error:
             self._fail(error)
             return
-        if first_seq in self._open:
-            self._open[first_seq] = tally
+        if not tally.done:
+            self._made[tally] = None
 
     def _fail(self, error: MkrpcError) -> None:
         _log.info("closed a stream", peer=self._connection.peer, error=str(error))
@@ -207,23 +253,33 @@ class InjectionLink:
         self._connection.close(error)
 
     def _abandon(self) -> None:
+        self._over = True
         self._waiting.clear()
-        for tally in self._open.values():
-            if tally is not None:
-                self._bus.abandon(tally)
+        for made in self._made:
+            self._bus.abandon(made)
+        self._made.clear()
         self._open.clear()
 
     # --- out ------------------------------------------------------------------------------------
 
     def _done(self, first_seq: int, count: int, each: bool, tally: Tally) -> None:
         """A call has its answer."""
-        self._open.pop(first_seq, None)
+        self._open.discard(first_seq)
+        self._made.pop(tally, None)
         self._words -= count
-        run = pb.InjectedRun(
-            first=first_seq, last=first_seq + count - 1, repeated_call=tally.repeated
-        )
-        outcomes = outcomes_to_pb(first_seq, tally.each) if each else None
-        self._answered.append((run, outcomes, tally))
+        self._answers.add(first_seq, count, tally, each=each)
+        self._send_soon()
+
+    def _singles_done(self, answer: SinglesAnswer) -> None:
+        """Calls of one word each have theirs."""
+        self._open.difference_update(range(answer.first, answer.last + 1))
+        if not answer.of.unanswered:
+            self._made.pop(answer.of, None)
+        self._words -= answer.last - answer.first + 1
+        self._answers.add_singles(answer)
+        self._send_soon()
+
+    def _send_soon(self) -> None:
         if not self._open:
             self._send()  # there is none that could go with it
         elif not self._send_due:
@@ -231,38 +287,13 @@ class InjectionLink:
             asyncio.get_running_loop().call_soon(self._send)
 
     def _send(self) -> None:
-        """Tell what has been answered, if the connection takes it: with it, how all of the words
-        that are told to be answered have ended, and nothing of others."""
+        """Tell what has been answered, if the connection takes it."""
         self._send_due = False
-        if not self._connection.writable or (self._greeted and not self._answered):
+        if not self._connection.writable or (self._greeted and not self._answers):
             return
         response = pb.InjectStreamResponse(roster=self._bus.roster_number)
         if not self._greeted:
             self._greeted = True
             response.window, response.requests = STREAM_WINDOW, STREAM_REQUESTS
-        room = MAX_RESPONSE_LEGS
-        changed: dict[LegKind, None] = {}
-        while self._answered and len(changed) < room:
-            run, outcomes, tally = self._answered.popleft()
-            response.answered.append(run)
-            self._legs.update(tally.legs)
-            changed.update(dict.fromkeys(tally.legs))
-            if outcomes is not None:
-                response.outcomes.append(outcomes)
-                room -= sum(len(word.legs) for word in outcomes.several)
-        response.legs.extend(leg_to_pb(kind, self._legs[kind]) for kind in changed)
+        self._answers.write(response)
         self._connection.send(response.SerializeToString())
-
-
-def outcomes_to_pb(first_seq: int, each: EachOutcome | None) -> pb.InjectedOutcomes:
-    """The outcomes of a request, word by word."""
-    if each is None:
-        return pb.InjectedOutcomes(first_seq=first_seq, counts_only=True)
-    message = pb.InjectedOutcomes(
-        first_seq=first_seq, outcomes=bytes(each.outcomes), counts_only=each.too_many
-    )
-    for seq, legs in each.several.items():
-        message.several.add(
-            seq=seq, legs=[leg_to_pb(kind, number) for kind, number in legs.items()]
-        )
-    return message

@@ -6,7 +6,7 @@ a :class:`mkrpc.interconnect.legs.LegRun` is to equal words, a block is to words
 
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from mkrpc.interconnect.equal_legs import Place, as_run
@@ -16,14 +16,19 @@ from mkrpc.interconnect.tally import Tally
 from mkrpc.interconnect.word_kinds import kinds_of
 from mkrpc.link.frames import Legs
 from mkrpc.link.recovery import Resent
+from mkrpc.outcome import Outcome
 
-__all__ = ["LegBlock", "Spread"]
+__all__ = ["LegBlock", "OnBlock", "Spread"]
 
 
 class Spread:
-    """What the blocks of one burst have in common. ``places``: by word."""
+    """What the blocks of one burst have in common. ``places``: by word.
 
-    __slots__ = ("apic_id", "on_resolved", "places", "routed_us", "source", "tally")
+    ``on_block``: None, or who is told of blocks that have ended, in place of ``tally`` and
+    ``on_resolved``.
+    """
+
+    __slots__ = ("apic_id", "on_block", "on_resolved", "places", "routed_us", "source", "tally")
 
     def __init__(
         self,
@@ -34,12 +39,14 @@ class Spread:
         tally: Tally | None,
         on_resolved: Resolved,
         routed_us: int,
+        on_block: "OnBlock | None" = None,
     ) -> None:
         self.source = source
         self.apic_id = apic_id
         self.places = places
         self.tally = tally
         self.on_resolved = on_resolved
+        self.on_block = on_block
         self.routed_us = routed_us
 
 
@@ -99,9 +106,7 @@ class LegBlock:
     def columns(self) -> Legs:
         """As a frame carries them."""
         begin, end = self.begin, self.end
-        words, seqs = self.words, self.seqs
-        if self.count < len(words):
-            words, seqs = words[begin:end], seqs[begin:end]
+        seqs, words = self.writes()
         if self._cpus is not None:
             return Legs(self.batch.source.identity, seqs, words, self._cpus[begin:end])
         places = self.batch.places
@@ -112,6 +117,12 @@ class LegBlock:
     def _words(self) -> Mapping[int, object]:
         """The different words, and perhaps others that have a place."""
         return self._counts if self._counts is not None else self.batch.places
+
+    def writes(self) -> "tuple[Sequence[int], array[int]]":
+        """The number of each write, and its word."""
+        if self.count == len(self.words):
+            return self.seqs, self.words
+        return self.seqs[self.begin : self.end], self.words[self.begin : self.end]
 
     def resolved(self) -> Iterator[tuple[int, int]]:
         """Runs of consecutive write numbers, first and last."""
@@ -152,3 +163,6 @@ class LegBlock:
             tally=batch.tally,
             routed_us=batch.routed_us,
         )
+
+
+OnBlock = Callable[[LegBlock, Outcome], None]

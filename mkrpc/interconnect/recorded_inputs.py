@@ -13,6 +13,7 @@ RARE = (
     "disconnect",
     "forget_client",
     "inject",
+    "inject_singles",
     "inject_words",
     "process_ended",
     "set_fault",

@@ -5,7 +5,7 @@ its callers, by return, exception or call-back, is recorded after. Inputs that t
 inside of another (``advance`` detaches) are no records of their own.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import blake2b
 from typing import Any
@@ -18,7 +18,8 @@ from mkrpc.interconnect.books_text import books_of
 from mkrpc.interconnect.faults import ActiveFault
 from mkrpc.interconnect.recorded_inputs import INPUTS, OF_PARTS, RARE, READERS
 from mkrpc.interconnect.session import Session
-from mkrpc.interconnect.tally import Tally
+from mkrpc.interconnect.singles import Singles, SinglesAnswer
+from mkrpc.interconnect.tally import EachOutcome, LegKind, Tally
 from mkrpc.journal.calls import pack_advance, pack_sent, pack_session, reply_text, sent_down
 from mkrpc.journal.digest import MAX_DIGEST_LINES, books_digest
 from mkrpc.journal.format import record
@@ -54,7 +55,7 @@ class RecordedBus(ApicBus):
     def __init__(self, recording: Recording, *, epoch: int, **arguments: Any) -> None:
         methods = sorted(INPUTS)
         self._numbers: dict[bytes, int] = {}
-        self._open: dict[Tally | Asked, int] = {}
+        self._open: dict[Tally | Singles | Asked, int] = {}
         self._nothing: dict[int, bytes] = {}
         """The records that say that there is nothing to send, by session."""
         self._requests = 0
@@ -205,13 +206,18 @@ class RecordedBus(ApicBus):
     ) -> Callable[[Any], None]:
         """The call-back, recorded."""
 
-        def tell(answer: Tally | Reply) -> None:
-            done.append(True)
+        def tell(answer: Tally | SinglesAnswer | Reply) -> None:
             recorder = self._recorder
             recorder.tell(f"request {number}: {answer_text(answer)}")
-            if isinstance(answer, Tally):
+            if isinstance(answer, SinglesAnswer):
+                if not answer.of.unanswered:
+                    done.append(True)
+                    self._open.pop(answer.of, None)
+            elif isinstance(answer, Tally):
+                done.append(True)
                 self._open.pop(answer, None)
             else:
+                done.append(True)
                 self._forget(number)
             recorder.telling = True
             try:
@@ -232,7 +238,7 @@ class RecordedBus(ApicBus):
     def _reference(self, value: Any) -> tuple[str, int] | None:
         if isinstance(value, Session):
             return "session", self._number(value)
-        if isinstance(value, Tally | Asked):
+        if isinstance(value, Tally | Singles | Asked):
             return "request", self._open.get(value, 0)
         if isinstance(value, ActiveFault):
             return "fault", value.number
@@ -282,20 +288,35 @@ def open_bus(recording: Recording | None, **arguments: Any) -> Iterator[ApicBus]
         bus.close()
 
 
-def answer_text(answer: Tally | Reply) -> str:
+def answer_text(answer: Tally | SinglesAnswer | Reply) -> str:
     """What a call-back was told, in one line that is the same in every run."""
-    return tally_text(answer) if isinstance(answer, Tally) else reply_text(answer)
+    if isinstance(answer, Tally):
+        return tally_text(answer)
+    if isinstance(answer, SinglesAnswer):
+        legs, each = legs_text(answer.legs), each_text(answer.each)
+        return f"{answer.first} to {answer.last}, legs {legs}{each}"
+    return reply_text(answer)
 
 
 def tally_text(tally: Tally) -> str:
     """What became of a request."""
-    legs = sorted(
-        (apic_id, -1 if instance is None else instance, outcome.name, count)
-        for (apic_id, instance, outcome), count in tally.legs.items()
-    )
     error = f", {error_text(tally.error)}" if tally.error is not None else ""
-    each = ""
-    if tally.each is not None:
-        told = f"{bytes(tally.each.outcomes).hex()} {tally.each.several}"
-        each = f", each {blake2b(told.encode(), digest_size=8).hexdigest()}"
+    legs, each = legs_text(tally.legs), each_text(tally.each)
     return f"{tally.written} written, {tally.resolved} resolved, legs {legs}{error}{each}"
+
+
+def legs_text(legs: Mapping[LegKind, int]) -> str:
+    """How many legs ended how."""
+    known = sorted(
+        (apic_id, -1 if instance is None else instance, outcome.name, count)
+        for (apic_id, instance, outcome), count in legs.items()
+    )
+    return str(known)
+
+
+def each_text(each: EachOutcome | None) -> str:
+    """The outcomes word by word, if they were asked for."""
+    if each is None:
+        return ""
+    told = f"{bytes(each.outcomes).hex()} {each.several}"
+    return f", each {blake2b(told.encode(), digest_size=8).hexdigest()}"

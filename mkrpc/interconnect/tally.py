@@ -1,6 +1,7 @@
 """What became of one request: its legs, counted by where they went and how they ended."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mkrpc.errors import MkrpcError
@@ -45,6 +46,14 @@ class EachOutcome:
             return
         begin = first_seq - self.first_seq
         self.outcomes[begin : begin + count] = bytes((kind[2],)) * count
+
+    def note_legs(self, seq: int, legs: Mapping[LegKind, int]) -> None:
+        """All legs of one word have ended, of which there are several."""
+        self._kinds += sum(legs.values())
+        if self._kinds > MAX_EACH_LEGS:
+            self.too_many, self.several = True, {}
+        else:
+            self.several[seq] = Counter(legs)
 
 
 @dataclass(slots=True, eq=False)

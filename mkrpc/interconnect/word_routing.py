@@ -12,7 +12,7 @@ from itertools import groupby
 
 from mkrpc.interconnect.equal_legs import EqualLegs, Place
 from mkrpc.interconnect.ledger import Ledger, Party, RowKey
-from mkrpc.interconnect.leg_block import LegBlock, Spread
+from mkrpc.interconnect.leg_block import LegBlock, OnBlock, Spread
 from mkrpc.interconnect.legs import Piece, Resolved
 from mkrpc.interconnect.policy import Policy
 from mkrpc.interconnect.registry import Registry
@@ -45,6 +45,8 @@ class Words:
     stamp: int = 0
     kinds: Kinds | None = None
     """Of the words, if somebody has counted them already."""
+    on_block: OnBlock | None = None
+    """Who is told of those that go as blocks, if not ``tally`` and ``on_resolved``."""
 
     def runs(self) -> Iterator[Write]:
         """Runs of equal words."""
@@ -81,6 +83,7 @@ class Words:
             tally=self.tally,
             on_resolved=self.on_resolved,
             stamp=self.stamp,
+            on_block=self.on_block,
         )
 
 
@@ -273,6 +276,7 @@ class WordRouter:
             places=places,
             tally=words.tally,
             on_resolved=words.on_resolved,
+            on_block=words.on_block,
             routed_us=router.clock.now_us,
         )
         for word, count in kinds.counts.items():
@@ -307,7 +311,7 @@ class WordRouter:
 
     def _settle_block(self, block: LegBlock, outcome: Outcome) -> None:
         batch = block.batch
-        tally = batch.tally
+        tally, on_block = batch.tally, batch.on_block
         ended = []
         for place, count in block.counted():
             self._ledger.settle(place.row, outcome, count)
@@ -320,6 +324,9 @@ class WordRouter:
         if self._router.sink is not None:
             for part in block.parts():
                 self._router.trace_end(part, part.apic_id, outcome)
+        if on_block is not None:
+            on_block(block, outcome)
+            return
         for first, last in block.resolved():
             batch.on_resolved(first, last, ended)
             ended = []

@@ -244,7 +244,7 @@ class InjectResponse(_message.Message):
     def __init__(self, written: _Optional[int] = ..., legs: _Optional[_Iterable[_Union[LegCount, _Mapping]]] = ..., at_least_once: _Optional[bool] = ..., repeated_call: _Optional[bool] = ..., roster: _Optional[int] = ...) -> None: ...
 
 class InjectStreamRequest(_message.Message):
-    __slots__ = ("client_id", "first_seq", "words", "resolved_below", "roster", "again", "each")
+    __slots__ = ("client_id", "first_seq", "words", "resolved_below", "roster", "again", "each", "runs")
     CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
     FIRST_SEQ_FIELD_NUMBER: _ClassVar[int]
     WORDS_FIELD_NUMBER: _ClassVar[int]
@@ -252,6 +252,7 @@ class InjectStreamRequest(_message.Message):
     ROSTER_FIELD_NUMBER: _ClassVar[int]
     AGAIN_FIELD_NUMBER: _ClassVar[int]
     EACH_FIELD_NUMBER: _ClassVar[int]
+    RUNS_FIELD_NUMBER: _ClassVar[int]
     client_id: bytes
     first_seq: int
     words: _containers.RepeatedScalarFieldContainer[int]
@@ -259,7 +260,8 @@ class InjectStreamRequest(_message.Message):
     roster: int
     again: bool
     each: bool
-    def __init__(self, client_id: _Optional[bytes] = ..., first_seq: _Optional[int] = ..., words: _Optional[_Iterable[int]] = ..., resolved_below: _Optional[int] = ..., roster: _Optional[int] = ..., again: _Optional[bool] = ..., each: _Optional[bool] = ...) -> None: ...
+    runs: bool
+    def __init__(self, client_id: _Optional[bytes] = ..., first_seq: _Optional[int] = ..., words: _Optional[_Iterable[int]] = ..., resolved_below: _Optional[int] = ..., roster: _Optional[int] = ..., again: _Optional[bool] = ..., each: _Optional[bool] = ..., runs: _Optional[bool] = ...) -> None: ...
 
 class InjectStreamResponse(_message.Message):
     __slots__ = ("window", "requests", "answered", "legs", "outcomes", "roster")

@@ -105,6 +105,7 @@ def default_gate_name(vector: int) -> str:
 
 _DEFAULT_NAMES = tuple(default_gate_name(vector) for vector in range(v.NR_VECTORS))
 
+
 class GateKind(IntEnum):
     """The type field of a descriptor (SDM vol. 3, table 3-2 and 6.14.1)."""
 

@@ -11,7 +11,7 @@ from mkrpc.cli.ipi import ipi
 from mkrpc.cli.options import Number
 from mkrpc.client import Client, channel, destination, injection_numbers
 from mkrpc.errors import UnavailableError
-from mkrpc.interconnect import injection
+from mkrpc.interconnect import injection, known_clients
 from mkrpc.transport import aio, stream
 from mkrpc.v1 import control_pb2 as pb
 
@@ -23,7 +23,7 @@ def test_one_call_may_ask_for_as_many_writes_wherever_it_is_checked():
 
 
 def test_the_client_keeps_no_more_calls_than_the_interconnect_remembers():
-    assert injection_numbers.MAX_UNANSWERED <= injection.MAX_CALLS_PER_CLIENT
+    assert injection_numbers.MAX_UNANSWERED <= known_clients.MAX_CALLS_PER_CLIENT
 
 
 def test_the_client_takes_the_largest_answer_there_is():

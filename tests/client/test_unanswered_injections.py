@@ -26,7 +26,7 @@ from mkrpc.errors import (
     NotFoundError,
     UnavailableError,
 )
-from mkrpc.interconnect.injection import MAX_CALLS_PER_CLIENT
+from mkrpc.interconnect.known_clients import MAX_CALLS_PER_CLIENT
 from mkrpc.topology import Topology
 from mkrpc.v1 import control_pb2 as pb
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mkrpc.errors import InvalidArgumentError, LimitReachedError, ProtocolError
-from mkrpc.interconnect import injection
+from mkrpc.interconnect import known_clients
 from mkrpc.interconnect.clients import KEPT_WRITES
 from mkrpc.interconnect.injection import INJECTION_WINDOW, MAX_COUNT, MAX_WAITERS
 from mkrpc.link.frames import ResolvedRun
@@ -234,7 +234,7 @@ def test_a_target_that_dies_ends_a_large_call(machine: Any) -> None:
 def test_the_client_silent_for_longest_is_forgotten_and_busy_ones_never(
     machine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(injection, "MAX_CLIENTS", 2)
+    monkeypatch.setattr(known_clients, "MAX_CLIENTS", 2)
     wire = machine((0,), (1,))
     a, b, c = (bytes([n]) * 16 for n in (0x61, 0x62, 0x63))
     wire.inject(RING, client_id=a)
@@ -250,7 +250,7 @@ def test_the_client_silent_for_longest_is_forgotten_and_busy_ones_never(
 def test_a_client_has_a_limit_of_calls_that_are_remembered(
     machine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(injection, "MAX_CALLS_PER_CLIENT", 2)
+    monkeypatch.setattr(known_clients, "MAX_CALLS_PER_CLIENT", 2)
     wire = machine((0,), (1,))
     wire.inject(RING, seq=1)
     wire.inject(RING, seq=2)

@@ -44,6 +44,7 @@ class Chance:
                     self.turn,
                     self.inject,
                     self.inject_words,
+                    self.inject_singles,
                     self.write,
                     self.ask,
                     self.cut,
@@ -84,6 +85,20 @@ class Chance:
             each=self.rng.choice((False, True)),
             on_done=self.told.append,
         )
+
+    def inject_singles(self) -> None:
+        count = self.rng.choice((2, 7, 60))
+        self.seq += count
+        made = self.machine.bus.inject_singles(
+            client_id=b"c" * 16,
+            first_seq=self.seq - count,
+            words=array("Q", [self.word() for _ in range(count)]).tobytes(),
+            resolved_below=self.rng.choice((1, self.seq - count)),
+            each=self.rng.choice((False, True)),
+            on_done=self.told.append,
+        )
+        if self.rng.random() < 0.2:
+            self.machine.bus.abandon(made)
 
     def write(self) -> None:
         self.machine.bus.write_icr(

@@ -204,9 +204,10 @@ class ExactlyOnce(Checker):
 
     def _leg_ended(self, event: LegEnded) -> None:
         source, apic_id, outcome = event.source, event.apic_id, event.outcome
-        if source in self._clients:
-            self._legs[source, self.calls[source, event.seq]] += event.count
+        of_a_client = source in self._clients
         for seq in range(event.seq, event.seq + event.count):
+            if of_a_client:
+                self._legs[source, self.calls[source, seq]] += 1
             key = source, seq, apic_id
             if self._ended_in.get(key) == self.epoch:
                 self.fail(f"write {seq} of {source.hex()} to {apic_id:#x} has two outcomes")

@@ -1,0 +1,149 @@
+"""All clients that are remembered: who they are, and what of their calls may be forgotten."""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+
+from mkrpc.errors import InvalidArgumentError, LimitReachedError
+from mkrpc.interconnect.changes import ChangeLog
+from mkrpc.interconnect.clients import Call, Client
+from mkrpc.interconnect.floors import Publications
+from mkrpc.interconnect.takeover import KeptCall
+from mkrpc.link.frames import ResolvedRun
+
+__all__ = ["MAX_CALLS_PER_CLIENT", "MAX_CLIENTS", "KnownClients"]
+
+MAX_CLIENTS = 1024
+"""Clients whose calls are remembered; beyond, the idle one that has been silent for longest is
+forgotten, and a repetition of its calls would then happen again. If none is idle, a new client is
+refused: :class:`LimitReachedError`."""
+
+MAX_CALLS_PER_CLIENT = 1024
+"""Calls of one client that are remembered; it must say ``resolved_below`` to make more."""
+
+
+class KnownClients:
+    """Clients by their ids, the one that has been silent for longest first."""
+
+    def __init__(self, publications: Publications, changes: ChangeLog) -> None:
+        self._publications = publications
+        self._changes = changes
+        self._clients: OrderedDict[bytes, Client] = OrderedDict()
+
+    def __contains__(self, identity: object) -> bool:
+        return identity in self._clients
+
+    def __getitem__(self, identity: bytes) -> Client:
+        return self._clients[identity]
+
+    def get(self, identity: bytes) -> Client | None:
+        """The one with this id, if it is known."""
+        return self._clients.get(identity)
+
+    def restore(self, calls: Iterable[KeptCall]) -> None:
+        """Calls that an earlier interconnect has answered."""
+        for kept in calls:
+            client = self._clients.setdefault(kept.client, Client(kept.client))
+            self._clients.move_to_end(kept.client)
+            call = client.add(Call.again(client, kept))
+            client.used.add_run(call.first_seq, call.last_seq)
+            client.settle(call.first_seq, call.last_seq)
+
+    def heard(self, client: Client) -> None:
+        """It has just spoken."""
+        self._clients.move_to_end(client.party.identity)
+
+    def admit(
+        self, client_id: bytes, *, first_seq: int, count: int, calls: int, resolved_below: int
+    ) -> Client:
+        """The client, which is to make ``count`` new writes in so many new calls; their numbers
+        are used from here on.
+
+        :raises InvalidArgumentError: numbers used before, or called resolved.
+        :raises LimitReachedError: too many clients, or calls of this one.
+        """
+        last_seq = first_seq + count - 1
+        if resolved_below > first_seq:
+            raise InvalidArgumentError(
+                f"write {first_seq} is new, yet all below {resolved_below} are called resolved",
+                advice="resolved_below is at most the number of the oldest write without an answer",
+            )
+        client = self._clients.get(client_id)
+        if client is None:
+            self._make_room()
+            client = Client(client_id)
+        self._forget(client, resolved_below)
+        _check_fresh(client, first_seq, last_seq, calls)
+        client.used.add_run(first_seq, last_seq)
+        self._clients[client_id] = client
+        self._clients.move_to_end(client_id)
+        return client
+
+    def _make_room(self) -> None:
+        if len(self._clients) < MAX_CLIENTS:
+            return
+        for identity, client in self._clients.items():
+            if client.idle:
+                self.forget(identity)
+                return
+        raise LimitReachedError(
+            f"{MAX_CLIENTS} clients have calls without an answer",
+            advice="try again when some are answered",
+        )
+
+    def _forget(self, client: Client, resolved_below: int) -> None:
+        """Drop answers that the client has, and let the destinations forget them too.
+
+        What it calls resolved and is not, stays: the client may not know that it is unanswered."""
+        if resolved_below <= client.floor:
+            return
+        below = client.calls_below(resolved_below)
+        floor = min([resolved_below, *(call.first_seq for call in below if not call.tally.done)])
+        singles_below = client.singles_below(floor)
+        floor = min([floor, *(each.first_open for each in singles_below if each.unanswered)])
+        if floor <= client.floor:
+            return
+        client.floor = floor
+        client.used.add_run(1, floor - 1)
+        for call in below:
+            if call.last_seq < floor:
+                del client.calls[call.first_seq]
+                self._changes.forgotten(call)
+        for singles in singles_below:
+            if singles.last_seq < floor:
+                client.drop_singles(singles)
+                self._changes.forgotten_each(singles)
+        client.acknowledge(floor)
+        self.publish(client)
+
+    def forget(self, client_id: bytes) -> None:
+        """Forget a client here and at the destinations, unless it has calls without an answer."""
+        client = self._clients.get(client_id)
+        if client is not None and client.idle:
+            del self._clients[client_id]
+            for call in client.calls.values():
+                self._changes.forgotten(call)
+            for singles in client.singles.values():
+                self._changes.forgotten_each(singles)
+            client.acknowledge(client.used.highest + 1)
+            self.publish(client)
+
+    def publish(self, client: Client) -> None:
+        """Tell the destinations what of it they may forget."""
+        self._publications.publish(client.party.identity, client.publication())
+
+
+def _check_fresh(client: Client, first_seq: int, last_seq: int, calls: int) -> None:
+    used = client.used
+    if first_seq <= used.highest and used.missing(first_seq, last_seq) != [
+        ResolvedRun(first_seq, last_seq)
+    ]:
+        raise InvalidArgumentError(
+            f"writes {first_seq} to {last_seq}: some of these numbers were used by another "
+            "call, or answered and forgotten",
+            advice="repeat a call with exactly its first number, word and count",
+        )
+    if client.remembered + calls > MAX_CALLS_PER_CLIENT:
+        raise LimitReachedError(
+            f"{MAX_CALLS_PER_CLIENT} calls of this client are remembered",
+            advice="say resolved_below, so that answered calls can be forgotten",
+        )
