@@ -74,7 +74,6 @@ class Injections:
         self._clients = KnownClients(registry.publications, changes)
         self._singles = SingleCalls(
             words=words,
-            router=router,
             buckets=buckets,
             on_resolved=self._single_resolved,
             on_told=self._answer,

@@ -7,7 +7,6 @@ from mkrpc.interconnect.bucket import CLIENTS, Buckets
 from mkrpc.interconnect.clients import Call
 from mkrpc.interconnect.leg_block import LegBlock
 from mkrpc.interconnect.legs import Ended
-from mkrpc.interconnect.routing import Router
 from mkrpc.interconnect.singles import Singles
 from mkrpc.interconnect.word_routing import WordRouter, Words
 from mkrpc.outcome import Outcome
@@ -26,14 +25,12 @@ class SingleCalls:
         self,
         *,
         words: WordRouter,
-        router: Router,
         buckets: Buckets,
         on_resolved: Callable[[Singles, int, int], None],
         on_told: Callable[[Call], None],
         later: Callable[[Callable[[], None]], None],
     ) -> None:
         self._words = words
-        self._router = router
         self._buckets = buckets
         self._on_resolved = on_resolved
         self._on_told = on_told
@@ -57,9 +54,10 @@ class SingleCalls:
             self._words.route(words.part(0, passing))
         if passing < content.count:
             # Run by run: of equal words it is known which leg was whose.
-            for write in words.part(passing, content.count).runs():
-                equal = [write.word] * write.count
-                self._router.refuse(write, equal, Outcome.REJECTED_RATE_LIMITED)
+            for run in words.part(passing, content.count).runs():
+                begin = run.first_seq - singles.first_seq
+                equal = words.part(begin, begin + run.count)
+                self._words.refuse(equal, Outcome.REJECTED_RATE_LIMITED)
 
     def _resolved(self, singles: Singles, first: int, last: int, ended: Sequence[Ended]) -> None:
         self._begin(singles)
