@@ -61,7 +61,7 @@ async def boot_by_host(
             advice=f"start it: mkrpc exec {HOST_ID}; or boot without: mkrpc exec --direct",
         )
     sender = host.addresses[0].apic_id
-    outcomes: list[Outcome] = []
+    writes: list[Tally] = []
     try:
         async with asyncio.timeout(timeout_s):
             for word in (
@@ -69,12 +69,12 @@ async def boot_by_host(
                 startup(apic_id, START_PAGE),
                 startup(apic_id, START_PAGE),
             ):
-                outcomes += await _write(bus, drain, sender, word)
-            if Outcome.DELIVERED not in outcomes[1:]:
-                raise _stuck(bus, session, outcomes, 0)
+                await _write(bus, drain, sender, word, writes)
+            if not _sipi_arrived(writes):
+                raise _stuck(bus, session, writes, 0)
             await _come_online(session, 1)
     except TimeoutError:
-        raise _stuck(bus, session, outcomes, timeout_s) from None
+        raise _stuck(bus, session, writes, timeout_s) from None
     with suppress(TimeoutError):
         async with asyncio.timeout(OTHERS_TIMEOUT_S):
             await _come_online(session, cpus_to_start(cmdline, len(session.addresses)))
@@ -92,8 +92,10 @@ async def _come_online(session: Session, cpus: int) -> None:
         await asyncio.sleep(_LOOK_S)
 
 
-async def _write(bus: ApicBus, drain: Callable[[], None], sender: int, word: int) -> list[Outcome]:
-    """Let a CPU write its ICR once; how the legs ended."""
+async def _write(
+    bus: ApicBus, drain: Callable[[], None], sender: int, word: int, writes: list[Tally]
+) -> None:
+    """Let a CPU write its ICR once, and wait until its legs have ended; the tally is appended."""
     done: asyncio.Future[Tally] = asyncio.get_running_loop().create_future()
     tally = bus.write_icr(
         apic_id=sender,
@@ -101,28 +103,39 @@ async def _write(bus: ApicBus, drain: Callable[[], None], sender: int, word: int
         count=1,
         on_done=lambda tally: None if done.done() else done.set_result(tally),
     )
+    writes.append(tally)
     drain()
     try:
-        tally = await done
+        await done
     except asyncio.CancelledError:
         bus.abandon(tally)
         raise
     if tally.error is not None:
         raise tally.error
-    return [outcome for _, _, outcome in tally.legs]
 
 
-def _stuck(bus: ApicBus, session: Session, outcomes: list[Outcome], timeout_s: float) -> StuckError:
+def _sipi_arrived(writes: list[Tally]) -> bool:
+    return any(outcome is Outcome.DELIVERED for tally in writes[1:] for _, _, outcome in tally.legs)
+
+
+def _became(tally: Tally) -> str:
+    """Of one write: how its legs ended, as far as they have."""
+    ended = "; ".join(outcome.text for _, _, outcome in tally.legs)
+    return ended or ("in flight" if tally.written else "not written by the host")
+
+
+def _stuck(bus: ApicBus, session: Session, writes: list[Tally], timeout_s: float) -> StuckError:
     apic_id = session.addresses[0].apic_id
     _, accounts = bus.mirrored(session.instance_id)
-    began = bool(accounts) and accounts[0].activity != "wait-for-sipi"
-    ended = [outcome.text for outcome in outcomes]
-    legs = ", ".join(map(": ".join, zip(("INIT", "SIPI", "SIPI"), ended, strict=False)))
+    # What no account has told of yet looks idle, and has not begun without a SIPI.
+    began = _sipi_arrived(writes) and accounts[0].activity != "wait-for-sipi"
+    names = zip(("INIT", "SIPI", "SIPI"), map(_became, writes), strict=False)
+    legs = ", ".join(map(": ".join, names))
     how = "is stuck: it began and did not come online" if began else "is not responding"
     within = f" within {timeout_s:g} s" if timeout_s else ""
     return StuckError(
         f"ETIMEDOUT: CPU 0 of instance {session.instance_id} ({session.hello.name}), APIC id "
-        f"{apic_id}, {how}{within} ({legs or 'the host wrote no ICR'})",
+        f"{apic_id}, {how}{within} ({legs})",
         advice="its process was ended; look for faults (mkrpc fault list) and at the policy",
     )
 
