@@ -6,8 +6,9 @@ time; what comes meanwhile is refused (EBUSY).
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import structlog
 
@@ -52,7 +53,9 @@ class Lifecycle:
         self._bus = pump.bus
         self._drain = pump.drain
         self._under_way: dict[int, Verb] = {}
-        self._clearing: set[asyncio.Task[None]] = set()
+        self._promised: dict[int, tuple[str, tuple[int, ...]]] = {}
+        """The name and the CPUs of instances whose host agent has not taken them over yet."""
+        self._going_on: set[asyncio.Task[None]] = set()
 
     def states(self) -> dict[int, InstanceState]:
         """By instance id."""
@@ -67,19 +70,20 @@ class Lifecycle:
         name = name or f"mk{number}"
         verb = Verb.CREATE if apic_ids or cpu_count else Verb.CREATE_WITHOUT_CPUS
         next_state(states.get(number), verb, instance_id=number, name=self._name(number) or name)
-        check_name(name, {self._name(each): each for each in states})
-        with self._one_at_a_time(number, verb):
-            cpus = self._choose(apic_ids, cpu_count, own=())
-            await self._hosts.keep(number, name, cpus)
-        return self._hosts.processes[number]
+        names = {self._name(each): each for each in states}
+        check_name(name, names | {each: to for to, (each, _) in self._promised.items()})
+        cpus = self._choose(apic_ids, cpu_count, own=())
+        keep = self._hosts.keep(number, name, cpus)
+        await self._order(number, verb, keep, promised=(name, cpus))
+        return self._hosts.process(number)
 
     async def update(self, instance_id: int, apic_ids: Sequence[int]) -> InstanceState:
         """All the CPUs that it is to have, or none."""
         verb = Verb.UPDATE if apic_ids else Verb.UPDATE_TO_NO_CPUS
         process = self._check(instance_id, verb)
-        with self._one_at_a_time(instance_id, verb):
-            cpus = self._choose(apic_ids, 0, own=process.apic_ids)
-            await self._hosts.keep(instance_id, process.name, cpus)
+        cpus = self._choose(apic_ids, 0, own=process.apic_ids)
+        keep = self._hosts.keep(instance_id, process.name, cpus)
+        await self._order(instance_id, verb, keep, promised=(process.name, cpus))
         return self._state(instance_id)
 
     async def load(self, instance_id: int, image: types.Image | None) -> types.Image:
@@ -87,22 +91,19 @@ class Lifecycle:
         process = self._check(instance_id, Verb.LOAD)
         image = image or process.first_image or types.Image()
         check_image(image, cpus=len(process.apic_ids))
-        with self._one_at_a_time(instance_id, Verb.LOAD):
-            await self._hosts.load(instance_id, image)
+        await self._order(instance_id, Verb.LOAD, self._hosts.load(instance_id, image))
         return image
 
     async def unload(self, instance_id: int) -> InstanceState:
         """Nothing is loaded any more."""
         self._check(instance_id, Verb.UNLOAD)
-        with self._one_at_a_time(instance_id, Verb.UNLOAD):
-            await self._hosts.unload(instance_id)
+        await self._order(instance_id, Verb.UNLOAD, self._hosts.unload(instance_id))
         return self._state(instance_id)
 
     async def delete(self, instance_id: int) -> tuple[int, ...]:
         """It is gone; the APIC ids that are back in the pool."""
         process = self._check(instance_id, Verb.DELETE)
-        with self._one_at_a_time(instance_id, Verb.DELETE):
-            await self._hosts.drop(instance_id)
+        await self._order(instance_id, Verb.DELETE, self._hosts.drop(instance_id))
         return process.apic_ids
 
     async def exec(
@@ -137,9 +138,7 @@ class Lifecycle:
         except BaseException:
             # Whoever asked has gone: half of a kernel is of no use to anybody.
             process.failure = "its start-up was given up"
-            task = asyncio.create_task(self._clear_away(process))
-            self._clearing.add(task)
-            task.add_done_callback(self._clearing.discard)
+            self._go_on(asyncio.create_task(self._clear_away(process)))
             raise
         finally:
             process.booting = False
@@ -250,6 +249,8 @@ class Lifecycle:
         for session in self._bus.sessions():
             for address in session.addresses:
                 owners.setdefault(address.apic_id, session.instance_id)
+        for instance_id, (_, promised) in self._promised.items():
+            owners |= dict.fromkeys(promised, instance_id)
         pool = (self._hosts.pool | set(own)) - owners.keys()
         return choose_cpus(apic_ids, count, pool=pool, owners=owners)
 
@@ -268,6 +269,33 @@ class Lifecycle:
         found = (each for each in self._bus.instances() if each.instance_id == instance_id)
         record = next(found, None)
         return record.name if record is not None else ""
+
+    async def _order(
+        self,
+        instance_id: int,
+        verb: Verb,
+        order: Coroutine[Any, Any, None],
+        *,
+        promised: tuple[str, tuple[int, ...]] | None = None,
+    ) -> None:
+        """Do it to its end, also if whoever asked leaves: what the host agent has been told to have
+        is known here. Nobody else is given the name and the CPUs that are ``promised``."""
+        with ExitStack() as begun:
+            begun.callback(order.close)
+            begun.enter_context(self._one_at_a_time(instance_id, verb))
+            if promised is not None:
+                self._promised[instance_id] = promised
+                begun.callback(self._promised.pop, instance_id)
+            until_done = begun.pop_all()
+        task = asyncio.create_task(order)
+        task.add_done_callback(lambda _task: until_done.close())
+        self._go_on(task)
+        await asyncio.shield(task)
+
+    def _go_on(self, task: "asyncio.Task[None]") -> None:
+        """Nobody need wait for it."""
+        self._going_on.add(task)
+        task.add_done_callback(self._going_on.discard)
 
     @contextmanager
     def _one_at_a_time(self, instance_id: int, verb: Verb) -> Iterator[None]:
