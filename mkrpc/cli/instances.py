@@ -1,11 +1,14 @@
 """``mkrpc create``, ``update``, ``load``, ``unload`` and ``delete``: which instances there are."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mkrpc.cli.options import Number, cluster_options, connect, instance_key, json_option
 from mkrpc.cli.output import apic_ids_text, print_json
+
+if TYPE_CHECKING:
+    from mkrpc.client.lifecycle import Image
 
 __all__ = ["create", "delete", "load", "unload", "update"]
 
@@ -131,10 +134,25 @@ def load(
 
         print_json({"id": found.id, "name": found.name, "image": image_as_json(loaded)})
         return
-    what = [f"{len(loaded.handlers)} handlers", f"{len(loaded.programs)} programs"]
-    if loaded.callables:
-        what.append(f"{loaded.callables} callables of a script")
-    click.echo(f"instance {found.id} ({found.name}): a kernel is loaded, with {', '.join(what)}")
+    click.echo(f"instance {found.id} ({found.name}): a kernel is loaded{_with(loaded)}")
+
+
+def _with(image: "Image") -> str:
+    """What is loaded beside the kernel itself."""
+    counts = {
+        "handler": len(image.handlers),
+        "program": len(image.programs),
+        "callable of a script": image.callables,
+    }
+    what = [f"{count} {_plural(noun, count)}" for noun, count in counts.items() if count]
+    if image.cmdline:
+        what.append(f"command line '{image.cmdline}'")
+    return f", with {', '.join(what)}" if what else ""
+
+
+def _plural(noun: str, count: int) -> str:
+    first, *rest = noun.split(" ")
+    return noun if count == 1 else " ".join((f"{first}s", *rest))
 
 
 def _placed(program: str) -> tuple[int, str]:

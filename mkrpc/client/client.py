@@ -149,7 +149,9 @@ class Client(LifecycleCalls, FaultCalls):
             if which in (found.id, found.name):
                 return found
         known = ", ".join(f"{i.id} ({i.name})" for i in instances[:16])
-        raise NotFoundError(f"no instance {which} at {self.address}", advice=f"there are: {known}")
+        raise NotFoundError(
+            f"ENOENT: no instance {which} at {self.address}", advice=f"there are: {known}"
+        )
 
     def inject(
         self,

@@ -113,7 +113,7 @@ def test_an_instance_that_is_not_there_does_not_keep_the_others(run, peer, two_i
     assert result.exit_code == 3
     assert result.stdout == "instance 1 (web)\n" + PROC
     what, advice = told(result)
-    assert what == f"mkrpc: no instance wbe at {peer.address}"
+    assert what == f"mkrpc: ENOENT: no instance wbe at {peer.address}"
     assert "1 (web)" in advice
 
 

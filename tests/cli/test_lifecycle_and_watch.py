@@ -13,7 +13,7 @@ def test_exec_and_kill_take_names_and_numbers(run, peer, two_instances):
     peer.will("ExecInstance", pb.ExecInstanceResponse(pid=78))
     peer.will("KillInstance", pb.KillInstanceResponse(exit_code=-9))
     assert "process 78" in run("exec", "db", "--address", peer.address).stdout
-    assert "exit code -9" in run("kill", "1", "--force", "--address", peer.address).stdout
+    assert "was ended by SIGKILL" in run("kill", "1", "--force", "--address", peer.address).stdout
     assert peer.requests[1].instance_id == 2
     assert (peer.requests[3].instance_id, peer.requests[3].force) == (1, True)
 
