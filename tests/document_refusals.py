@@ -1,6 +1,6 @@
 """Writes docs/refusals.md: every errno and error of the validator, with a test that raises it.
 
-``python tests/document_refusals.py [OUTPUT]`` runs the tests of both rooms and watches which lines
+``python tests/document_refusals.py [OUTPUT]`` runs the tests of these rooms and watches which lines
 they reach; a test runs it and compares. What no test reaches stands there with "none", and makes
 this exit with 1.
 """
@@ -18,12 +18,24 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "refusals.md"
-ROOMS = ("mkrpc/instance/multikernel", "mkrpc/devicetree")
+ROOMS = {
+    "mkrpc/instance/multikernel": ("mkrpc/instance/multikernel",),
+    "mkrpc/devicetree": ("mkrpc/devicetree",),
+    "The lifecycle": (
+        "mkrpc/lifecycle.py",
+        *(f"mkrpc/interconnect/{name}.py" for name in ("lifecycle", "cpu_pool", "image")),
+        *("mkrpc/interconnect/start_up.py", "mkrpc/interconnect/kernfs.py", "mkrpc/host/kept.py"),
+    ),
+}
+"""By title: folders and files."""
 TESTS = (
     *("tests/devicetree", "tests/instance/test_mk_ipi.py", "tests/instance/test_mk_channels.py"),
     *("tests/instance/test_mk_message.py", "tests/instance/test_mk_requests.py"),
     *("tests/instance/test_shared_links.py", "tests/instance/test_mk_refusals.py"),
     *("tests/simulation/test_cpu_requests.py", "tests/simulation/test_errands.py"),
+    *(f"tests/interconnect/test_{name}.py" for name in ("lifecycle_verbs", "cpu_pool", "image")),
+    *("tests/interconnect/test_start_up.py", "tests/interconnect/test_kernfs.py"),
+    *("tests/test_lifecycle.py", "tests/host/test_kept.py"),
 )
 LEFT_OUT = (
     "not fuzz and not arbitrary and not what_is_written and not goes_through and not two_processes"
@@ -35,9 +47,9 @@ TEXT = 76
 
 HEAD = """# Refusals
 
-Every errno of the framework and every error and warning of the device tree reader, with one of the
-tests that raise it. `python tests/document_refusals.py` writes the page by running those tests and
-watching which lines they reach.
+Every errno of the framework and of the lifecycle, and every error and warning of the device tree
+reader, with one of the tests that raise it. `python tests/document_refusals.py` writes the page by
+running those tests and watching which lines they reach.
 
 """
 
@@ -83,10 +95,14 @@ class Watch:
 
 
 def sites() -> list[Site]:
-    """All of both rooms, in the order of the files."""
+    """All of them, in the order of rooms and files."""
+    return [site for room in ROOMS for site in _sites_of(room)]
+
+
+def _sites_of(room: str) -> list[Site]:
     found = []
-    for room in ROOMS:
-        for path in sorted((ROOT / room).rglob("*.py")):
+    for place in (ROOT / each for each in ROOMS[room]):
+        for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
             found += list(_sites_in(path))
     return found
 
@@ -95,7 +111,9 @@ def _sites_in(path: Path) -> Iterator[Site]:
     file = str(path.relative_to(ROOT))
     module = ast.parse(path.read_text())
     for function in ast.walk(module):
-        if not isinstance(function, ast.FunctionDef) or function.name in FINDERS:
+        if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if function.name in FINDERS:
             continue
         for node in ast.walk(function):
             text = _refusal(node)
@@ -115,7 +133,7 @@ def _refusal(node: ast.AST) -> str:
                 and value.operand.id.startswith("E")
             ):
                 return f"-{value.operand.id}"
-    if isinstance(node, ast.Call):
+    if isinstance(node, ast.Call) and not ast.unparse(node.func).startswith("_log."):
         name = getattr(node.func, "id", getattr(node.func, "attr", ""))
         if name in FINDERS or (name.endswith("Error") and name != "DeviceTreeError"):
             return ast.unparse(node).replace("self.", "")
@@ -137,7 +155,7 @@ def page(watch: Watch) -> str:
     lines = [HEAD.rstrip("\n"), ""]
     for room in ROOMS:
         lines += [f"## {room}", "", "| file | function | what | test |", "|---|---|---|---|"]
-        for site in (each for each in sites() if each.file.startswith(room)):
+        for site in _sites_of(room):
             tests: set[str] = set()
             for number in range(site.first, site.last + 1):
                 tests |= watch.reached.get((str(ROOT / site.file), number), set())
