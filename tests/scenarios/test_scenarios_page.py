@@ -23,6 +23,17 @@ def test_the_table_is_what_the_scenarios_say(tmp_path):
         assert f"| `{name}` | " in PAGE.read_text()
 
 
+def test_the_ten_thousand_seeds_of_every_remedy_are_on_the_page():
+    played = re.findall(
+        r"^\| `(\S+)` \| (`.*`) \| 10000 \| 0 \| 0 \|$", PAGE.read_text(), re.MULTILINE
+    )
+    assert played == [
+        (name, " ".join(f"`{key}={value}`" for key, value in remedy.items()))
+        for name, scenario in scenarios().items()
+        for remedy in scenario.remedies
+    ]
+
+
 def test_the_scenario_of_the_page_shows_its_defect_and_its_remedy(tmp_path):
     code = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     assert len(code) == 1
