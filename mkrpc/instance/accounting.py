@@ -1,5 +1,6 @@
 """The books of one CPU, and the account of it that the interconnect mirrors (design 3.4)."""
 
+from operator import attrgetter, ne
 from typing import TYPE_CHECKING
 
 from mkrpc.instance.vector_books import vectors_of
@@ -15,31 +16,30 @@ if TYPE_CHECKING:
 __all__ = ["AccountReporter", "assert_books", "view_of", "whole_account"]
 
 
-def _account(cpu: "Cpu", vectors: list[int], stats: dict[int, int]) -> CpuAccount:
+_Head = tuple[int, int, int, int, bool, str, int]
+"""What an account says of a CPU beside its number and its counts, in the order of the fields."""
+
+_stats_of = attrgetter(*FIELDS)
+
+
+def _head(cpu: "Cpu") -> _Head:
     apic = cpu.apic
-    return CpuAccount(
-        cpu=cpu.number,
-        irr=apic.irr,
-        isr=apic.isr,
-        tpr=apic.tpr,
-        ppr=apic.ppr,
-        interrupts_enabled=cpu.interrupts_enabled,
-        activity=cpu.activity,
-        multikernel=cpu.multikernel_count,
-        vectors=[cpu.books.row(vector) for vector in vectors],
-        stats=stats,
+    return (
+        apic.irr,
+        apic.isr,
+        apic.tpr,
+        apic.ppr,
+        cpu.interrupts_enabled,
+        cpu.activity,
+        cpu.multikernel_count,
     )
-
-
-def _stats(cpu: "Cpu") -> list[int]:
-    irq_stat = cpu.irq_stat
-    return [getattr(irq_stat, name) for name in FIELDS]
 
 
 def whole_account(cpu: "Cpu") -> CpuAccount:
     """Everything that has a count, whether reported or not."""
-    stats = {index: count for index, count in enumerate(_stats(cpu)) if count}
-    return _account(cpu, cpu.books.counted(), stats)
+    stats = {index: count for index, count in enumerate(_stats_of(cpu.irq_stat)) if count}
+    vectors = [cpu.books.row(vector) for vector in cpu.books.counted()]
+    return CpuAccount(cpu.number, *_head(cpu), vectors, stats)
 
 
 class AccountReporter:
@@ -53,8 +53,8 @@ class AccountReporter:
 
     def __init__(self, kernel: "Kernel") -> None:
         self._kernel = kernel
-        self._heads: list[tuple[object, ...]] = [()] * len(kernel.cpus)
-        self._stats = [[0] * len(FIELDS) for _ in kernel.cpus]
+        self._heads: list[_Head | None] = [None] * len(kernel.cpus)
+        self._stats: list[tuple[int, ...]] = [(0,) * len(FIELDS)] * len(kernel.cpus)
         for cpu in kernel.cpus:
             cpu.changed = True
             cpu.books.touch_all()
@@ -77,23 +77,36 @@ class AccountReporter:
         return accounts, False
 
     def _changed_account(self, cpu: "Cpu") -> CpuAccount | None:
+        number = cpu.number
         vectors = cpu.books.take_touched()
         cpu.changed = False
-        known = self._stats[cpu.number]
-        now = _stats(cpu)
+        known = self._stats[number]
+        now: tuple[int, ...] = _stats_of(cpu.irq_stat)
         changed: dict[int, int] = {}
         if now != known:
-            changed = {i: count for i, count in enumerate(now) if count != known[i]}
-            self._stats[cpu.number] = now
-        apic = cpu.apic
-        head = (
-            *(apic.irr, apic.isr, apic.tpr, apic.ppr),
-            *(cpu.interrupts_enabled, cpu.activity, cpu.multikernel_count),
-        )
-        if not vectors and not changed and head == self._heads[cpu.number]:
+            differs = bytes(map(ne, now, known))
+            index = differs.find(1)
+            while index >= 0:
+                changed[index] = now[index]
+                index = differs.find(1, index + 1)
+            self._stats[number] = now
+        head = _head(cpu)
+        if not vectors and not changed and head == self._heads[number]:
             return None
-        self._heads[cpu.number] = head
-        return _account(cpu, vectors, changed)
+        self._heads[number] = head
+        irr, isr, tpr, ppr, interrupts_enabled, activity, multikernel = head
+        return CpuAccount(
+            number,
+            irr,
+            isr,
+            tpr,
+            ppr,
+            interrupts_enabled,
+            activity,
+            multikernel,
+            vectors,
+            changed,
+        )
 
 
 def view_of(cpu: "Cpu") -> CpuView:

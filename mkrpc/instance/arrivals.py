@@ -152,9 +152,13 @@ class Arrivals:
 
     def take(self, frame: UpFrame) -> None:
         """At most MAX_FRAME_WORDS runs; ``applied`` stops short of the first that is left."""
-        taken = self._outcomes[:MAX_FRAME_WORDS]
-        frame.outcomes = [OutcomeRun(run.first, run.count, run.outcome) for run in taken]
-        self._outcomes = self._outcomes[MAX_FRAME_WORDS:]
-        frame.taken = self._kernel.post.report()
-        frame.listens = self._kernel.post.take_listening()
-        frame.applied = self._outcomes[0].first - 1 if self._outcomes else self.applied
+        frame.applied = self.applied
+        if self._outcomes:
+            taken = self._outcomes[:MAX_FRAME_WORDS]
+            frame.outcomes = [OutcomeRun(run.first, run.count, run.outcome) for run in taken]
+            self._outcomes = self._outcomes[MAX_FRAME_WORDS:]
+            if self._outcomes:
+                frame.applied = self._outcomes[0].first - 1
+        post = self._kernel.post
+        frame.taken = post.report()
+        frame.listens = post.take_listening()

@@ -6,7 +6,7 @@ receives; there is no rule of the link in it (design, section 4).
 
 from collections import deque
 
-from mkrpc.errors import FencedError, ProtocolError
+from mkrpc.errors import ProtocolError
 from mkrpc.instance.accounting import AccountReporter
 from mkrpc.instance.arrivals import Arrivals
 from mkrpc.instance.kernel import FRAME_EVENTS, Kernel
@@ -140,11 +140,7 @@ class Attachment:
 
     def _check_lease(self) -> None:
         if self._lease.over:
-            raise FencedError(
-                f"the lease of instance {self._kernel.config.instance_id} ended "
-                f"{-self._lease.left_us / 1e6:.1f} s ago: no beat was answered in time",
-                advice="'mkrpc exec' starts it again, as a new incarnation",
-            )
+            raise self._lease.fenced(self._kernel.config.instance_id)
 
     # The link comes, breaks and comes again.
 
@@ -253,12 +249,14 @@ class Attachment:
         for legs in frame.legs:
             if not len(legs.seqs) == len(legs.words) == len(legs.cpus):
                 raise ProtocolError("the columns of the legs differ in length")
-        self._kernel.source.check(frame.resolved)
+        kernel = self._kernel
+        if frame.resolved:
+            kernel.source.check(frame.resolved)
         self._lease.came()
         if frame.beat:
             self._lease.answered(frame.beat)
-        kernel = self._kernel
-        kernel.source.told(frame.roster)
+        if frame.roster:
+            kernel.source.told(frame.roster)
         new = self._link.receive(frame)
         self._moves.acknowledged(frame.ack)
         if not new:
@@ -269,7 +267,8 @@ class Attachment:
         for legs in frame.legs:
             self._arrivals.apply(legs)
         kernel.settle_frame()
-        self._learn(frame)
+        if frame.resolved or frame.books or self._told:
+            self._learn(frame)
         kernel.resume_commands()
         for command in frame.commands:
             reply = kernel.execute(command)
@@ -312,27 +311,28 @@ class Attachment:
         self._check_lease()
         if not self.connected:
             return None
-        again = self._link.next_again()
-        if again is not None:
-            return self._add_beat(again)
-        if not self._link.may_send:
-            return self._bare_ack()
+        link, kernel = self._link, self._kernel
+        if not link.may_send:
+            again = link.next_again()
+            return self._bare_ack() if again is None else self._add_beat(again)
         if self._publication:
-            return self._add_beat(self._link.stamp(self._publication.popleft()))
-        frame = UpFrame(events=self._kernel.take_events(FRAME_EVENTS))
+            return self._add_beat(link.stamp(self._publication.popleft()))
+        frame = UpFrame()
+        if kernel.events:
+            frame.events = kernel.take_events(FRAME_EVENTS)
         self._arrivals.take(frame)
-        frame.resolved = list(self._kernel.source.take_publication())
-        frame.more = bool(self._kernel.events or self._arrivals.pending)
+        frame.resolved = kernel.source.take_publication()
+        frame.more = bool(kernel.events or self._arrivals.pending)
         if not frame.more:
             frame.accounts, frame.more = self._reporter.take(MAX_FRAME_VECTORS)
-        if not frame.more:
+        if self._replies and not frame.more:
             frame.replies = self._take_replies()
             frame.more = bool(self._replies)
         content = frame.events or frame.accounts or frame.resolved or frame.replies or frame.taken
         if not (content or frame.listens) and frame.applied == self._reported:
             return self._bare_ack()
         self._reported = frame.applied
-        self._moves.sent(self._link.stamp(frame))
+        self._moves.sent(link.stamp(frame))
         return self._add_beat(frame)
 
     def _bare_ack(self) -> UpFrame | None:

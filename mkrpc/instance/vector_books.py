@@ -29,13 +29,12 @@ class VectorRow:
     def count(self) -> VectorCount:
         """The counts as they are now."""
         return VectorCount(
-            vector=self.vector,
-            delivered=self.delivered,
-            coalesced=self.coalesced,
-            handled=self.handled,
-            eoi=self.eoi,
-            discarded=self.discarded,
+            self.vector, self.delivered, self.coalesced, self.handled, self.eoi, self.discarded
         )
+
+
+def _vector_of(row: VectorRow) -> int:
+    return row.vector
 
 
 class VectorBooks:
@@ -105,12 +104,17 @@ class VectorBooks:
         row = self.rows[vector]
         return VectorCount(vector, 0, 0, 0, 0, 0) if row is None else row.count()
 
-    def take_touched(self) -> list[int]:
-        """The vectors that changed since the last call, ascending."""
-        touched, self._touched = self._touched, []
+    def take_touched(self) -> list[VectorCount]:
+        """What changed since the last call, the vectors ascending."""
+        touched = self._touched
+        if not touched:
+            return []
+        self._touched = []
         for row in touched:
             row.touched = False
-        return sorted(row.vector for row in touched)
+        if len(touched) > 1:
+            touched.sort(key=_vector_of)
+        return [row.count() for row in touched]
 
     def counted(self) -> list[int]:
         """The vectors that have a count, ascending."""

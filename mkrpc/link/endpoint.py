@@ -87,11 +87,12 @@ class LinkEnd(Generic[SentT, ReceivedT]):
     def stamp(self, frame: SentT) -> SentT:
         """Give a frame with content its number and acknowledgement, and retain it."""
         assert self.may_send, "the frame window is full, or frames are still to be sent again"
-        self._sent += 1
-        self._again = self._sent + 1
-        frame.frame = self._sent
+        self._sent = number = self._sent + 1
+        self._again = number + 1
+        frame.frame = number
+        frame.ack = self._acked_to_peer = self._received
         self._unacknowledged.append(frame)
-        return self.stamp_ack(frame)
+        return frame
 
     def stamp_ack(self, frame: SentT) -> SentT:
         """Put only the acknowledgement on a frame; alone on one without content (number 0)."""

@@ -1,8 +1,9 @@
 """The lease as the instance holds it: beats, their answers, and the end (design 3.3, rule 5)."""
 
 from collections import deque
+from typing import Final
 
-from mkrpc.errors import ProtocolError
+from mkrpc.errors import FencedError, ProtocolError
 
 __all__ = [
     "BEATS_PER_LEASE",
@@ -29,6 +30,9 @@ a handler that has not returned."""
 MAX_WHERE = 200
 """Characters in which such a beat says where the event loop is; the rest is cut off."""
 
+_NEVER: Final = 1 << 62
+"""Later than any clock goes."""
+
 
 class HeldLease:
     """How long an incarnation may go on by what it knows itself.
@@ -43,6 +47,8 @@ class HeldLease:
 
     __slots__ = (
         "_beats",
+        "_due_us",
+        "_end_us",
         "_hello_us",
         "_last_us",
         "_link_us",
@@ -60,6 +66,9 @@ class HeldLease:
         self._link_us = 0
         self._hello_us = 0
         self._last_us = 0
+        # Of these two, which every frame asks for, when it ends and when a beat is due.
+        self._end_us = _NEVER
+        self._due_us = _NEVER
         self._beats = 0
         # Number and time of what was sent. What is older than a lease could renew nothing, so that
         # there are never more than BEATS_PER_LEASE.
@@ -78,7 +87,15 @@ class HeldLease:
     @property
     def over(self) -> bool:
         """Whether it has ended."""
-        return self.lease_us > 0 and self.now_us >= self.since_us + self.lease_us
+        return self.now_us >= self._end_us
+
+    def fenced(self, instance_id: int) -> FencedError:
+        """What is said of an instance whose lease is over."""
+        return FencedError(
+            f"the lease of instance {instance_id} ended "
+            f"{-self.left_us / 1e6:.1f} s ago: no beat was answered in time",
+            advice="'mkrpc exec' starts it again, as a new incarnation",
+        )
 
     @property
     def left_us(self) -> int:
@@ -101,14 +118,12 @@ class HeldLease:
     @property
     def next_beat_us(self) -> int | None:
         """When a beat is due; None for never."""
-        interval_us = -(-self.lease_us // BEATS_PER_LEASE)
-        return self._last_us + interval_us if self.lease_us else None
+        return self._due_us if self.lease_us else None
 
     @property
     def beat_due(self) -> bool:
         """Whether the next frame should carry a beat, even alone."""
-        due = self.next_beat_us
-        return due is not None and self.now_us >= due
+        return self.now_us >= self._due_us
 
     @property
     def stalled(self) -> bool:
@@ -121,14 +136,15 @@ class HeldLease:
 
         ``beating``: whether a beat could go out now.
         """
-        if self.over:
+        give_up_us = self.give_up_us
+        if give_up_us is None or self.over:
             return None
-        times = [self.end_us]
-        if not self.stalled:
-            times.append(self.give_up_us)
-        if beating and not self.beat_due:
-            times.append(self.next_beat_us)
-        return min((time_us for time_us in times if time_us is not None), default=None)
+        deadline_us, now_us = self._end_us, self.now_us
+        if now_us < give_up_us < deadline_us:
+            deadline_us = give_up_us
+        if beating and now_us < self._due_us < deadline_us:
+            deadline_us = self._due_us
+        return deadline_us
 
     def hello(self) -> None:
         """A hello goes out now."""
@@ -144,6 +160,7 @@ class HeldLease:
         self._renew(self._hello_us)
         self.came()
         self._last_us = max(self._last_us, self._hello_us)
+        self._set_due()
 
     def came(self) -> None:
         """Something has come over the link."""
@@ -153,6 +170,7 @@ class HeldLease:
         """A beat goes out now; its number."""
         self._beats += 1
         self._last_us = self.now_us
+        self._set_due()
         while self._unanswered and self._unanswered[0][1] + self.lease_us <= self.now_us:
             self._unanswered.popleft()
         self._unanswered.append((self._beats, self.now_us))
@@ -175,3 +193,8 @@ class HeldLease:
 
     def _renew(self, sent_us: int) -> None:
         self.since_us = max(self.since_us, sent_us)
+        self._end_us = self.since_us + self.lease_us if self.lease_us else _NEVER
+
+    def _set_due(self) -> None:
+        interval_us = -(-self.lease_us // BEATS_PER_LEASE)
+        self._due_us = self._last_us + interval_us if self.lease_us else _NEVER

@@ -2,14 +2,17 @@
 
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Final
 
 from mkrpc.link.recovery import Resent
 
 __all__ = ["Legs"]
 
+_NOT_RESENT: Final = Resent.NO
 
-@dataclass(slots=True)
+
+@dataclass(slots=True, init=False)
 class Legs:
     """Legs from one source, in its order; three columns of equal length.
 
@@ -21,11 +24,27 @@ class Legs:
     """
 
     source: bytes
-    seqs: Sequence[int] = field(default_factory=list)
-    words: Sequence[int] = field(default_factory=list)
-    cpus: Sequence[int] = field(default_factory=list)
-    resent: Resent = Resent.NO
-    arbitrated: bool = False
+    seqs: Sequence[int]
+    words: Sequence[int]
+    cpus: Sequence[int]
+    resent: Resent
+    arbitrated: bool
+
+    def __init__(  # noqa: PLR0917 - by place, as columns
+        self,
+        source: bytes,
+        seqs: Sequence[int] | None = None,
+        words: Sequence[int] | None = None,
+        cpus: Sequence[int] | None = None,
+        resent: Resent = _NOT_RESENT,
+        arbitrated: bool = False,
+    ) -> None:
+        self.source = source
+        self.seqs = [] if seqs is None else seqs
+        self.words = [] if words is None else words
+        self.cpus = [] if cpus is None else cpus
+        self.resent = resent
+        self.arbitrated = arbitrated
 
     @property
     def dense(self) -> bool:

@@ -77,11 +77,11 @@ class SourceWindow:
 
     __slots__ = (
         "_held",
-        "_published",
         "_resolved",
         "_settled",
         "_shared",
         "_stamps",
+        "_unpublished",
         "_unreported",
         "_writers",
         "_written",
@@ -90,7 +90,8 @@ class SourceWindow:
     def __init__(self) -> None:
         self._written = 0
         self._resolved = RunSet()
-        self._published = 0
+        self._unpublished = 0
+        """Newly resolved since the last publication."""
         self._writers: dict[int, tuple[int, int]] = {}
         """Who made which outstanding write, and its word."""
         self._settled: dict[int, tuple[int, int, Outcome]] = {}
@@ -222,6 +223,7 @@ class SourceWindow:
             for new in self._resolved.missing(run.first, run.last):
                 self._release(range(new.first, new.last + 1))
             resolved += self._resolved.add_run(run.first, run.last)
+        self._unpublished += resolved
         return resolved
 
     def _release(self, seqs: Iterable[int]) -> None:
@@ -242,9 +244,9 @@ class SourceWindow:
         Always the whole set (up to :data:`MAX_PUBLISHED_RUNS`), so that a repeated or lost
         publication does no harm.
         """
-        if len(self._resolved) - self._published < PUBLISH_EVERY:
+        if self._unpublished < PUBLISH_EVERY:
             return ()
-        self._published = len(self._resolved)
+        self._unpublished = 0
         runs = self._resolved.runs()
         if len(runs) <= MAX_PUBLISHED_RUNS:
             return runs

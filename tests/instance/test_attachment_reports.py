@@ -123,7 +123,7 @@ def test_what_is_resolved_is_published_now_and_then(kernel, peer):
     assert all(not frame.resolved for frame in peer.drain())
     peer.send(resolved=[ResolvedRun(PUBLISH_EVERY, PUBLISH_EVERY)])
     (frame,) = peer.drain()
-    assert frame.resolved == [ResolvedRun(1, PUBLISH_EVERY)]
+    assert list(frame.resolved) == [ResolvedRun(1, PUBLISH_EVERY)]
 
 
 def test_acknowledgements_go_alone_when_there_is_nothing_else_to_say(kernel, peer):
