@@ -3,6 +3,7 @@
 import os
 import signal
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,7 @@ from mkrpc.errors import (
     StuckError,
 )
 from mkrpc.fault import Fault, FaultKind
+from mkrpc.state_dir import cluster_dir
 
 RESPAWNS = 50
 QUICK_RESPAWNS = 4
@@ -168,6 +170,27 @@ def threads(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/task"))
 
 
+def resident_kib(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in status if line.startswith("VmRSS:"))
+
+
+def family(pid: int) -> int:
+    """A process and all that come from it."""
+    found = [pid]
+    for each in found:
+        for task in Path(f"/proc/{each}/task").iterdir():
+            found += map(int, (task / "children").read_text().split())
+    return len(found)
+
+
+SPARE_DESCRIPTORS = 4
+"""Of the host agent, for the spare interconnect that it starts some seconds after the first."""
+SPARE = 1
+GROWTH_KIB = 8192
+"""The rows of dead incarnations, which are kept up to a limit, take some 20 KiB for each life."""
+
+
 @pytest.mark.parametrize("times", [QUICK_RESPAWNS, pytest.param(RESPAWNS, marks=pytest.mark.full)])
 def test_the_same_id_lives_again_and_again_without_a_leak_or_a_stale_message(cluster, times):
     """Half of the lives end asked, half forced. A message of an earlier life would be one count too
@@ -178,6 +201,8 @@ def test_the_same_id_lives_again_and_again_without_a_leak_or_a_stale_message(clu
     servers = (client.cluster().interconnect_pid, cluster.host_pid)
     lives = set()
     sizes = []
+    families = []
+    folder = cluster_dir(cluster.name)
     for life in range(times):
         client.exec_instance(2)
         lives.add(client.find_instance(2).incarnation)
@@ -188,13 +213,18 @@ def test_the_same_id_lives_again_and_again_without_a_leak_or_a_stale_message(clu
         assert counts[0xEA] == life + 1
         client.kill_instance(2, force=life % 2 == 1)
         client.quiesce()
-        sizes.append([(descriptors(pid), threads(pid)) for pid in servers])
+        sizes.append([(descriptors(pid), threads(pid), resident_kib(pid)) for pid in servers])
+        families.append((family(cluster.host_pid), sum(1 for _ in folder.rglob("*"))))
     assert len(lives) == times
     assert client.find_instance(2).incarnations == times
     # The first two lives warm up: pools of threads, sockets of the client.
     for first, last in zip(sizes[1], sizes[-1], strict=True):
-        assert last[0] <= first[0] + 2
+        assert last[0] <= first[0] + SPARE_DESCRIPTORS
         assert last[1] <= first[1] + 4
+        assert last[2] <= first[2] + GROWTH_KIB
+    processes, files = zip(*families[1:], strict=True)
+    assert max(processes) <= processes[0] + SPARE
+    assert max(files) <= files[0] + 2
     ledger = client.ledger()
     assert ledger.balanced, ledger.discrepancies
     assert ledger.totals.in_flight == 0
