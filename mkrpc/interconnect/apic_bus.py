@@ -86,7 +86,7 @@ class ApicBus(Asking):
             mirror=self.mirror,
             leases=self._leases,
             is_client=self._injections.knows,
-            on_ready=self._mark_ready,
+            on_ready=self._ready.setdefault,
             count=self._count,
             changes=self._changes,
             recovery=self._recovery,
@@ -270,9 +270,6 @@ class ApicBus(Asking):
         self._sink = sink
         self._router.sink = self._injections.sink = self.faults.sink = sink
         self._roster.sink = self._recovery.sink = self.stalls.sink = sink
-
-    def _mark_ready(self, session: Session) -> None:
-        self._ready[session] = None
 
     def _run_later(self) -> None:
         """Call back, now that everything is consistent; callbacks may call the bus."""

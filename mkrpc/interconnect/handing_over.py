@@ -21,8 +21,6 @@ def frame_legs(pieces: Sequence[Piece], hear: Callable[[bytes], None]) -> list[L
             hear(source)
             legs = None
             continue
-        cpu = piece.batch.cpu if isinstance(piece, EqualLegs) else piece.cpu
-        word, seq, count = piece.batch.word, piece.first_seq, piece.count
         if (
             legs is None
             or legs.source != source
@@ -35,12 +33,19 @@ def frame_legs(pieces: Sequence[Piece], hear: Callable[[bytes], None]) -> list[L
             legs = Legs(source, seqs, words, cpus, piece.resent, piece.arbitrated)
             columns.append(legs)
             hear(source)
-        if count == 1:
-            seqs.append(seq)
-            words.append(word)
-            cpus.append(cpu)
+        if isinstance(piece, EqualLegs):
+            cpu, word, seq, count = piece.batch.cpu, piece.batch.word, piece.first_seq, piece.count
+            if count == 1:
+                seqs.append(seq)
+                words.append(word)
+                cpus.append(cpu)
+                continue
+            seqs.extend(range(seq, seq + count))
+            words.extend([word] * count)
+            cpus.extend([cpu] * count)
             continue
-        seqs.extend(range(seq, seq + count))
-        words.extend([word] * count)
-        cpus.extend([cpu] * count)
+        for run in piece.parts():
+            seqs.extend(range(run.first_seq, run.first_seq + run.count))
+            words.extend([run.batch.word] * run.count)
+            cpus.extend([run.cpu] * run.count)
     return columns

@@ -19,6 +19,7 @@ from mkrpc.interconnect.registry import Registry
 from mkrpc.interconnect.roster_count import RosterCount
 from mkrpc.interconnect.routing import Router, Write
 from mkrpc.interconnect.session import Session
+from mkrpc.interconnect.settled_writes import check_settled
 from mkrpc.interconnect.word_routing import WordRouter, Words
 from mkrpc.link.frames import (
     MAX_FRAME_WORDS,
@@ -157,7 +158,7 @@ class Intake:
     def _settled_write(self, session: Session, event: SettledWrite) -> None:
         if event.word >> _WORD_BITS or event.word < 0:
             raise ProtocolError(f"write {event.seq} is no ICR word of 64 bits")
-        self._router.check_settled(event)
+        check_settled(event)
         apic_id, asked = self._writer(session, event.cpu, event.command)
         session.take_seqs(event.seq, 1, stamp=event.stamp)
         if asked is not None:

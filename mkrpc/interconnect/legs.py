@@ -19,6 +19,7 @@ from mkrpc.outcome import Outcome
 
 if TYPE_CHECKING:
     from mkrpc.interconnect.equal_legs import EqualLegs
+    from mkrpc.interconnect.fan_legs import FanLegs
     from mkrpc.interconnect.leg_block import LegBlock
 
 __all__ = [
@@ -51,6 +52,7 @@ class Batch:
 
     __slots__ = (
         "_ended",
+        "_lanes",
         "_on_resolved",
         "_progress",
         "_slowest",
@@ -87,22 +89,33 @@ class Batch:
         self.apic_id = apic_id
         self.routed_us = routed_us
         self.resolved = 0
-        self._progress = [0] * lanes
+        self._lanes = lanes
+        # Empty until the first leg has ended: broadcasts that wait for a hung instance are many.
+        self._progress: list[int] = []
         # How the legs of unresolved writes ended, of each lane in order; with one lane there is
         # nothing to keep.
-        self._ended: list[list[Ended]] = [[] for _ in range(lanes)] if lanes > 1 else []
+        self._ended: list[list[Ended]] = []
         # A heap of (progress, lane), one entry a lane, that may lag behind: the least progress is
         # found without looking at every lane, of which a broadcast has thousands.
-        self._slowest = [(0, lane) for lane in range(lanes)] if lanes > 1 else []
+        self._slowest: list[tuple[int, int]] = []
         self._on_resolved = on_resolved
 
     @property
     def has_lanes(self) -> bool:
         """Whether each of its writes has more than one leg."""
-        return bool(self._slowest)
+        return self._lanes > 1
+
+    def _begin(self) -> None:
+        lanes = self._lanes
+        self._progress = [0] * lanes
+        if lanes > 1:
+            self._ended = [[] for _ in range(lanes)]
+            self._slowest = [(0, lane) for lane in range(lanes)]
 
     def advance(self, lane: int, count: int, row: Row, outcome: Outcome) -> None:
         """The next ``count`` legs of a lane, in the books at ``row``, have ended like this."""
+        if not self._progress:
+            self._begin()
         before = self._progress[lane]
         self._progress[lane] = before + count
         assert before + count <= self.count
@@ -182,7 +195,7 @@ class LegRun:
         counts[self.row] += self.count
 
 
-Piece: TypeAlias = "EqualLegs | LegRun | LegBlock"
+Piece: TypeAlias = "EqualLegs | LegRun | LegBlock | FanLegs"
 """An entry of a queue: legs of one source."""
 
 Settled = Callable[[Piece, Outcome], None]

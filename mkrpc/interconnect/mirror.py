@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from mkrpc.errors import ProtocolError
 from mkrpc.interconnect.clock import Clock
@@ -24,14 +24,60 @@ _MAX_STATS = 64
 _COUNTS = ("delivered", "coalesced", "handled", "eoi", "discarded")
 
 
-@dataclass(slots=True)
 class _CpuMirror:
     """The last values reported for one CPU."""
 
-    account: CpuAccount
-    vectors: dict[int, VectorCount] = field(default_factory=dict)
-    stats: dict[int, int] = field(default_factory=dict)
-    sighting: Sighting = field(default_factory=Sighting)
+    __slots__ = (
+        "activity",
+        "cpu",
+        "interrupts_enabled",
+        "irr",
+        "isr",
+        "multikernel",
+        "ppr",
+        "sighting",
+        "stats",
+        "tpr",
+        "vectors",
+    )
+
+    def __init__(self, cpu: int) -> None:
+        self.cpu = cpu
+        self.irr = self.isr = self.tpr = self.ppr = self.multikernel = 0
+        self.interrupts_enabled = False
+        self.activity = "idle"
+        self.vectors: dict[int, VectorCount] = {}
+        self.stats: dict[int, int] = {}
+        self.sighting = Sighting()
+
+    def apply(self, account: CpuAccount, now_us: int) -> None:
+        """Take over what has changed; it has been checked."""
+        vectors, enabled = self.vectors, account.interrupts_enabled
+        moved = enabled != self.interrupts_enabled
+        self.sighting.note(vectors, account.vectors, now_us, moved=moved)
+        self.irr = account.irr
+        self.isr = account.isr
+        self.tpr = account.tpr
+        self.ppr = account.ppr
+        self.interrupts_enabled = enabled
+        self.activity = account.activity
+        self.multikernel = account.multikernel
+        for count in account.vectors:
+            vectors[count.vector] = count
+        self.stats.update(account.stats)
+
+    def account(self) -> CpuAccount:
+        """The registers, without counts."""
+        return CpuAccount(
+            cpu=self.cpu,
+            irr=self.irr,
+            isr=self.isr,
+            tpr=self.tpr,
+            ppr=self.ppr,
+            interrupts_enabled=self.interrupts_enabled,
+            activity=self.activity,
+            multikernel=self.multikernel,
+        )
 
 
 class MirrorRow:
@@ -44,21 +90,7 @@ class MirrorRow:
     def __init__(self, instance_id: int, cpus: int, clock: Clock | None = None) -> None:
         self.instance_id = instance_id
         self._clock = clock or Clock()
-        self._cpus = [
-            _CpuMirror(
-                CpuAccount(
-                    cpu=number,
-                    irr=0,
-                    isr=0,
-                    tpr=0,
-                    ppr=0,
-                    interrupts_enabled=False,
-                    activity="idle",
-                    multikernel=0,
-                )
-            )
-            for number in range(cpus)
-        ]
+        self._cpus = [_CpuMirror(number) for number in range(cpus)]
 
     def apply(self, account: CpuAccount) -> None:
         """Take over what has changed on one CPU.
@@ -66,31 +98,16 @@ class MirrorRow:
         :raises ProtocolError: a value that goes backwards, or that no CPU can have. Nothing has
             changed then.
         """
-        mirror = self._check(account)
-        vectors = mirror.vectors
-        mirror.sighting.note(mirror.account, vectors, account, self._clock.now_us)
-        mirror.account = CpuAccount(
-            account.cpu,
-            account.irr,
-            account.isr,
-            account.tpr,
-            account.ppr,
-            account.interrupts_enabled,
-            account.activity,
-            account.multikernel,
-        )
-        for count in account.vectors:
-            vectors[count.vector] = count
-        mirror.stats.update(account.stats)
+        self._check(account).apply(account, self._clock.now_us)
 
     def ppr(self, cpu: int) -> int:
         """The processor priority last reported, 0 to 255: lowest priority goes by it (R32)."""
-        return self._cpus[cpu].account.ppr
+        return self._cpus[cpu].ppr
 
     def last(self, cpu: int) -> tuple[CpuAccount, Sighting]:
         """The registers last reported, without counts, and since when they are so."""
         mirror = self._cpus[cpu]
-        return mirror.account, mirror.sighting
+        return mirror.account(), mirror.sighting
 
     def counts(self, cpu: int, vector: int) -> VectorCount:
         """The counts of one vector as last reported."""
@@ -104,7 +121,7 @@ class MirrorRow:
         """Every CPU's accounting, whole."""
         return [
             replace(
-                mirror.account,
+                mirror.account(),
                 vectors=[mirror.vectors[vector] for vector in sorted(mirror.vectors)],
                 stats=dict(sorted(mirror.stats.items())),
             )
@@ -118,7 +135,7 @@ class MirrorRow:
         """
         lines = []
         for number, mirror in enumerate(self._cpus):
-            irr, isr = mirror.account.irr, mirror.account.isr
+            irr, isr = mirror.irr, mirror.isr
             seen = mirror.vectors.keys() | _bits(irr) | _bits(isr)
             for vector in sorted(seen):
                 count = mirror.vectors.get(vector) or VectorCount(vector, 0, 0, 0, 0, 0)
@@ -150,7 +167,7 @@ class MirrorRow:
         ):
             raise ProtocolError(f"CPU {account.cpu} reports registers that no CPU has")
         mirror = self._cpus[account.cpu]
-        if account.multikernel < mirror.account.multikernel:
+        if account.multikernel < mirror.multikernel:
             raise _went_back(account.cpu, "multikernel")
         vectors, stats = mirror.vectors, mirror.stats
         for count in account.vectors:

@@ -45,7 +45,7 @@ class Roster:
         mirror: Mirror,
         leases: Leases,
         is_client: Callable[[bytes], bool],
-        on_ready: Callable[[Session], None],
+        on_ready: Callable[[Session], object],
         count: RosterCount,
         changes: ChangeLog,
         recovery: Recovery,

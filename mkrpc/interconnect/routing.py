@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import groupby
 
-from mkrpc.errors import ProtocolError
 from mkrpc.interconnect.arbitration import Arbitration, lowest_priority
 from mkrpc.interconnect.clock import Clock
 from mkrpc.interconnect.equal_legs import EqualLegs
@@ -22,28 +21,15 @@ from mkrpc.interconnect.refusing import RefusedWrites
 from mkrpc.interconnect.registry import Registry
 from mkrpc.interconnect.resent import ResentWrites
 from mkrpc.interconnect.session import Session
+from mkrpc.interconnect.settled_writes import AT_ITS_OWN_GATE
 from mkrpc.interconnect.tally import Tally
 from mkrpc.interconnect.targets import Target, Write, no_room, software_enabled, to_nobody
-from mkrpc.link.frames import NOBODY, SettledWrite
-from mkrpc.outcome import Outcome, OutcomeKind
+from mkrpc.link.frames import NOBODY
+from mkrpc.outcome import Outcome
 from mkrpc.trace import IcrWritten, LegEnded, Sink
 from mkrpc.x86.icr import DeliveryMode, Icr, Shorthand, decode
 
 __all__ = ["Arbitration", "Router", "Write"]
-
-_AT_ITS_OWN_GATE = frozenset(
-    {
-        Outcome.DELIVERED,
-        Outcome.COALESCED,
-        Outcome.REJECTED_SOFTWARE_DISABLED,
-        Outcome.REJECTED_NOT_WAITING_FOR_SIPI,
-        Outcome.REJECTED_BLOCKED,
-    }
-)
-"""Outcomes that book a self IPI to its own CPU: only the receiving side of its APIC says them. What
-the sending side says is booked to nobody, and so is an illegal vector, though the receiving side
-refuses it where ``self_ipi_illegal_vector`` is ``receive`` or ``both``: the outcome is the same."""
-
 
 _NOBODY = (to_nobody(Outcome.REJECTED_NO_SUCH_APIC),)
 """Who gets a write that matches no APIC (R41)."""
@@ -115,20 +101,6 @@ class Router:
             target = self._resent.arbitrate(write, seq, found, choose)
             self._send(write, icr, (target,), seq, 1)
 
-    @staticmethod
-    def check_settled(event: SettledWrite) -> None:
-        """Whether an APIC can have settled a write like this by itself.
-
-        :raises ProtocolError: it cannot.
-        """
-        kind = event.outcome.kind
-        is_self = decode(event.word).shorthand is Shorthand.SELF
-        if kind is OutcomeKind.LOST or (kind is not OutcomeKind.REJECTED and not is_self):
-            raise ProtocolError(
-                f"write {event.seq}, {event.word:#018x}, is called {event.outcome.text} "
-                "within its own APIC"
-            )
-
     def settle_at_source(self, write: Write, session: Session, outcome: Outcome) -> None:
         """Book a write that never left its APIC: a self IPI, or one that it refused to send."""
         assert write.apic_id is not None
@@ -136,7 +108,7 @@ class Router:
             self.trace_write(write)
         icr = decode(write.word)
         target = _NOBODY[0]
-        if icr.shorthand is Shorthand.SELF and outcome in _AT_ITS_OWN_GATE:
+        if icr.shorthand is Shorthand.SELF and outcome in AT_ITS_OWN_GATE:
             _, cpu = self._registry.cpu_owner(write.apic_id)
             target = Target(session, cpu, write.apic_id, None)
         run = self._begin(write, icr, (target,), write.first_seq, write.count)[0]
@@ -272,21 +244,25 @@ class Router:
             for target, struck in zip(targets, dropped, strict=True)
         ]
 
-    def _begin(
-        self, write: Write, icr: Icr, targets: Sequence[Target], first_seq: int, count: int
-    ) -> list[LegRun]:
-        """Book ``count`` writes: a leg of each to every target."""
-        batch = Batch(
+    def batch(self, write: Write, first_seq: int, count: int, lanes: int) -> Batch:
+        """``count`` of the writes, each to so many CPUs."""
+        return Batch(
             source=write.source,
             first_seq=first_seq,
             count=count,
             word=write.word,
-            lanes=len(targets),
+            lanes=lanes,
             tally=write.tally,
             on_resolved=write.on_resolved,
             apic_id=write.apic_id,
             routed_us=self.clock.now_us,
         )
+
+    def _begin(
+        self, write: Write, icr: Icr, targets: Sequence[Target], first_seq: int, count: int
+    ) -> list[LegRun]:
+        """Book ``count`` writes: a leg of each to every target."""
+        batch = self.batch(write, first_seq, count, len(targets))
         runs = []
         for lane, target in enumerate(targets):
             row = self._row(write.source, target, icr)

@@ -81,7 +81,7 @@ class Session(SourceSide):
         hello: Hello,
         *,
         mirror: MirrorRow,
-        on_ready: Callable[["Session"], None],
+        on_ready: Callable[["Session"], object],
         count: RosterCount,
         publications: Publications,
         born: int,

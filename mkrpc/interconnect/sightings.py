@@ -5,9 +5,9 @@ that is set has been set since its vector's ``delivered`` last grew, an ISR bit 
 did. All of it costs per report, never per interrupt, and is late by what a report takes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from mkrpc.link.frames import CpuAccount, VectorCount
+from mkrpc.link.frames import VectorCount
 
 __all__ = ["Sighting"]
 
@@ -29,14 +29,15 @@ class Sighting:
 
     def note(
         self,
-        before: CpuAccount,
         known: Mapping[int, VectorCount],
-        account: CpuAccount,
+        counts: Iterable[VectorCount],
         now_us: int,
+        *,
+        moved: bool,
     ) -> None:
-        """A report has come; ``before`` and ``known`` are what the last one said."""
-        moved = account.interrupts_enabled != before.interrupts_enabled
-        for count in account.vectors:
+        """A report has come, with these counts; ``known`` are those before it. ``moved``: IF has
+        changed."""
+        for count in counts:
             vector = count.vector
             last = known.get(vector)
             if count.delivered != (last.delivered if last is not None else 0):

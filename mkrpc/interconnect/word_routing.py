@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from mkrpc.interconnect.equal_legs import EqualLegs, Place
-from mkrpc.interconnect.ledger import Ledger, Party, RowKey
+from mkrpc.interconnect.fan_legs import Fan, FanLegs
+from mkrpc.interconnect.ledger import Ledger, Party
 from mkrpc.interconnect.leg_block import LegBlock, OnBlock, Spread
 from mkrpc.interconnect.legs import Piece, Resolved
+from mkrpc.interconnect.places import Places
 from mkrpc.interconnect.policy import Policy
 from mkrpc.interconnect.registry import Registry
 from mkrpc.interconnect.routing import Router
@@ -21,15 +23,11 @@ from mkrpc.interconnect.tally import Tally
 from mkrpc.interconnect.targets import Write
 from mkrpc.interconnect.word_kinds import Kinds, kinds_of
 from mkrpc.outcome import Outcome
-from mkrpc.x86.icr import DeliveryMode, DestinationMode, Shorthand, decode
 
-__all__ = ["MAX_PLACES", "SPREAD_FROM", "WordRouter", "Words"]
+__all__ = ["SPREAD_FROM", "WordRouter", "Words"]
 
 SPREAD_FROM = 2
 """Words that are worth sorting: measured, two of them already."""
-
-MAX_PLACES = 65_536
-"""Words of all sources whose places are known at a time; at so many all are looked up again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,12 +92,8 @@ class WordRouter:
         self, *, router: Router, registry: Registry, policy: Policy, ledger: Ledger
     ) -> None:
         self._router = router
-        self._registry = registry
-        self._policy = policy
         self._ledger = ledger
-        self._places: dict[bytes, dict[int, Place | None]] = {}
-        self._known = 0
-        self._version = self._folds = -1
+        self._places = Places(registry=registry, policy=policy, ledger=ledger)
 
     def route(self, words: Words) -> None:
         """Send each write to every CPU that its destination names."""
@@ -112,7 +106,7 @@ class WordRouter:
         if len(kinds.counts) == 1:
             self._one_by_one(words)
             return
-        found = self._find(words.source, kinds.counts)
+        found = self._places.find(words.source, kinds.counts)
         if None not in found.values():
             self._spread(words, kinds, found)
             return
@@ -163,7 +157,7 @@ class WordRouter:
         tally: Tally | None,
         on_resolved: Resolved,
     ) -> bool:
-        """Send ``count`` equal writes, never made before, to the one CPU that has a place for them.
+        """Send ``count`` equal writes, never made before, to whom it is known that they go.
 
         The rest as in :class:`~mkrpc.interconnect.targets.Write`. False, and nothing has happened,
         if they must take the general path.
@@ -172,9 +166,21 @@ class WordRouter:
         faults = router.faults
         if router.hold is not None or (faults is not None and faults.drops):
             return False
-        place = self._place(source, word)
+        place = self._places.place(source, word)
         if place is None:
-            return False
+            fan = self._places.fan(source, apic_id, word)
+            return fan is not None and self._route_fan(
+                fan,
+                Write(
+                    source=source,
+                    apic_id=apic_id,
+                    first_seq=first_seq,
+                    count=count,
+                    word=word,
+                    tally=tally,
+                    on_resolved=on_resolved,
+                ),
+            )
         session = place.session
         if not session.has_room(count):
             return False
@@ -194,64 +200,21 @@ class WordRouter:
         session.wake()
         return True
 
-    # --- where words go -------------------------------------------------------------------------
-
-    def _known_of(self, source: Party) -> dict[int, Place | None]:
-        """What has been looked up of a source, and holds."""
-        version, folds = self._registry.version, self._ledger.folds
-        if version != self._version or folds != self._folds or self._known >= MAX_PLACES:
-            self._version, self._folds, self._known = version, folds, 0
-            self._places.clear()
-        places = self._places.get(source.identity)
-        if places is None:
-            places = self._places[source.identity] = {}
-        return places
-
-    def _place(self, source: Party, word: int) -> Place | None:
-        """Where a word goes; None for one of the general path."""
-        places = self._known_of(source)
-        if word in places:
-            return places[word]
-        # A row that this opens may have others folded; nothing that is known is used after that.
-        place = places[word] = self._look_up(source, word)
-        self._known += 1
-        return place
-
-    def _find(self, source: Party, different: Mapping[int, int]) -> dict[int, Place | None]:
-        """Where these words go; None for those of the general path."""
-        places = self._known_of(source)
-        for word in different:
-            if word not in places:
-                places[word] = self._look_up(source, word)
-                self._known += 1
-        if self._ledger.folds != self._folds:
-            # A row that was opened has had others folded, perhaps one that has just been found.
-            return self._find(source, different)
-        return {word: places[word] for word in different}
-
-    def _look_up(self, source: Party, word: int) -> Place | None:
-        icr = decode(word)
-        if (
-            icr.delivery_mode is not DeliveryMode.FIXED
-            or icr.shorthand is not Shorthand.NONE
-            or icr.destination_mode is not DestinationMode.PHYSICAL
-        ):
-            return None
-        found = self._registry.map.resolve(word, None)
-        if len(found) != 1:
-            return None
-        apic_id = found[0]
-        session, cpu = self._registry.cpu_owner(apic_id)
-        refusal = self._policy.decide(
-            source_id=source.instance_id, destination_id=session.instance_id, icr=icr
-        )
-        if refusal is not None:
-            return None
-        vector = self._ledger.vector_of(icr.delivery_mode, icr.vector)
-        row = self._ledger.row(RowKey(source, session.party, apic_id, icr.delivery_mode, vector))
-        if row is None:
-            return None
-        return Place(source=source, word=word, session=session, cpu=cpu, apic_id=apic_id, row=row)
+    def _route_fan(self, fan: Fan, write: Write) -> bool:
+        """An entry for every instance, if each has room for all of it."""
+        for session, places in fan.instances.items():
+            if session.room_for(len(places), write.source) < write.count:
+                return False
+        router = self._router
+        if router.sink is not None:
+            router.trace_write(write)
+        for row in fan.rows:
+            self._ledger.book(row, write.count)
+        batch = router.batch(write, write.first_seq, write.count, fan.size)
+        for session, places in fan.instances.items():
+            session.legs.enqueue(FanLegs(batch, session.instance_id, places))
+            session.wake()
+        return True
 
     # --- bursts ---------------------------------------------------------------------------------
 
@@ -297,6 +260,9 @@ class WordRouter:
             self._settle_equal(legs, outcome)
         elif isinstance(legs, LegBlock):
             self._settle_block(legs, outcome)
+        elif isinstance(legs, FanLegs):
+            for run in legs.parts():
+                self._router.settle(run, outcome)
         else:
             self._router.settle(legs, outcome)
 

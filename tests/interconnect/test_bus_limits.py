@@ -137,6 +137,7 @@ def test_a_source_that_sweeps_takes_no_rows_from_others(
     assert wire.bus.balance() == []
 
 
+@pytest.mark.pure
 def test_an_address_that_changes_between_writes_is_all_that_is_looked_at_again(
     machine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,6 +71,7 @@ def round_trips(machine, instances: int) -> Callable[[], None]:
     return round_trip
 
 
+@pytest.mark.pure
 def test_a_unicast_write_costs_the_same_among_two_and_among_511(machine):
     costs = {}
     for instances in (2, 128, 511):

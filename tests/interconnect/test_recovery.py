@@ -212,11 +212,11 @@ def test_only_legs_that_may_have_come_before_are_lost_by_the_living() -> None:
         say(made, session, UpFrame(applied=2, outcomes=[OutcomeRun(2, 1, lost)]))
 
 
-def test_what_is_sent_again_finds_room_in_a_full_queue() -> None:
+def test_what_is_sent_again_finds_room_in_a_full_queue(monkeypatch: pytest.MonkeyPatch) -> None:
     """It may have been accepted before: to refuse it would be to say that it was not."""
     made, session = taken_over()
     session._queue_limit = 0
-    session.room_for = lambda lanes, source: 0
+    monkeypatch.setattr("mkrpc.interconnect.legs.QUEUE_PER_SOURCE", 0)
     say(made, session, RECOVERED)
     say(made, session, UpFrame(events=[Writes(0, 9, [WORD], stamp=2), Writes(0, 10, [WORD])]))
     assert session.legs.waiting == 1

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mkrpc.fault import Fault, FaultKind
-from mkrpc.interconnect import word_routing
+from mkrpc.interconnect import places, word_routing
 from mkrpc.interconnect.equal_legs import EqualLegs
+from mkrpc.interconnect.fan_legs import FanLegs
 from mkrpc.interconnect.ledger import MAX_FINISHED_CLIENTS
 from mkrpc.interconnect.leg_block import LegBlock
 from mkrpc.interconnect.legs import QUEUE_PER_SOURCE, LegRun
@@ -252,6 +253,25 @@ def test_equal_writes_are_one_entry_of_the_queue(machine: Any) -> None:
     assert numbers_of(wire.peers[0]) == set(range(1, 4099))
 
 
+def test_a_broadcast_is_one_entry_of_the_queue_of_each_instance(machine: Any) -> None:
+    """However many CPUs it has: one that hangs, rung by many, must not fill the memory."""
+    wire = machine((0,), tuple(range(1, 33)), (40, 41))
+    for _ in range(20):
+        burst(wire, [OTHERS, OTHERS])
+    kinds = [[(type(each), each.count) for each in pieces(peer)] for peer in wire.peers]
+    assert kinds == [[], [(FanLegs, 64)] * 20, [(FanLegs, 4)] * 20]
+    assert sum(each.waiting for each in standing(wire.bus, 7, 0xEA).in_flight) == 40
+    wire.peers[1].pull()
+    wire.peers[1].answer(100)
+    wire.peers[1].push()
+    assert wire.bus.balance() == []
+    assert wire.bus.in_flight() == 20 * 68 - 100
+    wire.settle()
+    assert [seq for _, seq, _, cpu in wire.peers[1].legs if cpu == 31] == list(range(1, 41))
+    assert wire.peers[0].session.unsettled == 0
+    assert wire.bus.balance() == []
+
+
 def test_other_words_keep_their_place_among_them(machine: Any) -> None:
     wire = machine((0,), (1, 2))
     words = [fixed(1 + n % 2, 0x41) for n in range(10)]
@@ -316,11 +336,11 @@ def test_a_row_that_was_folded_is_not_written_to(machine: Any) -> None:
 def test_places_are_looked_up_again_when_there_are_too_many(
     machine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(word_routing, "MAX_PLACES", 8)
+    monkeypatch.setattr(places, "MAX_PLACES", 8)
     wire = machine((0,), (1, 2))
     for vector in range(0x20, 0x60):
         burst(wire, [fixed(1 + n % 2, vector) for n in range(6)])
     wire.settle()
     assert wire.bus.balance() == []
     assert wire.bus.totals().delivered == 6 * 64
-    assert wire.bus._words._known <= 8 + 2
+    assert wire.bus._words._places._known <= 8 + 2

@@ -5,6 +5,7 @@ import random
 from array import array
 
 import pytest
+from compiled_model import skip_if_compiled
 
 from mkrpc.interconnect.apic_bus import ApicBus
 from mkrpc.interconnect.injected_words import MAX_REQUEST_WORDS
@@ -25,6 +26,7 @@ MAX_TOGETHER = 64
 @pytest.fixture
 def legs_in_blocks(monkeypatch):
     """Calls for many equal words ask for words that differ; the sizes of the blocks they became."""
+    skip_if_compiled(LegBlock)
     equal, columns = ApicBus.inject, LegBlock.columns
     sizes = []
 

@@ -3,6 +3,7 @@
 import random
 
 import pytest
+from compiled_model import skip_if_compiled
 
 from mkrpc.errors import ProtocolError
 from mkrpc.interconnect.mirror import MirrorRow
@@ -14,6 +15,7 @@ from mkrpc.simulation.shrink import MAX_TRIES, shrink
 def test_a_law_that_is_broken_by_any_step_needs_one_step_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    skip_if_compiled(MirrorRow)
     monkeypatch.setattr(MirrorRow, "apply", lambda row, account: None)
     _, plan, _ = draw(1, random.Random)
     assert len(plan.steps) > 10
@@ -28,6 +30,7 @@ def test_a_law_that_is_broken_by_any_step_needs_one_step_alone(
 
 def test_a_law_that_needs_a_fault_keeps_the_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     """A session that does not come back: nobody misses it unless a link breaks."""
+    skip_if_compiled(Session)
     monkeypatch.setattr(Session, "resume", lambda session, hello: None)
     seed = next(seed for seed in range(1, 50) if run(seed, random.Random).violation)
     shrunk = shrink(seed, random.Random)
@@ -38,6 +41,7 @@ def test_a_law_that_needs_a_fault_keeps_the_fault(monkeypatch: pytest.MonkeyPatc
 
 
 def test_what_was_left_out_already_stays_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    skip_if_compiled(MirrorRow)
     monkeypatch.setattr(MirrorRow, "apply", lambda row, account: None)
     assert shrink(1, random.Random, without=frozenset({"s1"})).without >= {"s1"}
 
@@ -46,6 +50,7 @@ def test_what_is_raised_is_a_law_of_its_own_kind(monkeypatch: pytest.MonkeyPatch
     def refuse(row: MirrorRow, account: object) -> None:
         raise ProtocolError("no: never")
 
+    skip_if_compiled(MirrorRow)
     monkeypatch.setattr(MirrorRow, "apply", refuse)
     shrunk = shrink(1, random.Random)
     assert shrunk.result.law == "machine: ProtocolError"

@@ -5,13 +5,13 @@ from typing import Any
 
 from mkrpc.interconnect import routing
 from mkrpc.interconnect.commands import Commands
+from mkrpc.interconnect.fan_legs import FanLegs
 from mkrpc.interconnect.injection import Injections
 from mkrpc.interconnect.ledger import Ledger
 from mkrpc.interconnect.legs import Batch, LegQueue
 from mkrpc.interconnect.mirror import Mirror, MirrorRow
 from mkrpc.interconnect.policy import Policy
 from mkrpc.interconnect.registry import Registry
-from mkrpc.interconnect.routing import Router
 from mkrpc.interconnect.session import Session
 from mkrpc.outcome import Outcome
 from mkrpc.x86.destination import DestinationMap
@@ -124,12 +124,21 @@ def a_request_is_done_with_its_reply(self: Any, asked: Any, on_done: Any) -> Non
         self._later(lambda: self._tell(asked.tally, on_done))
 
 
-_targets = Router._targets
+_resolve = DestinationMap.resolve
 
 
-def a_broadcast_forgets_its_last_target(self: Any, write: Any, icr: Any) -> Any:
-    targets = _targets(self, write, icr)
-    return targets[:-1] if len(targets) > 1 else targets
+def a_broadcast_forgets_its_last_target(self: Any, *asked: Any) -> Any:
+    found = _resolve(self, *asked)
+    return found[:-1] if len(found) > 1 else found
+
+
+_parts = FanLegs.parts
+
+
+def the_legs_of_a_fan_begin_with_its_first_write(self: Any) -> Any:
+    for run in _parts(self):
+        run.first_seq = self.batch.first_seq
+        yield run
 
 
 _apply = MirrorRow.apply
@@ -186,7 +195,8 @@ MUTANTS = [
     (Injections, "_repeat", a_repeated_call_is_made_again, 3),
     (Commands, "fail_all", open_commands_are_forgotten_with_their_instance, 1),
     (Commands, "_finish_if_complete", a_request_is_done_with_its_reply, 1),
-    (Router, "_targets", a_broadcast_forgets_its_last_target, 1),
+    (DestinationMap, "resolve", a_broadcast_forgets_its_last_target, 1),
+    (FanLegs, "parts", the_legs_of_a_fan_begin_with_its_first_write, 4),
     (MirrorRow, "apply", the_mirror_adds_up_what_is_cumulative, 1),
     (MirrorRow, "apply", the_mirror_forgets_what_was_not_reported_again, 3),
     (Mirror, "close", a_dead_row_is_forgotten, 1),

@@ -1,0 +1,97 @@
+"""Legs of writes to several CPUs, as one entry of the queue of each instance.
+
+A hung instance of many CPUs, rung by broadcasts, would else have an entry for each of its CPUs and
+each of the writes. Where such a word goes is looked up once, as in
+:mod:`mkrpc.interconnect.equal_legs`.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from mkrpc.interconnect.ledger import Row
+from mkrpc.interconnect.legs import Batch, LegRun
+from mkrpc.link.recovery import Resent
+
+if TYPE_CHECKING:
+    from mkrpc.interconnect.session import Session
+
+__all__ = ["Fan", "FanLegs", "FanPlace"]
+
+
+class FanPlace(NamedTuple):
+    """One CPU that a word goes to: which lane of its batches, and the row of the books."""
+
+    lane: int
+    cpu: int
+    apic_id: int
+    row: Row
+
+
+class Fan:
+    """Where a word goes, by instance; ``size``: to how many CPUs."""
+
+    __slots__ = ("instances", "rows", "size")
+
+    def __init__(self, instances: "dict[Session, list[FanPlace]]") -> None:
+        self.instances = instances
+        self.size = sum(len(places) for places in instances.values())
+        by_lane = {each.lane: each.row for places in instances.values() for each in places}
+        self.rows = [by_lane[lane] for lane in sorted(by_lane)]
+
+
+class FanLegs:
+    """Legs of a batch to one instance: all of its writes to the first CPU, then to the next one.
+
+    Of these, legs from index ``begin`` on and before ``end``.
+    """
+
+    __slots__ = ("batch", "begin", "end", "instance_id", "places")
+
+    resent = Resent.NO
+    arbitrated = False
+
+    def __init__(self, batch: Batch, instance_id: int, places: list[FanPlace]) -> None:
+        self.batch = batch
+        self.instance_id = instance_id
+        self.places = places
+        self.begin = 0
+        self.end = batch.count * len(places)
+
+    @property
+    def count(self) -> int:
+        """How many legs."""
+        return self.end - self.begin
+
+    def split(self, count: int) -> "FanLegs":
+        """Take the first ``count`` legs off; these keep the rest."""
+        assert 0 < count < self.count
+        taken = FanLegs(self.batch, self.instance_id, self.places)
+        taken.begin, taken.end = self.begin, self.begin + count
+        self.begin += count
+        return taken
+
+    def count_by_row(self, counts: Counter[Row]) -> None:
+        """Add them to those of the rows that they are in."""
+        for run in self.parts():
+            counts[run.row] += run.count
+
+    def parts(self) -> Iterator[LegRun]:
+        """The same legs as runs, one for each CPU."""
+        batch, begin = self.batch, self.begin
+        writes = batch.count
+        while begin < self.end:
+            lane, first = divmod(begin, writes)
+            count = min(writes - first, self.end - begin)
+            place = self.places[lane]
+            yield LegRun(
+                batch=batch,
+                lane=place.lane,
+                row=place.row,
+                instance_id=self.instance_id,
+                cpu=place.cpu,
+                apic_id=place.apic_id,
+                first_seq=batch.first_seq + first,
+                count=count,
+            )
+            begin += count
