@@ -21,6 +21,7 @@ from mkrpc.cli.kernfs import proc_file
 from mkrpc.cli.ledger import ledger
 from mkrpc.cli.lifecycle import down, exec_, kill
 from mkrpc.cli.limit import limit
+from mkrpc.cli.message import message
 from mkrpc.cli.proc import dmesg, interrupts
 from mkrpc.cli.replay import replay
 from mkrpc.cli.show import show
@@ -55,6 +56,7 @@ for command in (
     topology,
     show,
     ipi,
+    message,
     cpu,
     interrupts,
     dmesg,

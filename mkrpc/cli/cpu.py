@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mkrpc.cli.options import Number, cluster_options, connect, json_option
+from mkrpc.cli.options import Number, cluster_options, connect, instance_key, json_option
 from mkrpc.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ _64_BITS = ("IA32_APIC_BASE", "ICR")
 @click.option("--if", "if_", type=click.Choice(["on", "off"]), help="Set or clear EFLAGS.IF.")
 @click.option("--halt/--wake", "halt", default=None, help="Execute HLT, or end it.")
 @click.option("--online", type=click.Choice(["on", "off"]), help="Take it offline, or bring it up.")
+@click.option(
+    "--ask", "asker", metavar="INSTANCE", help="With --online: this instance asks, by message."
+)
 @click.option("--tpr", type=Number(0, 0xFF, hexadecimal=True), help="Task priority, 0 to 0xff.")
 @json_option
 def cpu(
@@ -31,12 +34,22 @@ def cpu(
     if_: str | None,
     halt: bool | None,
     online: str | None,
+    asker: str | None,
     tpr: int | None,
     as_json: bool,
 ) -> None:
-    """Show the CPU with this APIC id, after setting what was asked for."""
+    """Show the CPU with this APIC id, after setting what was asked for.
+
+    --online acts as its own kernel's /sys does. With --ask another kernel requests it, and its own
+    answers or refuses: that is the way of the multikernel series.
+    """
+    if asker is not None and online is None:
+        raise click.UsageError("--ask goes with --online")
     with connect(name, address) as client:
-        if online is not None:
+        if asker is not None:
+            source = client.find_instance(instance_key(asker))
+            client.ask_for_cpu(source.id, apic_id, online=online == "on")
+        elif online is not None:
             client.set_cpu(apic_id, online=online == "on")
         if if_ is not None or halt is not None or tpr is not None:
             interrupts_enabled = None if if_ is None else if_ == "on"

@@ -39,6 +39,7 @@ from mkrpc.client.destination import (
     logical,
     shorthand,
 )
+from mkrpc.client.errands import ErrandCalls
 from mkrpc.client.events import EventBatch
 from mkrpc.client.faults import FaultCalls
 from mkrpc.client.injector import MAX_RETRIES, Injector
@@ -74,7 +75,7 @@ _WRITE_ALLOWANCE_S = 0.001
 _INTERCONNECT_SILENT = "the interconnect may be stopped: `mkrpc down` ends the cluster all the same"
 
 
-class Client(LifecycleCalls, FaultCalls):
+class Client(LifecycleCalls, FaultCalls, ErrandCalls):
     """A connection to one cluster.
 
     ``address``: ``unix:/path`` or ``host:port``. ``client_id``: 16 bytes that name this client to

@@ -32,7 +32,7 @@ from mkrpc.interconnect.asks import ask
 from mkrpc.interconnect.attachments import Pump
 from mkrpc.interconnect.book_keeping import BookKeeper
 from mkrpc.interconnect.bucket import CLIENTS, Rate
-from mkrpc.interconnect.fault_control import FaultControl
+from mkrpc.interconnect.errand_control import ErrandControl
 from mkrpc.interconnect.hosts import HostRegistry
 from mkrpc.interconnect.link_faults import LinkFaults
 from mkrpc.interconnect.requests import cpu_action, icr_from_request, known_instance
@@ -51,7 +51,7 @@ MAX_QUIESCE_ROUNDS = 10_000
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
-class ControlService(FaultControl):
+class ControlService(ErrandControl):
     """Serves clients from the bus.
 
     ``pump`` sends whatever a request has caused; what asks for an instance waits until all that

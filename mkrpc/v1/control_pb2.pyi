@@ -712,6 +712,44 @@ class ResumeInstanceResponse(_message.Message):
     pid: int
     def __init__(self, pid: _Optional[int] = ...) -> None: ...
 
+class SendMessageRequest(_message.Message):
+    __slots__ = ("sender", "target", "ipi_type", "text", "patience_us")
+    SENDER_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    IPI_TYPE_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    PATIENCE_US_FIELD_NUMBER: _ClassVar[int]
+    sender: int
+    target: int
+    ipi_type: int
+    text: str
+    patience_us: int
+    def __init__(self, sender: _Optional[int] = ..., target: _Optional[int] = ..., ipi_type: _Optional[int] = ..., text: _Optional[str] = ..., patience_us: _Optional[int] = ...) -> None: ...
+
+class SendMessageResponse(_message.Message):
+    __slots__ = ("way", "fate")
+    WAY_FIELD_NUMBER: _ClassVar[int]
+    FATE_FIELD_NUMBER: _ClassVar[int]
+    way: str
+    fate: str
+    def __init__(self, way: _Optional[str] = ..., fate: _Optional[str] = ...) -> None: ...
+
+class AskForCpuRequest(_message.Message):
+    __slots__ = ("asker", "apic_id", "online")
+    ASKER_FIELD_NUMBER: _ClassVar[int]
+    APIC_ID_FIELD_NUMBER: _ClassVar[int]
+    ONLINE_FIELD_NUMBER: _ClassVar[int]
+    asker: int
+    apic_id: int
+    online: bool
+    def __init__(self, asker: _Optional[int] = ..., apic_id: _Optional[int] = ..., online: _Optional[bool] = ...) -> None: ...
+
+class AskForCpuResponse(_message.Message):
+    __slots__ = ("owner",)
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    owner: int
+    def __init__(self, owner: _Optional[int] = ...) -> None: ...
+
 class Fault(_message.Message):
     __slots__ = ("kind", "for_us", "instance_id", "direction", "source", "destination", "vector", "share", "every", "limit", "delay_us", "jitter_us", "period_us", "seed")
     KIND_FIELD_NUMBER: _ClassVar[int]

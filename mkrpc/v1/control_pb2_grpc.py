@@ -135,6 +135,16 @@ class ControlStub:
                 request_serializer=mkrpc_dot_v1_dot_control__pb2.KillInstanceRequest.SerializeToString,
                 response_deserializer=mkrpc_dot_v1_dot_control__pb2.KillInstanceResponse.FromString,
                 _registered_method=True)
+        self.SendMessage = channel.unary_unary(
+                '/mkrpc.v1.Control/SendMessage',
+                request_serializer=mkrpc_dot_v1_dot_control__pb2.SendMessageRequest.SerializeToString,
+                response_deserializer=mkrpc_dot_v1_dot_control__pb2.SendMessageResponse.FromString,
+                _registered_method=True)
+        self.AskForCpu = channel.unary_unary(
+                '/mkrpc.v1.Control/AskForCpu',
+                request_serializer=mkrpc_dot_v1_dot_control__pb2.AskForCpuRequest.SerializeToString,
+                response_deserializer=mkrpc_dot_v1_dot_control__pb2.AskForCpuResponse.FromString,
+                _registered_method=True)
         self.SetRate = channel.unary_unary(
                 '/mkrpc.v1.Control/SetRate',
                 request_serializer=mkrpc_dot_v1_dot_control__pb2.SetRateRequest.SerializeToString,
@@ -327,6 +337,20 @@ class ControlServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SendMessage(self, request, context):
+        """Have one instance send a message to another, and see what becomes of it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AskForCpu(self, request, context):
+        """Have one instance ask the owner of a CPU, by message, to bring it up or to take it offline.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SetRate(self, request, context):
         """Limit how many ICR writes of a source pass, from now on until the interconnect ends.
         """
@@ -485,6 +509,16 @@ def add_ControlServicer_to_server(servicer, server):
                     servicer.KillInstance,
                     request_deserializer=mkrpc_dot_v1_dot_control__pb2.KillInstanceRequest.FromString,
                     response_serializer=mkrpc_dot_v1_dot_control__pb2.KillInstanceResponse.SerializeToString,
+            ),
+            'SendMessage': grpc.unary_unary_rpc_method_handler(
+                    servicer.SendMessage,
+                    request_deserializer=mkrpc_dot_v1_dot_control__pb2.SendMessageRequest.FromString,
+                    response_serializer=mkrpc_dot_v1_dot_control__pb2.SendMessageResponse.SerializeToString,
+            ),
+            'AskForCpu': grpc.unary_unary_rpc_method_handler(
+                    servicer.AskForCpu,
+                    request_deserializer=mkrpc_dot_v1_dot_control__pb2.AskForCpuRequest.FromString,
+                    response_serializer=mkrpc_dot_v1_dot_control__pb2.AskForCpuResponse.SerializeToString,
             ),
             'SetRate': grpc.unary_unary_rpc_method_handler(
                     servicer.SetRate,
@@ -1068,6 +1102,60 @@ class Control:
             '/mkrpc.v1.Control/KillInstance',
             mkrpc_dot_v1_dot_control__pb2.KillInstanceRequest.SerializeToString,
             mkrpc_dot_v1_dot_control__pb2.KillInstanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SendMessage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mkrpc.v1.Control/SendMessage',
+            mkrpc_dot_v1_dot_control__pb2.SendMessageRequest.SerializeToString,
+            mkrpc_dot_v1_dot_control__pb2.SendMessageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AskForCpu(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mkrpc.v1.Control/AskForCpu',
+            mkrpc_dot_v1_dot_control__pb2.AskForCpuRequest.SerializeToString,
+            mkrpc_dot_v1_dot_control__pb2.AskForCpuResponse.FromString,
             options,
             channel_credentials,
             insecure,
