@@ -26,7 +26,7 @@ def response(way: str, fate: str) -> pb.SendMessageResponse:
         ),
     ],
 )
-def test_what_became_of_it_is_one_line(run, peer, two_instances, way, fate, code, says) -> None:
+def test_what_became_of_it_is_one_line(run, peer, two_instances, *, way, fate, code, says) -> None:
     peer.will("GetCluster", two_instances)
     peer.will("SendMessage", response(way, fate))
     done = run("message", "web", "2", "hi", "--wait", "2", "--address", peer.address)

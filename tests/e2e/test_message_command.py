@@ -24,7 +24,7 @@ INSTANCES = [
     [("memory", "over shared memory"), ("interconnect", "through the interconnect")],
 )
 def test_kernels_talk_as_they_are_told_to(
-    mk_cluster_factory, shell, monkeypatch, assert_mirrors, links, way
+    mk_cluster_factory, shell, monkeypatch, assert_mirrors, *, links, way
 ) -> None:
     paths = [str(Path(messengers.__file__).parent), os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
