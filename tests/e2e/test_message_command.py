@@ -50,7 +50,7 @@ def test_kernels_talk_as_they_are_told_to(
     for arguments, line in (
         (("message", "web", "web", "x"), "mkrpc: EINVAL: instance 1 cannot send to itself"),
         (("message", "web", "db", ""), "mkrpc: EINVAL: a message of 0 bytes"),
-        (("message", "web", "nobody", "x"), "mkrpc: no instance nobody at "),
+        (("message", "web", "nobody", "x"), "mkrpc: ENOENT: no instance nobody at "),
         (("cpu", "2", "--online", "off", "--ask", "host"), "mkrpc: EINVAL: instance 2 does not "),
         (("cpu", "0", "--online", "off", "--ask", "host"), "mkrpc: EINVAL: instance 0 cannot "),
     ):
