@@ -46,7 +46,10 @@ class _Client:
 
     def write(self, words: Sequence[int]) -> None:
         """A request of its own for these words, at once."""
-        self.sender.append(words)
+        if len(words) == 1:
+            self.sender.append_one(words[0])
+        else:
+            self.sender.append(words)
         request = self.sender.next_request()
         assert request is not None, "no credit for a request"
         self.frames.append(request)

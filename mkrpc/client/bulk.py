@@ -63,6 +63,8 @@ class BulkStream:
         self._writers = 0
         self._closing = False
         self._error: MkrpcError | None = None
+        self._attention = True
+        """Whether somebody waits for words, or there will not be any more."""
 
     def send(self, words: int | Iterable[int]) -> None:
         """One ICR word in x2APIC layout, or several, in order; outcomes come with :meth:`flush`.
@@ -71,6 +73,12 @@ class BulkStream:
         64-bit number, and what the stream ended with; a word that the interconnect refuses, such as
         one with reserved bits, ends the stream.
         """
+        if isinstance(words, int) and not self._attention:
+            # What a program that writes one by one does most: whoever sends looks here next.
+            self._sender.append_one(words)
+            if not self._attention and self._sender.gathered <= MAX_GATHERED_WORDS:
+                return
+            words = ()
         with self._changed:
             self._check()
             self._sender.append((words,) if isinstance(words, int) else words)
@@ -116,7 +124,7 @@ class BulkStream:
     def close(self) -> None:
         """End the stream. Words without an outcome may still happen, and nobody will know."""
         with self._changed:
-            self._closing = True
+            self._closing = self._attention = True
             well = self._error is None and not self._sender.unanswered
             self._changed.notify_all()
             call, reader = self._call, self._reader
@@ -141,6 +149,10 @@ class BulkStream:
                 self.flush()
         finally:
             self.close()
+
+    @property
+    def _ended(self) -> bool:
+        return self._closing or self._error is not None
 
     def _check(self) -> None:
         if self._error is not None:
@@ -193,6 +205,7 @@ class BulkStream:
         with self._changed:
             self._calls += 1
             self._error = error
+            self._attention = True
             self._changed.notify_all()
 
     def _requests(self, number: int) -> Iterator[bytes]:
@@ -202,10 +215,16 @@ class BulkStream:
                 with self._changed:
                     request = None
                     while self._calls == number:
+                        # Before it looks, for a word may come between that and the wait.
+                        self._attention = True
                         request = self._sender.next_request()
                         if request is not None or (self._closing and not self._sender.unanswered):
                             break
+                        if self._sender.gathered and not self._ended:
+                            self._attention = False  # without credit, words alone change nothing
                         self._changed.wait()
+                    if request is not None and not self._ended:
+                        self._attention = False
                 if request is None:
                     return
                 yield request

@@ -15,11 +15,12 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from mkrpc.client.answers import IpiResult, LegCount, legs_of, outcome_of
-from mkrpc.columns import column_to_wire, twins_of
+from mkrpc.columns import column_to_wire
 from mkrpc.errors import InvalidArgumentError, ProtocolError
 from mkrpc.limits import IDENTITY_BYTES
 from mkrpc.outcome import Outcome
 from mkrpc.v1 import control_pb2 as pb
+from mkrpc.wire_fields import number_to_bytes
 
 __all__ = ["INJECT_STREAM", "MAX_REQUEST_WORDS", "BulkSender", "WordOutcomes"]
 
@@ -29,7 +30,16 @@ INJECT_STREAM = "/mkrpc.v1.Control/InjectStream"
 MAX_REQUEST_WORDS = 4096
 """Words in one request at most."""
 
-(_Request,) = twins_of(pb.DESCRIPTOR, {"InjectStreamRequest": ("words",)})
+# The fields of an InjectStreamRequest: tags, and with them what is always the same.
+_CLIENT_ID = b"\x0a\x10"
+_FIRST_SEQ = b"\x10"
+_WORDS = b"\x1a"
+_ONE_WORD = b"\x1a\x08"
+_RESOLVED_BELOW = b"\x20"
+_ROSTER = b"\x28"
+_AGAIN = b"\x30\x01"
+_EACH = b"\x38\x01"
+_RUNS = b"\xa0\x01\x01"
 
 _WORD_BYTES = 8
 
@@ -65,7 +75,6 @@ class BulkSender:
                 advice=f"use os.urandom({IDENTITY_BYTES})",
             )
         self._client_id = client_id
-        self._each = each
         self._gathered: array[int] = array("Q")
         self._next = 1
         self._roster = 0
@@ -79,6 +88,9 @@ class BulkSender:
         self._before: Counter[_Kind] = Counter()
         self._legs: dict[_Kind, int] = {}
         self._greeted = False
+        self._say_id = True
+        """Whether the stream has not been told yet whose it is."""
+        self._options = (_EACH if each else b"") + _RUNS
         self.answered = 0
         """Words that have their outcomes."""
         self.outcomes: list[WordOutcomes] = []
@@ -93,9 +105,14 @@ class BulkSender:
         try:
             self._gathered.extend(array("Q", words))
         except (OverflowError, TypeError):
-            raise InvalidArgumentError(
-                "ICR words are integers from 0 to 2^64 - 1", advice="destination in the high half"
-            ) from None
+            raise _no_words() from None
+
+    def append_one(self, word: int) -> None:
+        """The same of one word. It may be done while another thread asks for the next request."""
+        try:
+            self._gathered.append(word)
+        except (OverflowError, TypeError):
+            raise _no_words() from None
 
     @property
     def gathered(self) -> int:
@@ -121,7 +138,7 @@ class BulkSender:
 
     def opened(self) -> None:
         """There is a new stream: what has no answer is sent again over it, just as it was."""
-        self._greeted = False
+        self._greeted, self._say_id = False, True
         self._before.update(self._legs)
         self._legs = {}
         self._again = deque(self._unanswered)
@@ -132,30 +149,40 @@ class BulkSender:
             return None
         if self._again:
             return self._request(self._again.popleft(), again=True)
-        room = min(MAX_REQUEST_WORDS, self._window - self._in_flight)
-        if not self._gathered or room <= 0 or len(self._since_floor) >= self._requests:
+        gathered, first = self._gathered, self._next
+        if not gathered or len(self._since_floor) >= self._requests:
             return None
-        words, first = self._gathered[:room], self._next
-        del self._gathered[:room]
-        self._next += len(words)
-        self._in_flight += len(words)
+        room = min(MAX_REQUEST_WORDS, self._window - self._in_flight)
+        if room <= 0:
+            return None
+        words = gathered[:room]
+        count = len(words)
+        del gathered[:count]
+        self._next += count
+        self._in_flight += count
         self._unanswered[first] = column_to_wire(words), self._roster
         self._since_floor.append(first)
         return self._request(first, again=False)
 
     def _request(self, first: int, *, again: bool) -> bytes:
+        """An InjectStreamRequest, written field by field: most are of one word, and all but its
+        number is as in the one before."""
         words, roster = self._unanswered[first]
-        request = _Request(
-            client_id=self._client_id,
-            first_seq=first,
-            words=words,
-            resolved_below=self._since_floor[0],
-            roster=roster,
-            again=again,
-            each=self._each,
-            runs=True,
+        identity, self._say_id = (_CLIENT_ID + self._client_id if self._say_id else b""), False
+        return b"".join(
+            (
+                identity,
+                _FIRST_SEQ,
+                number_to_bytes(first),
+                _ONE_WORD if len(words) == _WORD_BYTES else _WORDS + number_to_bytes(len(words)),
+                words,
+                _RESOLVED_BELOW,
+                number_to_bytes(self._since_floor[0]),
+                _ROSTER + number_to_bytes(roster) if roster else b"",
+                _AGAIN if again else b"",
+                self._options,
+            )
         )
-        return bytes(request.SerializeToString())
 
     def received(self, message: bytes) -> None:
         """A message over the stream. ProtocolError if it makes no sense."""
@@ -189,6 +216,12 @@ class BulkSender:
             raise ProtocolError(f"words {first} to {last} are called answered")
         self._in_flight -= last - first + 1
         self.answered += last - first + 1
+
+
+def _no_words() -> InvalidArgumentError:
+    return InvalidArgumentError(
+        "ICR words are integers from 0 to 2^64 - 1", advice="destination in the high half"
+    )
 
 
 def _outcomes_from_pb(message: pb.InjectedOutcomes) -> WordOutcomes:

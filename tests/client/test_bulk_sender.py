@@ -60,6 +60,51 @@ def test_words_are_numbered_and_go_as_published():
     assert (request.roster, request.again, request.each) == (7, False, False)
 
 
+@given(
+    words=st.lists(st.integers(0, (1 << 64) - 1), min_size=1, max_size=40),
+    before=st.sampled_from([0, 1, 5, 200]),
+    roster=st.sampled_from([0, 1, 127, 300, (1 << 64) - 1]),
+    each=st.booleans(),
+    again=st.booleans(),
+)
+def test_requests_are_written_as_protobuf_writes_them(words, before, roster, each, again):
+    sender = greeted(window=10_000, requests=1000, roster=roster, each=each)
+    for word in range(before):
+        sender.append_one(word)
+        answer(sender, *said(sender))
+    told = max(roster, 9) if before else roster
+    sender.append(words)
+    message = sender.next_request()
+    if again:
+        greet(sender, window=10_000, requests=1000, roster=roster)
+        message = sender.next_request()
+    expected = pb.InjectStreamRequest(
+        client_id=CLIENT if again or not before else b"",  # once on each stream
+        first_seq=before + 1,
+        words=words,
+        resolved_below=before + 1,
+        roster=told,
+        again=again,
+        each=each,
+        runs=True,
+    )
+    assert message == expected.SerializeToString(deterministic=True)
+
+
+def test_an_answer_may_be_to_several_requests_in_a_row():
+    sender = greeted()
+    for size in (1, 3, 1):
+        sender.append([0xEA] * size)
+        said(sender)
+    response = pb.InjectStreamResponse()
+    response.answered.add(first=1, last=4)
+    sender.received(response.SerializeToString())
+    assert (sender.answered, sender.unanswered) == (4, 1)
+    response.answered[0].first, response.answered[0].last = 5, 6
+    with pytest.raises(ProtocolError, match="words 5 to 6"):
+        sender.received(response.SerializeToString())
+
+
 def test_what_gathers_while_a_message_is_outstanding_goes_as_one():
     sender = greeted()
     sender.append([1])
@@ -151,6 +196,14 @@ def test_outcomes_word_by_word():
     (outcomes,) = sender.outcomes
     assert outcomes.outcomes == (Outcome.DELIVERED, None)
     assert outcomes.several == {2: (LegCount(1, 0, Outcome.DELIVERED, 1),)}
+
+
+@pytest.mark.parametrize("words", [[-1], [1 << 64], ["x"], [1, None]])
+def test_one_that_is_no_word_is_refused(words):
+    sender = greeted()
+    with pytest.raises(InvalidArgumentError):
+        sender.append_one(words[-1])
+    assert sender.gathered == 0
 
 
 @pytest.mark.parametrize("words", [[-1], [1 << 64], ["x"], [1, None]])
