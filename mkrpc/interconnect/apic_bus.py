@@ -203,6 +203,7 @@ class ApicBus(Asking):
             leases.also_us = self._recovery.begin(leases.looked_us, leases.lease_us)
             if leases.looked_us >= leases.also_us:
                 self._open_barrier()
+                self._run_later()
 
     def may_beat(self) -> set[bytes]:
         """Incarnations whose beats may be answered by another way than their links.

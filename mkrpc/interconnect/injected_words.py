@@ -26,7 +26,9 @@ MAX_COUNT = 1_000_000
 MAX_REQUEST_WORDS = MAX_FRAME_WORDS
 """Words in one request of a stream at most."""
 
-_MAX_SEQ = 1 << 63
+_MAX_SEQ = (1 << 62) - MAX_COUNT
+"""No number of any call gets to 2^62, as none that a hello counts with."""
+
 _WORD_BYTES = 8
 
 

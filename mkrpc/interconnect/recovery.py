@@ -24,6 +24,10 @@ __all__ = ["DID_NOT_COME_BACK", "Recovery"]
 
 DID_NOT_COME_BACK = "did not come back after the interconnect restarted"
 
+_ROSTER_ROOM = 1 << 32
+"""How much higher than the roster number that was kept one may be that an instance was told: it
+is kept with every birth and end, and rises in between with every address that is changed."""
+
 
 class Recovery:
     """``closed``: whether the barrier is. ``held``: what waits behind it, in order.
@@ -48,6 +52,7 @@ class Recovery:
         expected = takeover.expected if takeover is not None else ()
         self._missing = {each.incarnation: each for each in expected}
         self._expected = len(expected)
+        self._told_at_most = count.number + _ROSTER_ROOM
         self._wait_us = takeover.lease_us if takeover is not None else 0
         self._began_us: int | None = None
         self._somebody_ended = False
@@ -70,21 +75,34 @@ class Recovery:
         """What is known of one that is missing."""
         return self._missing.get(incarnation)
 
-    def refuse_newcomers(self, hello: Hello) -> None:
+    def check(self, hello: Hello) -> None:
         """While the barrier is closed only those attach that were attached before.
 
         :raises UnavailableError: it is a newcomer.
+        :raises ProtocolError: it was told a roster number that nobody can have told.
         """
+        if hello.epoch and max(hello.roster, hello.born) > self._told_at_most:
+            raise ProtocolError(
+                f"instance {hello.instance_id} has been told roster number "
+                f"{max(hello.roster, hello.born)}, {self._told_at_most} is the highest there can be"
+            )
         if self.closed and not hello.epoch and hello.incarnation not in self._missing:
             raise UnavailableError(
                 f"the interconnect recovers: {self.back} of {self._expected} instances are back",
                 advice="try again: it takes no longer than a lease",
             )
 
+    def heard_of(self, session: Session) -> None:
+        """Roster numbers go on from the highest that any earlier interconnect has told. Who was
+        never welcomed has been told none, whatever it says."""
+        self._count.heard_of(session.born)
+        if session.hello.epoch:
+            self._count.heard_of(session.hello.roster)
+
     def came_back(self, session: Session) -> None:
         """One has attached. Who was never welcomed before has nothing to say."""
         self._missing.pop(session.hello.incarnation, None)
-        self._count.heard_of(max(session.hello.roster, session.born))
+        self.heard_of(session)
         if session.recovering:
             self._published[session] = []
         else:

@@ -21,7 +21,8 @@ from mkrpc.x86.destination import ApicAddress, DestinationMap
 __all__ = ["MAX_INCARNATIONS", "InstanceRecord", "Registry"]
 
 MAX_INCARNATIONS = 65_536
-"""Incarnations remembered so as to refuse a second use; the oldest beyond is forgotten."""
+"""Incarnations remembered so as to refuse a second use; the oldest beyond that has ended is
+forgotten."""
 
 
 @dataclass(slots=True)
@@ -56,6 +57,7 @@ class Registry:
         self._owners: dict[int, tuple[Session, int]] = {}
         self._incarnations: dict[bytes, None] = {}
         self._alive: dict[bytes, Session] = {}
+        self._expected: set[bytes] = set()
         self.map = DestinationMap()
         self.publications = Publications()
         self.version = 0
@@ -101,6 +103,7 @@ class Registry:
 
     def note_expected(self, each: Incarnation, reason: str) -> None:
         """An incarnation of an earlier interconnect, which may come back."""
+        self._expected.add(each.incarnation)
         before = self.records.get(each.instance_id)
         self.records[each.instance_id] = InstanceRecord(
             instance_id=each.instance_id,
@@ -127,8 +130,8 @@ class Registry:
         return self._alive.get(incarnation)
 
     def knows_incarnation(self, identity: bytes) -> bool:
-        """Whether an instance bears or bore this identity."""
-        return identity in self._incarnations
+        """Whether an instance bears or bore this identity, or may come back with it."""
+        return identity in self._incarnations or identity in self._expected
 
     def claimant(self, hello: Hello, epoch: int, *, takes_over: bool) -> Session | None:
         """The session that somebody comes back to; None for a new incarnation, which may attach.
@@ -242,7 +245,8 @@ class Registry:
     def _remember(self, incarnation: bytes) -> None:
         self._incarnations[incarnation] = None
         if len(self._incarnations) > MAX_INCARNATIONS:
-            del self._incarnations[next(iter(self._incarnations))]
+            oldest = next(each for each in self._incarnations if each not in self._alive)
+            del self._incarnations[oldest]
 
     def remove(self, session: Session, reason: str) -> None:
         """The session has ended; its CPUs leave the map."""

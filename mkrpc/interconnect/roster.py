@@ -78,7 +78,7 @@ class Roster:
             elif self._is_client(hello.incarnation):
                 raise ProtocolError("the incarnation is the id of a client")
             else:
-                self._recovery.refuse_newcomers(hello)
+                self._recovery.check(hello)
                 session, begun = self._new(hello), True
         except MkrpcError as error:
             if self.sink is not None:
@@ -120,7 +120,7 @@ class Roster:
             self._count.born()
         if any(NOT_TOLD_YET in each for each in session.moved):
             # It takes the number of its welcome for that of the change.
-            self._count.heard_of(hello.roster)
+            self._recovery.heard_of(session)
             self._count.moved()
         return session
 

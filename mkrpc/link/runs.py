@@ -60,7 +60,8 @@ class RunSet:
 
     def runs(self) -> tuple[ResolvedRun, ...]:
         """All runs in ascending order."""
-        return tuple(self)
+        # Not tuple(self), which would ask __len__, and make room for every number.
+        return tuple(map(ResolvedRun, self._firsts, self._lasts))
 
     def covers(self, first: int, last: int) -> bool:
         """Whether every number from ``first`` to ``last`` is in the set."""

@@ -10,6 +10,7 @@ from mkrpc.interconnect import registry
 from mkrpc.interconnect.lease import LEASE_US, granted_us
 from mkrpc.limits import MAX_CPUS, MAX_INSTANCE_ID
 from mkrpc.link.frames import NOBODY, WIRE_VERSION, Welcome
+from mkrpc.link.moved import NOT_TOLD_YET, Moved
 from mkrpc.trace import InstanceAttached, InstanceDetached, InstanceRefused
 
 
@@ -117,6 +118,30 @@ def test_the_oldest_incarnation_is_forgotten_at_the_limit(
         wire.peers.append(wire.attach(0, (0,)))
     assert not wire.bus._registry.knows_incarnation(wire.peers[0].incarnation)
     assert wire.bus._registry.knows_incarnation(wire.peers[1].incarnation)
+
+
+def test_one_that_lives_is_remembered_however_many_came_after_it(
+    machine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "MAX_INCARNATIONS", 2)
+    wire = machine((0,))
+    lives = wire.peers[0]
+    for _ in range(3):
+        wire.attach(1, (1,)).die()
+    with pytest.raises(ProtocolError, match="used before"):
+        wire.bus.attach(wire.hello(2, (2,), incarnation=lives.incarnation))
+    wire.bus.disconnect(lives.session, lives.session.generation)
+    again = replace(lives.hello, epoch=7, generation=1, born=lives.session.born)
+    assert wire.bus.attach(again) is lives.session
+
+
+def test_one_that_was_never_welcomed_says_nothing_of_roster_numbers(machine: Any) -> None:
+    """The next one would be beyond what a hello may say, and nobody could come back."""
+    wire = machine((0,))
+    before = wire.bus.roster_number
+    moved = (Moved(NOT_TOLD_YET, 0),)
+    wire.bus.attach(wire.hello(1, (1,), roster=(1 << 62) - 1, moved=moved))
+    assert wire.bus.roster_number == before + 2, "it began, and a CPU of it has moved"
 
 
 def test_the_same_id_comes_back_as_a_new_incarnation_with_its_own_row(machine: Any) -> None:

@@ -91,6 +91,7 @@ def test_what_is_called_resolved_and_is_not_stays(machine: Any) -> None:
         ({"count": MAX_COUNT + 1}, "1000001 writes"),
         ({"first_seq": 0}, "sequence number 0"),
         ({"first_seq": 1 << 63}, "out of range"),
+        ({"first_seq": (1 << 62) - MAX_COUNT}, "out of range"),
         ({"resolved_below": 2}, "called resolved"),
         ({"word": 1 << 64}, "does not fit 64 bits"),
         ({"word": RING | 1 << 20}, "malformed ICR 0x00000001001000ea"),

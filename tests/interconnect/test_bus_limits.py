@@ -8,8 +8,9 @@ import pytest
 from mkrpc.interconnect import legs as legs_module
 from mkrpc.interconnect import registry as registry_module
 from mkrpc.interconnect import session as session_module
+from mkrpc.interconnect.injected_words import MAX_COUNT
 from mkrpc.link import source
-from mkrpc.link.frames import CpuAddress
+from mkrpc.link.frames import CpuAddress, ResolvedRun
 from mkrpc.outcome import Outcome
 from mkrpc.x86.apic_base import ApicMode
 from mkrpc.x86.icr import Shorthand, fixed, shorthand_word
@@ -160,3 +161,17 @@ def test_an_address_that_changes_between_writes_is_all_that_is_looked_at_again(
     assert looked_at == [0] * 50
     wire.settle()
     assert wire.bus.balance() == []
+
+
+def test_the_highest_numbers_of_a_client_are_made_and_forgotten_like_any_others(
+    machine: Any,
+) -> None:
+    """A client may number its writes by a clock: what that costs does not grow with the numbers."""
+    wire = machine((0,), (1,))
+    seq = (1 << 62) - MAX_COUNT - 1
+    assert wire.inject(fixed(1, 0xEA), count=2, seq=seq).written == 2
+    wire.settle()
+    wire.bus.forget_client(b"client----------")
+    wire.inject(fixed(1, 0xEA), client_id=b"another client--")
+    wire.settle()
+    assert wire.peers[1].floors == {b"client----------": (ResolvedRun(1, seq + 1),)}

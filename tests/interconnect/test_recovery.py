@@ -6,14 +6,19 @@ from typing import Any
 
 import pytest
 
-from mkrpc.errors import FencedError, MkrpcError, ProtocolError, UnavailableError
+from mkrpc.errors import (
+    FencedError,
+    InvalidArgumentError,
+    MkrpcError,
+    ProtocolError,
+    UnavailableError,
+)
 from mkrpc.fault import Fault, FaultKind
 from mkrpc.interconnect.apic_bus import ApicBus
 from mkrpc.interconnect.bucket import Rate, Rates
 from mkrpc.interconnect.lease import LEASE_US
 from mkrpc.interconnect.ledger import Party, RowKey
 from mkrpc.interconnect.policy import Policy, SourceKind
-from mkrpc.interconnect.roster_count import RosterCount
 from mkrpc.interconnect.session import Session
 from mkrpc.interconnect.takeover import BookRow, Incarnation, Takeover
 from mkrpc.link.frames import (
@@ -165,6 +170,8 @@ def test_what_one_that_is_taken_over_cannot_say(frames: list[UpFrame], says: str
     [
         (bus, hello(resolved_below=11), ProtocolError, "below 11 are resolved, it says, of 9"),
         (bus, hello(resolved_below=0), ProtocolError, "below 0 are resolved"),
+        (bus, hello(roster=1 << 40), ProtocolError, "roster number 1099511627776"),
+        (bus, hello(born=1 << 40), ProtocolError, "roster number 1099511627776"),
         (bus, hello(epoch=99), FencedError, "another interconnect"),
         (bus, hello(1, epoch=0, generation=0), UnavailableError, "0 of 1 instances are back"),
         (lambda: bus(0), hello(), FencedError, "another interconnect"),
@@ -284,6 +291,36 @@ def test_time_in_which_nobody_looked_opens_no_barrier() -> None:
     assert made.recovering is not None
 
 
+def test_what_ends_as_the_barrier_opens_by_time_is_answered_then() -> None:
+    made = bus()
+    answered: list[Any] = []
+    tally = made.inject(
+        client_id=BOB,
+        first_seq=1,
+        word=WORD,
+        count=1,
+        resolved_below=1,
+        on_done=answered.append,
+    )
+    while made.recovering is not None:
+        made.advance(made.deadline_us)
+    assert answered == [tally]
+
+
+def test_a_client_cannot_bear_the_incarnation_of_one_that_may_come_back() -> None:
+    made = bus()
+    with pytest.raises(InvalidArgumentError, match="incarnation of an instance"):
+        made.inject(
+            client_id=hello().incarnation,
+            first_seq=1,
+            word=WORD,
+            count=1,
+            resolved_below=1,
+            on_done=lambda _: None,
+        )
+    assert made.attach(hello()).alive
+
+
 def test_one_that_is_back_and_silent_does_not_keep_the_barrier_closed() -> None:
     """It has a lease of its own, which may be held by beats alone for long."""
     made, session = taken_over()
@@ -310,11 +347,3 @@ def test_one_that_was_taken_over_and_has_not_heard_so_may_come_again_behind_an_o
 def test_a_source_that_dies_is_forgotten_up_to_what_it_had_ever_sent() -> None:
     _, session = taken_over()
     assert (session.last_seq, session.highest_seq) == (3, 9)
-
-
-def test_roster_numbers_never_run_backwards() -> None:
-    count = RosterCount(7, 5)
-    count.heard_of(3)
-    assert count.born() == 8
-    count.heard_of(20)
-    assert (count.ended(), count.last_end, count.number) == (21, 21, 21)

@@ -63,6 +63,12 @@ def test_growth_in_order_is_one_run() -> None:
     assert ours.runs() == (ResolvedRun(1, 10_000),)
 
 
+def test_listing_the_runs_costs_by_runs_and_not_by_numbers() -> None:
+    """Room for so many numbers could not even be asked for."""
+    long = ResolvedRun(1, (1 << 62) - 2), ResolvedRun(1 << 62, 1 << 63)
+    assert RunSet(long).runs() == long
+
+
 def test_more_than_the_limit_of_runs_is_refused_and_changes_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
