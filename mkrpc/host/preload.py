@@ -14,6 +14,7 @@ writes to it shares with nobody.
 # ruff: noqa: E402, F401 - imported in this order, and not used
 
 import gc
+import importlib
 import os
 import sys
 from contextlib import suppress
@@ -43,6 +44,9 @@ if (os.environ.get(TRANSPORT_VARIABLE) or DEFAULT_CHOICE) != "aio":
         import mkrpc.transport.queue_loop
         import mkrpc.transport.queue_proof
         import mkrpc.transport.reactor
+else:
+    with suppress(ImportError):  # not installed
+        importlib.import_module("uvloop")
 
 logs.configure("fork server")
 KernelConfig(instance_id=0, name="none", apic_ids=(0,))  # so that its switches are known

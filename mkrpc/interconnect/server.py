@@ -166,6 +166,7 @@ async def _serve(
         epoch=f"{bus.epoch:016x}",
         lease_s=bus.lease_us / 1e6,
         transport=chosen().name,
+        loop=chosen().loop,
     )
     on_listening(str(server.bound_address))
     await stop.wait()

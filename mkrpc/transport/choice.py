@@ -1,11 +1,13 @@
 """Which transport this process uses: the reactor where it is known to work, else grpc.aio.
 
-The environment variable ``MKRPC_TRANSPORT`` forces either (``aio``, ``reactor``) or leaves it to
-what is found here (``auto``). The two speak to each other, and to every other gRPC.
+grpc.aio runs on uvloop where that is installed, in a tenth less of time. The environment variable
+``MKRPC_TRANSPORT`` forces either (``aio``, ``reactor``) or leaves it to what is found here
+(``auto``). The two speak to each other, and to every other gRPC.
 """
 
 import asyncio
 import functools
+import importlib
 import os
 import re
 from collections.abc import Awaitable, Callable
@@ -47,10 +49,11 @@ class Transport:
     """One implementation of :mod:`mkrpc.transport.stream`, and the event loop that it runs best on.
 
     ``server`` and ``connect`` take what :class:`mkrpc.transport.aio.AioServer` and
-    :func:`mkrpc.transport.aio.connect` take.
+    :func:`mkrpc.transport.aio.connect` take. ``loop`` is the name of that event loop, for people.
     """
 
     name: str
+    loop: str
     server: Callable[..., StreamServer]
     connect: Callable[..., Awaitable[Connection]]
     new_loop: Callable[[], asyncio.AbstractEventLoop]
@@ -105,7 +108,11 @@ def untested(version: str) -> str:
 
 
 def _aio() -> Transport:
-    return Transport("aio", aio.AioServer, aio.connect, asyncio.new_event_loop)
+    try:
+        loop, new_loop = "uvloop", importlib.import_module("uvloop").new_event_loop
+    except ImportError:
+        loop, new_loop = "asyncio", asyncio.new_event_loop
+    return Transport("aio", loop, aio.AioServer, aio.connect, new_loop)
 
 
 def _reactor() -> Transport | str:
@@ -116,4 +123,5 @@ def _reactor() -> Transport | str:
     why_not = "" if "reactor" in _trusted else queue_proof.prove()
     if why_not:
         return why_not
-    return Transport("reactor", reactor.ReactorServer, reactor.connect, queue_loop.QueueLoop)
+    server, connect = reactor.ReactorServer, reactor.connect
+    return Transport("reactor", "queue", server, connect, queue_loop.QueueLoop)

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import importlib
 import shutil
 import sys
 import tempfile
@@ -40,9 +41,14 @@ TRANSPORTS = {
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config) -> dict[str, Any]:
-    """Everything runs on the loop that the reactor is fast on; with --full on asyncio's own too."""
-    both = {"queue": QueueLoop, "asyncio": asyncio.new_event_loop}
-    return both if config.getoption("--full") else {"queue": QueueLoop}
+    """Everything runs on the loop that the reactor is fast on; with --full on asyncio's own and,
+    where it is installed, on uvloop too."""
+    if not config.getoption("--full"):
+        return {"queue": QueueLoop}
+    loops: dict[str, Any] = {"queue": QueueLoop, "asyncio": asyncio.new_event_loop}
+    with suppress(ImportError):
+        loops["uvloop"] = importlib.import_module("uvloop").new_event_loop
+    return loops
 
 
 @dataclass

@@ -1,8 +1,10 @@
 """Which transport a process uses, and what it says when it is not the fast one."""
 
+import asyncio
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import grpc
 import pytest
@@ -27,7 +29,21 @@ def choose(monkeypatch: pytest.MonkeyPatch, wanted: str) -> choice.Transport:
 def test_either_can_be_forced(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose(monkeypatch, "aio").name == "aio"
     reactor = choose(monkeypatch, "reactor")
-    assert (reactor.name, reactor.new_loop) == ("reactor", QueueLoop)
+    assert (reactor.name, reactor.loop, reactor.new_loop) == ("reactor", "queue", QueueLoop)
+
+
+def test_grpc_aio_runs_on_uvloop_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Loop(asyncio.SelectorEventLoop):
+        pass
+
+    monkeypatch.setitem(sys.modules, "uvloop", SimpleNamespace(new_event_loop=Loop))
+    assert (choose(monkeypatch, "aio").loop, choose(monkeypatch, "aio").new_loop) == (
+        "uvloop",
+        Loop,
+    )
+    monkeypatch.setitem(sys.modules, "uvloop", None)  # as if it were not
+    plain = choose(monkeypatch, "aio")
+    assert (plain.loop, plain.new_loop) == ("asyncio", asyncio.new_event_loop)
 
 
 def test_the_reactor_is_found_to_work_here(monkeypatch: pytest.MonkeyPatch) -> None:
