@@ -20,12 +20,11 @@ from mkrpc.frame_codec import decode_up, encode_down
 from mkrpc.interconnect.apic_bus import ApicBus
 from mkrpc.interconnect.beats import BeatServer
 from mkrpc.interconnect.handshake import close_unless_hello
-from mkrpc.interconnect.lease import CLOCK_DRIFT_SHARE
 from mkrpc.interconnect.rota import Rota
 from mkrpc.interconnect.session import Session
+from mkrpc.interconnect.timekeeping import Timekeeper
 from mkrpc.link.endpoint import FRAME_WINDOW
 from mkrpc.link.frames import Goodbye, Hello, UpFrame
-from mkrpc.trace import event_fields, kind
 from mkrpc.transport.stream import Connection
 
 __all__ = ["FAILED", "LEFT", "InstanceLink", "Pump"]
@@ -36,13 +35,6 @@ FAILED = "failed:"
 
 VANISHED = "vanished without a goodbye"
 """The reason of an instance whose process has ended, as its host agent says."""
-
-_TICK_US = 500
-"""Microseconds after which the bus is told the time: after what has come has been sent on, or, if
-that was longer ago than another tick, before."""
-
-_TICKS_IN_DRIFT = 4
-"""Of a short lease a tick is a part of what it has to spare for clocks that drift."""
 
 _log = structlog.get_logger("mkrpc.interconnect")
 
@@ -72,8 +64,9 @@ class Pump:
         """Every session that lives, with the link that carries it, if it has one."""
         self._ended = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._tick_us = min(_TICK_US, bus.lease_us // (_TICKS_IN_DRIFT * CLOCK_DRIFT_SHARE))
-        self._told_ns = 0
+        self._time = Timekeeper(bus, self._beats)
+        self.tick, self.tell_time = self._time.tick, self._time.tell
+        """As :class:`Timekeeper` does."""
         self.rota = Rota(before=self.tick, after=self.drain)
 
     def begin(self) -> None:
@@ -103,34 +96,10 @@ class Pump:
         if self._links.get(session) is link:
             self._links[session] = None
 
-    def tick(self) -> None:
-        """Call before anything that comes in is handed to the bus: tell it the time, if that is
-        two ticks old. So the lease of whoever speaks begins that much too early at most, which is
-        less than what an instance takes it to be shorter by.
-        """
-        if time.monotonic_ns() - self._told_ns >= 2000 * self._tick_us:
-            self.tell_time()
-
-    def tell_time(self) -> None:
-        """Tell the bus what time it is; leases may end with that.
-
-        Nobody's beat is answered between the end of its lease and here: it would hold a lease that
-        its legs have been booked as lost with.
-        """
-        for incarnation, (cores, where) in self._beats.take_told().items():
-            self.bus.late.hear(incarnation, cores, where)
-        with self._beats.looking() as heard:
-            self._told_ns = time.monotonic_ns()
-            self.bus.advance(self._told_ns // 1000, heard)
-            if self._ended != self.bus.ended:
-                self._beats.open = self.bus.may_beat()
-        for report in self.bus.stalls.take_reports():
-            _log.warning(kind(report), **event_fields(report))
-
     def drain(self) -> None:
         """Call after anything has happened at the bus."""
         self._send()
-        if time.monotonic_ns() - self._told_ns >= 1000 * self._tick_us:
+        if self._time.due:
             self.tell_time()
             self._send()
 

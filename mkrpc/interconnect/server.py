@@ -150,9 +150,8 @@ async def _serve(
     streams[INJECT_STREAM] = InjectionStreams(pump).open
     server = chosen().server(methods=streams, add_services=add_services)
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     pump.begin()
     await server.start(where, insecure=insecure)
     pump.beat_address = beats.start(server.bound_address)

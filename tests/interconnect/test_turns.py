@@ -9,7 +9,7 @@ import pytest
 
 from mkrpc.errors import MkrpcError, ProtocolError, UnavailableError
 from mkrpc.frame_codec import decode_down, encode_up
-from mkrpc.interconnect import attachments, rota
+from mkrpc.interconnect import rota, timekeeping
 from mkrpc.interconnect.attachments import LEFT, Pump
 from mkrpc.interconnect.beats import BeatServer
 from mkrpc.interconnect.lease import granted_us
@@ -166,7 +166,7 @@ async def test_frames_come_at_a_time_that_is_a_tick_old_at_most(
     times_us: list[int] = []
 
     def at(us: int) -> None:
-        monkeypatch.setattr(attachments.time, "monotonic_ns", lambda: us * 1000)
+        monkeypatch.setattr(timekeeping.time, "monotonic_ns", lambda: us * 1000)
 
     begin = time.monotonic_ns() // 1000
     at(begin)
