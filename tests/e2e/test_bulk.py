@@ -7,6 +7,7 @@ import threading
 import grpc
 import pytest
 
+from mkrpc.client import bulk_sender
 from mkrpc.errors import InvalidArgumentError
 from mkrpc.interconnect.injection_stream import STREAM_WINDOW
 from mkrpc.outcome import Outcome
@@ -131,8 +132,36 @@ def test_who_goes_beyond_the_credit_loses_the_stream(mk_cluster):
     assert mk_cluster.client.ledger().balanced
 
 
-def test_words_happen_once_over_a_killed_interconnect(mk_cluster, assert_mirrors, read_cal):
-    count = 30_000
+def test_one_word_a_message_is_handled_and_booked(mk_cluster, monkeypatch, assert_mirrors):
+    """Requests that come together are made together, and each has its own answer."""
+    monkeypatch.setattr(bulk_sender, "MAX_REQUEST_WORDS", 1)
+    count = 3000
+    words = round_robin(count)
+    words[7::100] = [fixed(77, 0xEA)] * 30
+    with mk_cluster.client.bulk(each=True) as stream:
+        stream.send(words)
+        result = stream.flush()
+        told = stream.take_outcomes()
+    assert result.written == sum(leg.count for leg in result.legs) == count
+    outcomes = {each.first + n: what for each in told for n, what in enumerate(each.outcomes)}
+    nobody, delivered = Outcome.REJECTED_NO_SUCH_APIC, Outcome.DELIVERED
+    assert [outcomes[seq] for seq in range(1, count + 1)] == [
+        nobody if word == fixed(77, 0xEA) else delivered for word in words
+    ]
+    assert len(told) < count, "answers come in runs"
+    assert_mirrors(mk_cluster)
+    assert mk_cluster.client.ledger().balanced
+
+
+@pytest.fixture(params=[(4096, 30_000), (1, 8000)], ids=["many", "one"])
+def count(request, monkeypatch):
+    """How many words; with many in a message, and one."""
+    words_a_message, count = request.param
+    monkeypatch.setattr(bulk_sender, "MAX_REQUEST_WORDS", words_a_message)
+    return count
+
+
+def test_words_happen_once_over_a_killed_interconnect(mk_cluster, count, assert_mirrors, read_cal):
     client = mk_cluster.client
     with client.bulk() as stream:
         stream.send(round_robin(count // 2))
