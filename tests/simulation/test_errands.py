@@ -291,6 +291,17 @@ def test_a_cpu_is_asked_for_from_outside(mk_machine, links) -> None:
     assert machine.kernels[1].hotplug.offline == set()
 
 
+def test_requests_leave_the_other_types_to_whoever_wants_them(machine) -> None:
+    received = [listen(machine.kernels[number]) for number in (0, 1)]
+    assert machine.kernels[1].multikernel.hotplug is not None
+    off = ask(machine, 0, 1, Subtype.MK_RES_CPU_REMOVE, 3)
+    machine.settle()
+    assert [(reply.text, reply.error) for reply in off] == [("0", "")]
+    say(machine, 0, 1, "still heard")
+    machine.settle()
+    assert received == [[], [(0, b"still heard")]]
+
+
 def test_a_bell_with_nothing_behind_it_costs_one_instruction(machine) -> None:
     """A kernel that takes messages coalesces bare interrupts no more than one that does not."""
     listen(machine.kernels[1])

@@ -124,6 +124,7 @@ def test_whatever_happens(seed: int) -> None:
 
 
 @pytest.mark.full
+@pytest.mark.timeout(3600)
 def test_whatever_happens_often() -> None:
     for seed in range(1000, 6000):
         scramble(seed)

@@ -10,7 +10,7 @@ from mkrpc.errors import ClusterStateError, InvalidArgumentError, LimitReachedEr
 from mkrpc.instance.config import takes_messages
 from mkrpc.instance.execution import Body
 from mkrpc.instance.multikernel.live import Multikernel, Way
-from mkrpc.instance.multikernel.mk_message import CpuPayload, Subtype
+from mkrpc.instance.multikernel.mk_message import CpuPayload, MkType, Subtype
 from mkrpc.instance.multikernel.requests import Request
 from mkrpc.limits import MAX_INSTANCE_ID
 from mkrpc.link.frames import Command, CommandKind, Reply
@@ -73,9 +73,9 @@ class Errands:
             raise LimitReachedError(f"{MAX_OPEN_REQUESTS} requests of clients wait for their ACK")
         if what == Subtype.MK_SYS_SHUTDOWN:
             # Before it runs: its type may be somebody else's.
-            assert multikernel.system is not None
+            multikernel.layer(MkType.MK_MSG_SYSTEM)
         elif what in _CPU_REQUESTS:
-            assert multikernel.messages is not None
+            multikernel.layer(MkType.MK_MSG_RESOURCE)
         else:
             raise InvalidArgumentError(f"no request 0x{what:x} is made for a client")
         self._kernel.irq_work.queue(cpu, lambda _cpu: self._ask(multikernel, command, target, what))
@@ -101,7 +101,7 @@ class Errands:
             else:
                 own = self._kernel.config.instance_id
                 payload = CpuPayload(resource, 0, 0, own).encode()
-                request = yield from multikernel.messages.request(
+                request = yield from multikernel.system.request(
                     target, operation, payload, resource_id=resource
                 )
         except MkrpcError as error:

@@ -269,7 +269,11 @@ class Multikernel(MultikernelIpi):
     @property
     def messages(self) -> MkMessages:
         """The message layer; from the first time on it has the five types of messages."""
-        self.system.cover(MkType)
+        return self.layer(*MkType)
+
+    def layer(self, *types: MkType) -> MkMessages:
+        """The message layer with these types at least. AlreadyExistsError."""
+        self.system.cover(types)
         return self.system
 
     def unhandled(self, ipi_type: int) -> None:
@@ -289,7 +293,7 @@ class Multikernel(MultikernelIpi):
     def hotplug(self) -> CpuHotplug:
         """CPUs by request; from the first time on this kernel answers to MK_MSG_RESOURCE."""
         if self._hotplug is None:
-            self._hotplug = CpuHotplug(self.messages)
+            self._hotplug = CpuHotplug(self.layer(MkType.MK_MSG_RESOURCE))
         return self._hotplug
 
     def doorbell_of(self, instance: int) -> int | None:
