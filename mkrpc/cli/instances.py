@@ -8,7 +8,7 @@ from mkrpc.cli.options import Number, cluster_options, connect, instance_key, js
 from mkrpc.cli.output import apic_ids_text, print_json
 
 if TYPE_CHECKING:
-    from mkrpc.client.lifecycle import Image
+    from mkrpc.client.lifecycle import Created, Image
 
 __all__ = ["create", "delete", "load", "unload", "update"]
 
@@ -48,6 +48,14 @@ _MOST = 512
 @click.option("--id", "instance_id", type=Number(1, 511), help="The lowest free one if not given.")
 @click.option("--cpus", "-c", type=ApicIds(), help="APIC ids from the pool, such as 4,6-8.")
 @click.option("--cpu-count", type=Number(1, 512), help="So many of the pool, the lowest.")
+@click.option(
+    "--device-tree",
+    "-i",
+    "files",
+    multiple=True,
+    metavar="FILE",
+    help="What it describes, .dts or .dtb, all of it or INSTANCE alone; repeatable.",
+)
 @json_option
 def create(
     *,
@@ -57,23 +65,55 @@ def create(
     instance_id: int | None,
     cpus: tuple[int, ...] | None,
     cpu_count: int | None,
+    files: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Reserve an id, a name (mk and the id if not given) and CPUs of the pool.
 
-    Without --cpus and --cpu-count it is empty until `mkrpc update` gives it some.
+    Without --cpus and --cpu-count it is empty until `mkrpc update` gives it some. A device tree
+    says all of that, of one instance or of several: mkrpc create web.dts.
     """
     if cpus is not None and cpu_count is not None:
         raise click.UsageError("--cpus and --cpu-count exclude each other")
+    if "." in instance or "/" in instance:
+        # No instance can be called so.
+        instance, files = "", (instance, *files)
+    if files:
+        if cpus is not None or cpu_count is not None or instance_id is not None:
+            raise click.UsageError("a device tree has ids and CPUs: leave the options out")
+        _create_described(name, address, files, instance, as_json=as_json)
+        return
     with connect(name, address) as client:
         made = client.create_instance(
             instance, instance_id=instance_id, apic_ids=cpus or (), cpu_count=cpu_count or 0
         )
     if as_json:
-        print_json({"id": made.id, "name": made.name, "apic_ids": list(made.apic_ids)})
+        print_json(_as_json(made))
     else:
-        has = f"APIC ids {apic_ids_text(made.apic_ids)}" if made.apic_ids else "no CPUs"
-        click.echo(f"instance {made.id} ({made.name}) has {has}")
+        _tell(made)
+
+
+def _create_described(
+    name: str, address: str | None, files: tuple[str, ...], instance: str, *, as_json: bool
+) -> None:
+    with connect(name, address) as client:
+        made = client.create_described(
+            *files, name=instance, on_warning=lambda line: click.echo(f"warning: {line}", err=True)
+        )
+    if as_json:
+        print_json({"created": [_as_json(each) for each in made]})
+        return
+    for each in made:
+        _tell(each)
+
+
+def _as_json(made: "Created") -> dict[str, Any]:
+    return {"id": made.id, "name": made.name, "apic_ids": list(made.apic_ids)}
+
+
+def _tell(made: "Created") -> None:
+    has = f"APIC ids {apic_ids_text(made.apic_ids)}" if made.apic_ids else "no CPUs"
+    click.echo(f"instance {made.id} ({made.name}) has {has}")
 
 
 @click.command()

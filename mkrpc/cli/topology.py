@@ -130,6 +130,8 @@ def _show(
         row = (spec.id, spec.name, len(spec.cpus), apic_ids_text(spec.cpus))
         rows.append((*row, *([apic_ids_text(numbers)] if logical else [])))
     print_table(columns, rows)
+    if machine.pool:
+        click.echo(f"pool: APIC ids {apic_ids_text(machine.pool)}")
     if description is None:
         return
     if description.host is None:
@@ -173,7 +175,7 @@ def _convert(
 
     if description is None:
         plain = machine.to_dict()
-        description = described(plain["instances"])
+        description = described(plain)
         _tell_left_out(machine)
     if form == "toml":
         data = as_toml(description).encode("utf-8")
@@ -200,7 +202,7 @@ def _tell_left_out(machine: "Topology") -> None:
     carried = {"id", "name", "cpus"}
     plain = Topology.from_dict({"instances": [{"id": 0, "cpus": [0]}]}).to_dict()
     whole = machine.to_dict()
-    left = {key for key in whole.keys() - {"name", "instances"} if whole[key] != plain[key]}
+    left = {key for key in whole.keys() - {"name", "instances", "pool"} if whole[key] != plain[key]}
     for spec in whole["instances"]:
         (own,) = plain["instances"]
         left |= {f"instances.{key}" for key in spec.keys() - carried if spec[key] != own[key]}

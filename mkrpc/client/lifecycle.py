@@ -1,11 +1,13 @@
 """The calls of a client that make instances come and go (docs/lifecycle.md)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from mkrpc.client.calls import Caller
 from mkrpc.client.faults import HOST_SILENT
+from mkrpc.errors import MkrpcError
 from mkrpc.v1 import control_pb2 as pb
 from mkrpc.v1 import types_pb2 as types
 
@@ -89,6 +91,43 @@ class LifecycleCalls(Caller):
         )
         made = self._call(self._stub.CreateInstance, request, if_silent=HOST_SILENT)
         return Created(made.instance_id, made.name, tuple(made.apic_ids))
+
+    def create_described(
+        self,
+        *files: str | Path,
+        name: str = "",
+        on_warning: Callable[[str], None] | None = None,
+    ) -> list[Created]:
+        """Create the instances that device trees describe, of any dialect; or the one of that name.
+
+        All or none: if one is refused, those before it are deleted again. Pool, host and memory of
+        the trees are checked and given to nobody: CPUs come from the machine's own pool.
+        ``on_warning`` is told what is likely not meant, one line each. Raises TopologyError too.
+        """
+        # Imported late: pydantic is for those who need it.
+        from mkrpc.client.described import described_instances
+        from mkrpc.devicetree.naming import plain_name
+
+        made: list[Created] = []
+        try:
+            for spec in described_instances(files, name=name, on_warning=on_warning):
+                ids = spec.cpus.ids
+                called = plain_name(spec.name)
+                made.append(self.create_instance(called, instance_id=spec.id, apic_ids=ids))
+        except MkrpcError as error:
+            self._take_back(made, error)
+            raise
+        return made
+
+    def _take_back(self, made: Sequence[Created], error: MkrpcError) -> None:
+        """Delete what was created before the error, whose advice says so."""
+        for each in reversed(made):
+            try:
+                self.delete_instance(each.id)
+            except MkrpcError as problem:
+                error.advice += f"; instance {each.id} ({each.name}) stays: {problem}"
+        if made:
+            error.advice += "; until then none of them is created"
 
     def update_instance(self, instance_id: int, apic_ids: Sequence[int]) -> None:
         """Give an instance that has nothing loaded other CPUs, or none."""

@@ -9,7 +9,7 @@ from mkrpc.devicetree.cpu_list import as_ids, listed
 from mkrpc.devicetree.description import CpuList, Description, Memory
 from mkrpc.devicetree.finding import Finding, error, warning
 from mkrpc.devicetree.naming import plain_name
-from mkrpc.limits import MAX_CPUS, MAX_INSTANCE_ID, MAX_X2APIC_ID
+from mkrpc.limits import MAX_CPUS, MAX_INSTANCE_ID, MAX_POOL, MAX_X2APIC_ID
 
 __all__ = ["check"]
 
@@ -72,9 +72,10 @@ def _list(owner: str, cpus: CpuList) -> Iterator[Finding]:
         what = f"{highest:#x} is no APIC id: the highest is {MAX_X2APIC_ID:#x}"
         advice = f"an id has two cells, the first 0 on x86: {as_ids(cpus.key, (2, 3))}"
         yield error(cpus.place, what, advice, current=cpus.written)
-    if len(cpus.ids) > MAX_CPUS and owner != "the pool":
+    most = MAX_POOL if owner == "the pool" else MAX_CPUS
+    if len(cpus.ids) > most:
         what = f"{len(cpus.ids)} CPUs in {owner}"
-        yield error(cpus.place, what, f"at most {MAX_CPUS}", current=cpus.written)
+        yield error(cpus.place, what, f"at most {most}", current=cpus.written)
 
 
 def _owners(description: Description) -> Iterator[Finding]:

@@ -5,13 +5,24 @@ from dataclasses import dataclass, field
 
 from mkrpc.devicetree.finding import Finding, Place
 
-__all__ = ["HOST_CPUS", "HOST_LABEL", "HOST_NAME", "CpuList", "Description", "Instance", "Memory"]
+__all__ = [
+    "HOST_CPUS",
+    "HOST_LABEL",
+    "HOST_NAME",
+    "POOL_CPUS",
+    "CpuList",
+    "Description",
+    "Instance",
+    "Memory",
+]
 
 HOST_NAME = "host"
 HOST_CPUS = "mkrpc,host-cpus"
 """Property of the root: the CPUs of instance 0, which no dialect has a place for."""
 HOST_LABEL = "mkrpc,host-name"
 """Property of the root: the name of instance 0."""
+POOL_CPUS = "mkrpc,pool-cpus"
+"""Property of the root: the CPUs that no instance has, which an overlay has no place for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +69,7 @@ class Description:
 
     ``dialects``: which one each file is, by file. ``pool``: None if no file has one. ``nodes``:
     CPUs that the tree knows to exist, by NUMA node. ``host``, ``host_label``: the CPUs and the name
-    of instance 0, if a file says them.
+    of instance 0, if a file says them. ``free``: CPUs that a file says nobody has.
     ``is_full``: an instance was refused, one too many.
     ``left_out``: names of properties and nodes that mkrpc has no use for.
     """
@@ -70,6 +81,7 @@ class Description:
     nodes: list[CpuList] = field(default_factory=list)
     host: CpuList | None = None
     host_label: str = ""
+    free: CpuList | None = None
     is_full: bool = False
     left_out: set[str] = field(default_factory=set)
     findings: list[Finding] = field(default_factory=list)
@@ -80,6 +92,8 @@ class Description:
             yield "the host", self.host
         if self.pool is not None:
             yield "the pool", self.pool
+        if self.free is not None:
+            yield "the pool", self.free
         for instance in self.instances.values():
             yield instance.described, instance.cpus
 
@@ -96,6 +110,13 @@ class Description:
             return self.host.ids
         taken = self.taken
         return (next(number for number in range(len(taken) + 1) if number not in taken),)
+
+    @property
+    def pool_cpus(self) -> tuple[int, ...]:
+        """What nobody has: of the pool what is not given to an instance or the host; ascending."""
+        pool = {one for cpus in (self.pool, self.free) if cpus is not None for one in cpus.ids}
+        owned = {one for instance in self.instances.values() for one in instance.cpus.ids}
+        return tuple(sorted(pool - owned - set(self.host_cpus)))
 
     @property
     def host_name(self) -> str:

@@ -7,7 +7,7 @@ from mkrpc.devicetree.blob import MAGIC, parse_blob
 from mkrpc.devicetree.checks import check
 from mkrpc.devicetree.description import Description
 from mkrpc.devicetree.dialect import Shape, recognise
-from mkrpc.devicetree.finding import DeviceTreeError, Place, Severity, error, refuse, warning
+from mkrpc.devicetree.finding import DeviceTreeError, Place, Severity, error, refuse
 from mkrpc.devicetree.naming import numbered, plain_name
 from mkrpc.devicetree.node import MAX_DEVICE_TREE_BYTES, Tree
 from mkrpc.devicetree.overlay import apply_overlay
@@ -52,12 +52,6 @@ def describe(
         except DeviceTreeError as problem:
             description.findings.extend(problem.findings)
     description.findings.extend(check(description, apic_ids))
-    free = description.pool is not None and not description.instances
-    if free and not any(found.severity is Severity.ERROR for found in description.findings):
-        assert description.pool is not None
-        what = "a pool and no instance: the machine is its host alone"
-        advice = "give the dump or the overlay of an instance beside it"
-        description.findings.append(warning(description.pool.place, what, advice))
     return description
 
 
@@ -80,4 +74,7 @@ def machine_of(description: Description) -> dict[str, Any]:
         {"id": number, "name": plain_name(one.name), "cpus": list(one.cpus.ids)}
         for number, one in numbered(description.instances.values())
     )
-    return {"instances": [host, *spawned]}
+    machine: dict[str, Any] = {"instances": [host, *spawned]}
+    if description.pool_cpus:
+        machine["pool"] = list(description.pool_cpus)
+    return machine

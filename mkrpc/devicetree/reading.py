@@ -7,6 +7,7 @@ from mkrpc.devicetree.cpu_list import cpu_ids
 from mkrpc.devicetree.description import (
     HOST_CPUS,
     HOST_LABEL,
+    POOL_CPUS,
     CpuList,
     Description,
     Instance,
@@ -71,10 +72,12 @@ class Reader:
             self._chosen(chosen)
 
     def host(self) -> None:
-        """What :mod:`mkrpc.devicetree.writing` says of instance 0."""
+        """What :mod:`mkrpc.devicetree.writing` says of instance 0, and of CPUs that nobody has."""
         root = self.tree.root
         if HOST_CPUS in root.properties:
             self.description.host = self.cpus(root, HOST_CPUS)
+        if POOL_CPUS in root.properties:
+            self.description.free = self.cpus(root, POOL_CPUS)
         if (label := root.properties.get(HOST_LABEL)) is not None:
             name = label.string or ""
             if name and plain_name(name) == name:

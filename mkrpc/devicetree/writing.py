@@ -1,8 +1,8 @@
 """Writing what is described: as an overlay of today's kernel (D4), text or blob, or as TOML.
 
 Of the four dialects an overlay is the only one of today's that creates several instances. It cannot
-say what the host has, whom nobody creates: that stands in properties of the root with the prefix
-``mkrpc,``, which are for the way back and mean nothing to a kernel.
+say what the host has, whom nobody creates, nor what nobody has: that stands in properties of the
+root with the prefix ``mkrpc,``, which are for the way back and mean nothing to a kernel.
 """
 
 import json
@@ -10,7 +10,14 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mkrpc.devicetree.description import HOST_CPUS, HOST_LABEL, CpuList, Description, Instance
+from mkrpc.devicetree.description import (
+    HOST_CPUS,
+    HOST_LABEL,
+    POOL_CPUS,
+    CpuList,
+    Description,
+    Instance,
+)
 from mkrpc.devicetree.finding import Place
 from mkrpc.devicetree.naming import numbered, plain_name
 from mkrpc.devicetree.node import Node, Property, as_cells
@@ -27,11 +34,13 @@ __all__ = [
 _INDENT = "\t"
 
 
-def described(instances: Sequence[Mapping[str, Any]]) -> Description:
-    """What the instances of a topology's plain form are, for writing: id, name and APIC ids."""
+def described(plain: Mapping[str, Any]) -> Description:
+    """A topology's plain form, for writing: id, name and APIC ids of instances, and the pool."""
     made = Description()
-    for spec in instances:
-        nowhere = Place("topology")
+    nowhere = Place("topology")
+    if plain.get("pool"):
+        made.free = CpuList(nowhere, tuple(plain["pool"]))
+    for spec in plain["instances"]:
         cpus = CpuList(nowhere, tuple(spec["cpus"]))
         if spec["id"] == 0:
             made.host, made.host_label = cpus, spec["name"]
@@ -46,6 +55,8 @@ def as_overlay(description: Description) -> Node:
     _string(root, "compatible", "multikernel-v1")
     _string(root, HOST_LABEL, description.host_name)
     _ids(root, HOST_CPUS, description.host_cpus)
+    if description.pool_cpus:
+        _ids(root, POOL_CPUS, description.pool_cpus)
     for number, (instance_id, instance) in enumerate(numbered(description.instances.values())):
         fragment = _child(root, f"fragment@{number:x}")
         _string(fragment, "target-path", "/instances")
@@ -126,13 +137,14 @@ def _text(root: Node) -> str:
 
 
 def as_toml(description: Description) -> str:
-    """The same as a topology file: ids, names and APIC ids."""
+    """The same as a topology file: ids, names, APIC ids and the pool."""
     rows = [(0, description.host_name, description.host_cpus)]
     rows += [
         (number, plain_name(one.name), one.cpus.ids)
         for number, one in numbered(description.instances.values())
     ]
-    return "\n".join(
+    pool = f"pool = {list(description.pool_cpus)}\n\n" if description.pool_cpus else ""
+    return pool + "\n".join(
         f"[[instances]]\nid = {number}\nname = {json.dumps(name)}\ncpus = {list(cpus)}\n"
         for number, name, cpus in rows
     )

@@ -219,7 +219,6 @@ WARNINGS = {
         [changed(D1_GOOD, ("cpus = <1>;", "cpus = <1>; device { };"))],
         "device is not known, did you mean devices?",
     ),
-    "a pool alone": ([D4_BASELINE], "a pool and no instance: the machine is its host alone"),
     "a pool that is not there": (
         [one_fragment("cpu-add { };", 'target-path = "/resources";')],
         "the pool is changed, but no file has one; passed over",
@@ -246,7 +245,10 @@ def test_a_warning_does_not_stop_a_machine(files, says):
     assert found[0].severity is Severity.WARNING
 
 
-@pytest.mark.parametrize("files", [[D1_GOOD], [D4_INSTANCE], [D4_OVERLAY], [D4_POOL, D4_INSTANCE]])
+@pytest.mark.parametrize(
+    "files",
+    [[D1_GOOD], [D4_INSTANCE], [D4_OVERLAY], [D4_POOL, D4_INSTANCE], [D4_POOL], [D4_BASELINE]],
+)
 def test_of_what_is_right_nothing_is_said(files):
     assert findings(*files) == []
 

@@ -38,6 +38,9 @@ def descriptions(draw: st.DrawFn) -> Description:
         if draw(st.booleans()):
             instance.memory = [Memory(PLACE, 4096 * draw(st.integers(1, 1 << 40)))]
         made.instances[name] = instance
+    if draw(st.booleans()):
+        free = draw(st.lists(st.sampled_from(range(600, 700)), unique=True, min_size=1))
+        made.free = CpuList(PLACE, tuple(free))
     return made
 
 
@@ -67,7 +70,7 @@ def test_a_topology_goes_through_a_device_tree(made):
     if any(found.severity is Severity.ERROR for found in describe_again(made).findings):
         return
     topology = Topology.from_dict(machine_of(made))
-    tree = as_overlay(described(topology.to_dict()["instances"]))
+    tree = as_overlay(described(topology.to_dict()))
     assert Topology.from_dict(machine_of(describe([("f", write_blob(tree))]))) == topology
 
 

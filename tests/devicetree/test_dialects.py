@@ -91,6 +91,26 @@ def test_a_pool_and_the_dumps_of_its_instances_are_one_machine():
     }
 
 
+@pytest.mark.parametrize(
+    ("files", "free"),
+    [
+        ([D4_POOL], [1, 2, 3]),
+        ([D4_POOL, dump("web", 1, 1, 2)], [3]),
+        ([D4_POOL, dump("web", 1, 1, 2), dump("db", 2, 3)], []),
+        ([D2], [2, 3, 4, 5, 6, 7]),
+        ([kerf_pool(cpus=u64(0, 4, 5))], [0, 4, 5]),
+        ([D1], []),
+        (
+            [D4_POOL.replace("id = <0>;", "chosen { multikernel,host-ipi-cpu = <0x0 0x2>; };")],
+            [1, 3],
+        ),
+    ],
+)
+def test_what_no_instance_has_of_the_pool_is_the_machine_s_pool(files, free):
+    given = [(f"f{n}", f.encode() if isinstance(f, str) else f) for n, f in enumerate(files)]
+    assert machine_of(describe(given)).get("pool", []) == free
+
+
 def test_a_root_with_a_name_is_an_instance():
     """usage.rst: what ``device_tree_source`` of an instance prints."""
     text = (

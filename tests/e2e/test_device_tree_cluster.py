@@ -7,9 +7,28 @@ import pytest
 from device_trees import D4_POOL, dump
 
 from mkrpc.client import apic, instance
+from mkrpc.client.lifecycle import Created
 from mkrpc.cluster import find
+from mkrpc.errors import AlreadyExistsError
+from mkrpc.topology import Topology
 
 pytestmark = pytest.mark.e2e
+
+
+def test_what_a_pool_is_given_a_dump_creates(tmp_path, mk_cluster_factory):
+    """As kerf init, create, load and exec."""
+    pool, web = tmp_path / "pool.dts", tmp_path / "web.dtb"
+    pool.write_text(D4_POOL)
+    web.write_bytes(dump("web", 4, 3, 2))
+    client = mk_cluster_factory(Topology.load(pool)).client
+    assert client.cluster().pool == (1, 2, 3)
+    assert client.create_described(web) == [Created(4, "web", (3, 2))]
+    assert client.cluster().pool == (1,)
+    client.load_instance(4)
+    client.exec_instance(4)
+    assert client.write_icr(0, to=apic(2)).all_arrived
+    with pytest.raises(AlreadyExistsError, match="EEXIST: instance 4"):
+        client.create_described(web)
 
 
 @pytest.mark.usefixtures("mk_cluster_factory")
