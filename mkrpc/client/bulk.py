@@ -86,8 +86,9 @@ class BulkStream:
                 self._reader = threading.Thread(target=self._read, name="mkrpc-bulk", daemon=True)
                 self._reader.start()
             self._changed.notify_all()
-            while self._sender.gathered > MAX_GATHERED_WORDS and self._error is None:
+            while self._sender.gathered > MAX_GATHERED_WORDS:
                 self._changed.wait()
+                self._check()
 
     def flush(self, timeout_s: float | None = None) -> IpiResult:
         """Wait until every word has its outcomes; what became of all words so far.
@@ -99,7 +100,7 @@ class BulkStream:
             if timeout_s is None:
                 timeout_s = self._timeout_s + self._sender.unanswered * _WORD_ALLOWANCE_S
             done = self._changed.wait_for(
-                lambda: self._error is not None or not self._sender.unanswered, timeout_s
+                lambda: self._ended or not self._sender.unanswered, timeout_s
             )
             self._check()
             if not done:
@@ -163,7 +164,7 @@ class BulkStream:
     # --- threads: this one reads, gRPC's own takes requests one by one as they are sent -----------
 
     def _read(self) -> None:
-        heard_s = time.monotonic()
+        broke_s: float | None = None  # since nothing has been heard
         back_off_s = _BACK_OFF_S[0]
         while True:
             with self._changed:
@@ -172,10 +173,17 @@ class BulkStream:
                 self._sender.opened()
                 self._calls += 1
                 self._writers += 1
-                call = self._call = self._open_call(self._requests(self._calls))
+                requests = self._requests(self._calls)
+            try:
+                call = self._call = self._open_call(requests)
+            except ValueError:  # gRPC's word for a channel that is closed
+                with self._changed:
+                    self._writers -= 1
+                    self._end(ClusterStateError("the client is closed", advice="make another one"))
+                return
             try:
                 for message in call:
-                    heard_s, back_off_s = time.monotonic(), _BACK_OFF_S[0]
+                    broke_s, back_off_s = None, _BACK_OFF_S[0]
                     self._take(message)
                 ended = None
             except grpc.RpcError as error:
@@ -190,7 +198,8 @@ class BulkStream:
                 if self._closing:
                     return
             final = ended is not None and not connection_broke(ended)
-            if final or time.monotonic() - heard_s > RESTART_PATIENCE_S:
+            broke_s = time.monotonic() if broke_s is None else broke_s
+            if final or time.monotonic() - broke_s > RESTART_PATIENCE_S:
                 self._end(self._typed(ended) if ended is not None else UnavailableError(_ENDED))
                 return
             time.sleep(back_off_s * random.uniform(0.5, 1.0))

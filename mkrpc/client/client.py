@@ -13,7 +13,7 @@ be used by several threads.
 import os
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from mkrpc.client.answers import (
     Accounts,
@@ -47,6 +47,7 @@ from mkrpc.client.lifecycle import LifecycleCalls
 from mkrpc.client.watching import batches
 from mkrpc.client.why import WhyAnswer
 from mkrpc.errors import (
+    ClusterStateError,
     InvalidArgumentError,
     LimitReachedError,
     NotFoundError,
@@ -116,8 +117,9 @@ class Client(LifecycleCalls, FaultCalls, ErrandCalls):
         )
 
     def close(self) -> None:
-        """Close the connection; the cluster goes on."""
+        """Close the connection; the cluster goes on. Every call is a ClusterStateError from now."""
         self._channel.close()
+        self._stub = _Closed()
 
     def __enter__(self) -> Self:
         return self
@@ -331,3 +333,10 @@ class Client(LifecycleCalls, FaultCalls, ErrandCalls):
         """Stop the whole cluster."""
         request = pb.ShutdownRequest()
         self._call(self._stub.Shutdown, request, if_silent=_INTERCONNECT_SILENT)
+
+
+class _Closed:
+    """The stub of a client that has been closed."""
+
+    def __getattr__(self, method: str) -> NoReturn:
+        raise ClusterStateError("the client is closed", advice="make another one")

@@ -93,7 +93,7 @@ class Printk:
 
     def since(self, number: int) -> list[LogRecord]:
         """All records that are still there from ``number`` on, oldest first."""
-        skipped = max(0, number - self.dropped - 1)
+        skipped = min(len(self._ring), max(0, number - self.dropped - 1))
         return [LogRecord(*entry) for entry in islice(self._ring, skipped, None)]
 
 

@@ -1,23 +1,24 @@
-"""A bulk stream's threads: whoever writes, whoever sends, and an interconnect that breaks off."""
+"""A stream of injected words and its threads, over calls that a test answers in gRPC's place."""
 
-import itertools
 import queue
 import threading
 
 import grpc
 import pytest
 
-from mkrpc.client.bulk import BulkStream
+from mkrpc.client import bulk
+from mkrpc.client.bulk import MAX_GATHERED_WORDS, BulkStream
 from mkrpc.client.bulk_sender import BulkSender
-from mkrpc.errors import ClusterStateError, InvalidArgumentError, MkrpcError, UnavailableError
+from mkrpc.client.repeating import RESTART_PATIENCE_S
+from mkrpc.errors import ClusterStateError, UnavailableError
 from mkrpc.v1 import control_pb2 as pb
-from mkrpc.v1 import types_pb2
 
-PATIENCE_S = 60
+PATIENCE_S = 20.0
+WORD = 0x2_0000_00EA
 
 
 class Broken(grpc.RpcError):
-    """The connection is gone."""
+    """What gRPC raises when a connection breaks."""
 
     def code(self):
         return grpc.StatusCode.UNAVAILABLE
@@ -29,115 +30,116 @@ class Broken(grpc.RpcError):
         return ()
 
 
-class Interconnect:
-    """Answers every request on a thread of its own, but one: ``breaks_after`` so many."""
-
-    def __init__(self, breaks_after=None):
-        self.breaks_after = breaks_after
-        self.words = {}
-        self.requests = 0
-
-    def call(self, requests):
-        return Call(self, requests, self.breaks_after)
-
-
 class Call:
-    def __init__(self, interconnect, requests, breaks_after):
-        self._told = queue.SimpleQueue()
-        interconnect.breaks_after = None
-        greeting = pb.InjectStreamResponse(window=16_384, requests=512)
-        self._told.put(greeting.SerializeToString())
+    """One call: says what a test puts into it."""
 
-        def take():
-            legs = 0
-            for number, message in enumerate(requests):
-                request = pb.InjectStreamRequest.FromString(message)
-                interconnect.requests += 1
-                numbered = enumerate(request.words, request.first_seq)
-                for seq, word in numbered:
-                    known = interconnect.words.setdefault(seq, word)
-                    assert known == word, "another word under the same number"
-                if number == breaks_after:
-                    self._told.put(Broken())
-                    return
-                legs += len(request.words)
-                answer = pb.InjectStreamResponse()
-                last = request.first_seq + len(request.words) - 1
-                answer.answered.add(first=request.first_seq, last=last)
-                answer.legs.add(
-                    apic_id=1, instance_id=0, outcome=types_pb2.OUTCOME_DELIVERED, count=legs
-                )
-                self._told.put(answer.SerializeToString())
-            self._told.put(None)
-
-        threading.Thread(target=take, daemon=True).start()
+    def __init__(self, requests):
+        self.said = queue.SimpleQueue()
+        self.asked = queue.SimpleQueue()
+        self._writer = threading.Thread(target=lambda: list(requests))
+        self._writer.start()
 
     def __iter__(self):
         return self
 
     def __next__(self):
-        told = self._told.get(timeout=PATIENCE_S)
-        if told is None:
-            raise StopIteration
-        if isinstance(told, grpc.RpcError):
-            raise told
-        return told
+        self.asked.put(None)
+        said = self.said.get(timeout=PATIENCE_S)
+        if isinstance(said, Exception):
+            raise said
+        return said
 
     def cancel(self):
-        self._told.put(None)
+        self.said.put(StopIteration())
 
 
-def stream_to(interconnect):
-    def typed(error: grpc.RpcError) -> MkrpcError:
-        return UnavailableError(str(error.details()))
+class Opened:
+    """Opens calls; ``calls`` has them in order."""
 
+    def __init__(self):
+        self.calls = queue.SimpleQueue()
+
+    def __call__(self, requests):
+        call = Call(requests)
+        self.calls.put(call)
+        return call
+
+    def next(self):
+        return self.calls.get(timeout=PATIENCE_S)
+
+
+def stream_of(open_call):
     return BulkStream(
-        BulkSender(b"c" * 16), open_call=interconnect.call, typed=typed, timeout_s=PATIENCE_S
+        BulkSender(bytes(range(16))),
+        open_call=open_call,
+        typed=lambda _error: UnavailableError("broken"),
+        timeout_s=PATIENCE_S,
     )
 
 
-@pytest.mark.parametrize("breaks_after", [None, 0, 3])
-def test_words_of_many_threads_written_one_by_one_all_arrive_once(breaks_after):
-    interconnect = Interconnect(breaks_after)
-    counts, writers = itertools.count(1), 4
-    with stream_to(interconnect) as stream:
-
-        def write():
-            for _ in range(5000):
-                stream.send(next(counts))
-
-        threads = [threading.Thread(target=write) for _ in range(writers)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        result = stream.flush()
-    assert result.written == sum(leg.count for leg in result.legs) == writers * 5000
-    assert sorted(interconnect.words.values()) == list(range(1, writers * 5000 + 1))
-    assert interconnect.requests < writers * 5000, "what gathers goes as one"
+@pytest.fixture
+def opened():
+    return Opened()
 
 
-def test_a_word_after_everything_was_answered_wakes_whoever_sends():
-    with stream_to(Interconnect()) as stream:
-        for number in range(1, 200):
-            stream.send(number)
-            assert stream.flush().written == number
-
-
-def test_what_is_no_word_is_refused_and_the_stream_goes_on():
-    with stream_to(Interconnect()) as stream:
-        stream.send(5)
-        for word in (-1, 1 << 64):
-            with pytest.raises(InvalidArgumentError):
-                stream.send(word)
-        stream.send(6)
-        assert stream.flush().written == 2
-
-
-def test_nothing_is_taken_after_the_end():
-    stream = stream_to(Interconnect())
-    stream.send(5)
-    stream.flush()
+def test_the_patience_counts_from_the_break_and_not_from_the_last_word(opened, monkeypatch):
+    now_s = [0.0]
+    monkeypatch.setattr(bulk.time, "monotonic", lambda: now_s[0])
+    stream = stream_of(opened)
+    stream.send(WORD)
+    call = opened.next()
+    call.said.put(pb.InjectStreamResponse(window=1000, requests=100).SerializeToString())
+    call.asked.get(timeout=PATIENCE_S)
+    call.asked.get(timeout=PATIENCE_S)  # the greeting has been taken
+    now_s[0] = 2 * RESTART_PATIENCE_S
+    call.said.put(Broken())
+    opened.next()
     stream.close()
-    with pytest.raises(ClusterStateError):
-        stream.send(6)
+
+
+def test_a_stream_that_nobody_takes_up_again_ends_after_the_patience(opened, monkeypatch):
+    now_s = [0.0]
+    monkeypatch.setattr(bulk.time, "monotonic", lambda: now_s[0])
+    stream = stream_of(opened)
+    stream.send(WORD)
+    opened.next().said.put(Broken())
+    again = opened.next()
+    now_s[0] = 2 * RESTART_PATIENCE_S
+    again.said.put(Broken())
+    with pytest.raises(UnavailableError):
+        stream.flush()
+    stream.close()
+
+
+def test_a_stream_whose_client_is_closed_says_so_and_can_be_closed():
+    def closed(_requests):
+        raise ValueError("Cannot invoke RPC on closed channel!")
+
+    stream = stream_of(closed)
+    stream.send(WORD)
+    with pytest.raises(ClusterStateError, match="the client is closed"):
+        stream.flush()
+    stream.close()
+
+
+@pytest.mark.parametrize("waits", ["send", "flush"])
+def test_whoever_waits_for_a_stream_learns_that_another_thread_closed_it(opened, waits):
+    stream = stream_of(opened)
+    stream.send(WORD)
+    told = queue.SimpleQueue()
+
+    def wait():
+        try:
+            if waits == "send":
+                stream.send([WORD] * (MAX_GATHERED_WORDS + 1))
+            else:
+                stream.flush()
+        except Exception as error:  # noqa: BLE001 - told to the test
+            told.put(error)
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    opened.next()
+    stream.close()
+    assert isinstance(told.get(timeout=PATIENCE_S), ClusterStateError)
+    waiting.join()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
+from google.protobuf.message import DecodeError
 
 from mkrpc.errors import NotFoundError
 from mkrpc.transport import aio
@@ -28,6 +29,13 @@ def unary_service(behaviour: Any) -> Callable[[grpc.aio.Server], None]:
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
 
     return add
+
+
+def readable(message: bytes) -> bytes:
+    """What a generated class does with what is no such message."""
+    if message == b"garbage":
+        raise DecodeError("Error parsing message with type 'mkrpc.secret'")
+    return message
 
 
 async def ask(server: StreamServer, request: bytes) -> bytes:
@@ -80,3 +88,42 @@ async def test_a_bug_in_a_servicer_is_reported_and_not_leaked(
     assert "secret" not in repr(refused.value)
     assert [type(bug) for bug in bench.bugs] == [KeyError]
     assert not caplog.records  # a bug is told once, to on_bug
+
+
+@pytest.mark.parametrize("streams", [False, True])
+async def test_a_message_that_cannot_be_read_is_its_senders_mistake_and_no_bug(
+    bench: "Bench", streams: bool
+) -> None:
+    async def echo(request: bytes, _context: Any) -> bytes:
+        return request
+
+    async def echoes(requests: Any, _context: Any) -> Any:
+        async for request in requests:
+            yield request
+
+    _, service, method = UNARY.split("/")
+    make: Any = grpc.unary_unary_rpc_method_handler
+    if streams:
+        make = grpc.stream_stream_rpc_method_handler
+    handler = make(echoes if streams else echo, request_deserializer=readable)
+
+    def add(server: grpc.aio.Server) -> None:
+        handlers = grpc.method_handlers_generic_handler(service, {method: handler})
+        server.add_generic_rpc_handlers((handlers,))
+
+    server = await bench.serve(bench.recorder().factory, add_services=add)
+    channel = grpc.aio.insecure_channel(
+        server.bound_address.connect_target, tuple(aio.channel_options())
+    )
+    async with channel:
+        call: Any
+        if streams:
+            call = channel.stream_stream(UNARY)(iter([b"one", b"garbage"]), timeout=PATIENCE_S)
+            assert await call.read() == b"one"
+        else:
+            call = channel.unary_unary(UNARY)(b"garbage", timeout=PATIENCE_S)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await (call.read() if streams else call)
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "secret" not in repr(refused.value)
+    assert not bench.bugs
