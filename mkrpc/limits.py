@@ -7,6 +7,7 @@ __all__ = [
     "MAX_BURST",
     "MAX_CMDLINE",
     "MAX_CPUS",
+    "MAX_ENTRY",
     "MAX_FAULTS",
     "MAX_HANDLERS",
     "MAX_INSTANCE_ID",
@@ -23,6 +24,9 @@ IDENTITY_BYTES: Final = 16
 
 MAX_INSTANCE_ID: Final = 511
 """As the kernel series: id 0 is the host instance, 1 to 511 are spawned ones."""
+
+MAX_ENTRY: Final = 255
+"""Characters of the name of a program or handler, ``package.module:name``."""
 
 MAX_CPUS: Final = 512
 """CPUs of one instance."""

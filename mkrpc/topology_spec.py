@@ -12,6 +12,7 @@ from mkrpc.limits import (
     MAX_BURST,
     MAX_CMDLINE,
     MAX_CPUS,
+    MAX_ENTRY,
     MAX_HANDLERS,
     MAX_INSTANCE_ID,
     MAX_STORE_BUFFER,
@@ -40,7 +41,11 @@ Mode = Literal["x2apic", "xapic"]
 
 Name = Annotated[StrictStr, Field(pattern=r"^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$")]
 _Entry = Annotated[
-    StrictStr, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")
+    StrictStr,
+    Field(
+        max_length=MAX_ENTRY,
+        pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$",
+    ),
 ]
 
 

@@ -29,7 +29,7 @@ from mkrpc.host.kept import KeptInstances
 from mkrpc.instance.config import kernel_config
 from mkrpc.state_dir import BOOKS_FILE, CONFIG_FILE, RECORD_FILE
 from mkrpc.topology import Topology
-from mkrpc.transport.descriptors import raise_limit
+from mkrpc.transport.descriptors import left, raise_limit
 
 __all__ = ["HostAgent"]
 
@@ -37,6 +37,10 @@ DESCRIPTORS_PER_INSTANCE = 6
 """Open files of this process for each instance that starts or runs: two pipes, and its pidfd twice
 once it is watched."""
 OTHER_DESCRIPTORS = 64
+DESCRIPTORS_KEPT = 32
+"""Files that stay free for what must not fail: another interconnect, and starts under way."""
+
+_ULIMIT = "raise the limit of open files (ulimit -n) before `mkrpc up`, or end instances"
 
 STDOUT = 1
 """Where the launcher listens until this agent is ready."""
@@ -180,8 +184,13 @@ class HostAgent:
 
         ``wait_for_sipi``: with CPUs that do so, and ``apic_id``, if given, the one to boot on.
         :class:`StartUpError` or the instance's own error if it does not come to that: then its
-        process is ended.
+        process is ended. :class:`LimitReachedError` where there are too few descriptors.
         """
+        if (room := left()) < DESCRIPTORS_KEPT:
+            raise LimitReachedError(
+                f"the host agent may open {max(room, 0)} more files, and keeps {DESCRIPTORS_KEPT}",
+                advice=_ULIMIT,
+            )
         child, ready = self._spawn_instance(
             instance_id, wait_for_sipi=wait_for_sipi, apic_id=apic_id
         )
@@ -251,7 +260,10 @@ class HostAgent:
         return child, ready
 
     def _spawn(self, name: str, target: Any, options: dict[str, Any]) -> tuple[Child, Any]:
-        receiver, sender = self._context.Pipe()
+        try:
+            receiver, sender = self._context.Pipe()
+        except OSError as error:
+            raise StartUpError(f"cannot start {name}: {error}", advice=_ULIMIT) from error
         log_path = self.state_dir / "logs" / f"{name}.log"
         process = self._context.Process(
             target=target, args=(options, str(log_path), sender), name=name

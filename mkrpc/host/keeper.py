@@ -6,6 +6,7 @@ the new one whom to wait for (design 3.3, rule 4).
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 
@@ -21,6 +22,9 @@ SPARE_DELAY_S = 2.0
 """Seconds after the cluster's start in which a spare interconnect would only be in the way. After
 that one is prepared at once: the next end may be near."""
 
+_THREADS = 2
+"""One starts an interconnect while the other may still prepare a spare."""
+
 _log = structlog.get_logger("mkrpc.host")
 
 
@@ -34,6 +38,8 @@ class InterconnectKeeper:
         self._restarts = Restarts()
         self._loop = asyncio.get_running_loop()
         self._restarting: asyncio.Task[None] | None = None
+        # Of their own: slow starts of instances take every thread of the loop's.
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="interconnect")
 
     def watch(self) -> None:
         """From now on an end of the agent's interconnect is noticed."""
@@ -46,7 +52,7 @@ class InterconnectKeeper:
         if not self._agent.is_ready:
             self._loop.call_later(SPARE_DELAY_S, self._prepare_spare)
             return
-        preparing = self._loop.run_in_executor(None, self._agent.prepare_spare)
+        preparing = self._loop.run_in_executor(self._threads, self._agent.prepare_spare)
         preparing.add_done_callback(_warn_if_failed)
 
     def _ended(self, child: Child) -> None:
@@ -74,7 +80,8 @@ class InterconnectKeeper:
                 return
             await asyncio.sleep(pause_s)
             try:
-                child = await self._loop.run_in_executor(None, self._agent.start_interconnect)
+                start = self._agent.start_interconnect
+                child = await self._loop.run_in_executor(self._threads, start)
             except MkrpcError as error:
                 _log.error(
                     "the interconnect did not start again", error=str(error), advice=error.advice

@@ -1,10 +1,14 @@
 """What a host agent says of its instances, and the orders that change which it has."""
 
-from mkrpc.errors import MkrpcError
+from mkrpc.errors import LimitReachedError, MkrpcError
 from mkrpc.host.agent import HostAgent
+from mkrpc.transport.stream import MAX_FRAME_BYTES
 from mkrpc.v1 import interconnect_pb2 as pb
 
 __all__ = ["change", "describe"]
+
+_SLACK_BYTES = 256
+"""For the states of processes that change, and the envelope."""
 
 
 def describe(agent: HostAgent, hello: pb.HostHello) -> None:
@@ -35,9 +39,11 @@ def change(agent: HostAgent, order: pb.AttachHostResponse) -> tuple[int, int, Mk
         match order.WhichOneof("message"):
             case "keep":
                 instance_id = order.keep.instance_id
+                _check_room(agent, order)
                 kept.keep(instance_id, order.keep.name, order.keep.apic_ids)
             case "load":
                 instance_id = order.load.instance_id
+                _check_room(agent, order)
                 kept.load(instance_id, order.load.image)
                 if instance_id in agent.instances:
                     # How the kernel before it ended says nothing of this one.
@@ -53,3 +59,16 @@ def change(agent: HostAgent, order: pb.AttachHostResponse) -> tuple[int, int, Mk
     except MkrpcError as error:
         return instance_id, order.order, error
     return instance_id, order.order, None
+
+
+def _check_room(agent: HostAgent, order: pb.AttachHostResponse) -> None:
+    """Its hello has everything that the agent keeps, and goes in one frame."""
+    hello = pb.HostHello()
+    describe(agent, hello)
+    size = hello.ByteSize() + order.ByteSize() + _SLACK_BYTES
+    if size > MAX_FRAME_BYTES:
+        raise LimitReachedError(
+            f"ENOSPC: what this host keeps of its instances would be {size} bytes, and "
+            f"{MAX_FRAME_BYTES} are the most",
+            advice="unload or delete instances that are not needed",
+        )

@@ -3,7 +3,7 @@
 import re
 
 from mkrpc.errors import InvalidArgumentError
-from mkrpc.limits import MAX_CMDLINE, MAX_HANDLERS
+from mkrpc.limits import MAX_CMDLINE, MAX_ENTRY, MAX_HANDLERS
 from mkrpc.v1 import types_pb2 as types
 
 __all__ = ["check_image"]
@@ -22,6 +22,8 @@ def check_image(image: types.Image, *, cpus: int) -> None:
     if len(image.handlers) > MAX_HANDLERS:
         raise _invalid(f"{len(image.handlers)} handlers", f"at most {MAX_HANDLERS}")
     for entry in (*image.handlers, *(program.entry for program in image.programs)):
+        if len(entry) > MAX_ENTRY:
+            raise _invalid(f"a name of {len(entry)} characters", f"at most {MAX_ENTRY}")
         if not _ENTRY.fullmatch(entry):
             raise _invalid(f"{entry!r} names nothing", "write it as package.module:name")
     seen: set[int] = set()

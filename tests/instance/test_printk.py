@@ -103,7 +103,16 @@ def test_the_oldest_records_are_overwritten_and_counted(clock):
 
 @pytest.mark.parametrize(
     ("first", "numbers"),
-    [(-1, [3, 4, 5]), (0, [3, 4, 5]), (3, [3, 4, 5]), (4, [4, 5]), (5, [5]), (6, []), (99, [])],
+    [
+        (-1, [3, 4, 5]),
+        (0, [3, 4, 5]),
+        (3, [3, 4, 5]),
+        (4, [4, 5]),
+        (5, [5]),
+        (6, []),
+        (99, []),
+        (2**64 - 1, []),
+    ],
 )
 def test_since_gives_what_is_left_from_a_number_on(clock, first, numbers):
     log = Printk(records=3, now_us=clock)

@@ -4,7 +4,7 @@ import pytest
 
 from mkrpc.errors import InvalidArgumentError
 from mkrpc.interconnect.image import check_image
-from mkrpc.limits import MAX_CMDLINE, MAX_HANDLERS
+from mkrpc.limits import MAX_CMDLINE, MAX_ENTRY, MAX_HANDLERS
 from mkrpc.v1 import types_pb2 as types
 
 
@@ -43,6 +43,7 @@ def test_what_may_be_loaded(given):
             f"{MAX_HANDLERS + 1} handlers",
             f"at most {MAX_HANDLERS}",
         ),
+        (image((0, "a:" + "b" * MAX_ENTRY)), f"a name of {MAX_ENTRY + 2} characters", "at most"),
         *(
             (image(handlers=(entry,)), f"{entry!r} names nothing", "package.module:name")
             for entry in ("", "a", "a:", ":b", "a:b:c", "a b:c", "a..b:c", "1a:b", "a:b\n", "a/b:c")
