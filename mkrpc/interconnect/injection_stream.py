@@ -52,9 +52,11 @@ FEWEST_SINGLES = 2
 """Requests of one word each that are worth making together."""
 
 MAX_TURN_REQUESTS = 64
-"""Requests of a stream that are made in one turn at most; then others have theirs."""
+"""Requests of a stream that are made in one turn at most, fewer if they have many words; then
+others have theirs."""
 
 _WORD_BYTES = 8
+_TURN_BYTES = MAX_REQUEST_WORDS * _WORD_BYTES // MAX_TURN_REQUESTS
 
 _log = structlog.get_logger("mkrpc.interconnect")
 
@@ -180,10 +182,13 @@ class InjectionLink:
         """It is the clients' turn: make the calls that have waited for longest."""
         left = MAX_TURN_REQUESTS
         while self._waiting and left > 0:
-            singles = self._next_singles(left)
-            left -= max(1, len(singles))
-            if len(singles) < FEWEST_SINGLES or not self._inject_singles(singles):
-                for request in singles or [self._waiting.popleft()]:
+            requests = self._next_singles(left)
+            left -= len(requests)
+            if not requests:
+                requests.append(self._waiting.popleft())
+                left -= 1 + len(requests[0].words) // _TURN_BYTES
+            if len(requests) < FEWEST_SINGLES or not self._inject_singles(requests):
+                for request in requests:
                     self._inject(request)
         if self._waiting:
             self._pump.rota.submit(self._inject_some)
