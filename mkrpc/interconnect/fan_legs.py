@@ -73,25 +73,33 @@ class FanLegs:
 
     def count_by_row(self, counts: Counter[Row]) -> None:
         """Add them to those of the rows that they are in."""
-        for run in self.parts():
-            counts[run.row] += run.count
+        for place, _, count in self.by_cpu():
+            counts[place.row] += count
+
+    def by_cpu(self) -> list[tuple[FanPlace, int, int]]:
+        """For each CPU the first of its writes among these legs, by number, and how many."""
+        writes, begin, end = self.batch.count, self.begin, self.end
+        first_seq, places = self.batch.first_seq, self.places
+        if writes == 1:
+            return [(place, first_seq, 1) for place in places[begin:end]]
+        found = []
+        while begin < end:
+            lane, first = divmod(begin, writes)
+            count = min(writes - first, end - begin)
+            found.append((places[lane], first_seq + first, count))
+            begin += count
+        return found
 
     def parts(self) -> Iterator[LegRun]:
         """The same legs as runs, one for each CPU."""
-        batch, begin = self.batch, self.begin
-        writes = batch.count
-        while begin < self.end:
-            lane, first = divmod(begin, writes)
-            count = min(writes - first, self.end - begin)
-            place = self.places[lane]
+        for place, first_seq, count in self.by_cpu():
             yield LegRun(
-                batch=batch,
+                batch=self.batch,
                 lane=place.lane,
                 row=place.row,
                 instance_id=self.instance_id,
                 cpu=place.cpu,
                 apic_id=place.apic_id,
-                first_seq=batch.first_seq + first,
+                first_seq=first_seq,
                 count=count,
             )
-            begin += count

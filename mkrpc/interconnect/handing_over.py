@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from mkrpc.interconnect.equal_legs import EqualLegs
+from mkrpc.interconnect.fan_legs import FanLegs
 from mkrpc.interconnect.leg_block import LegBlock
 from mkrpc.interconnect.legs import Piece
 from mkrpc.link.frames import Legs
@@ -43,6 +44,13 @@ def frame_legs(pieces: Sequence[Piece], hear: Callable[[bytes], None]) -> list[L
             seqs.extend(range(seq, seq + count))
             words.extend([word] * count)
             cpus.extend([cpu] * count)
+            continue
+        if isinstance(piece, FanLegs):
+            word = piece.batch.word
+            for place, seq, count in piece.by_cpu():
+                seqs.extend(range(seq, seq + count))
+                words.extend([word] * count)
+                cpus.extend([place.cpu] * count)
             continue
         for run in piece.parts():
             seqs.extend(range(run.first_seq, run.first_seq + run.count))

@@ -261,8 +261,7 @@ class WordRouter:
         elif isinstance(legs, LegBlock):
             self._settle_block(legs, outcome)
         elif isinstance(legs, FanLegs):
-            for run in legs.parts():
-                self._router.settle(run, outcome)
+            self._settle_fan(legs, outcome)
         else:
             self._router.settle(legs, outcome)
 
@@ -274,6 +273,20 @@ class WordRouter:
         if self._router.sink is not None:
             self._router.trace_end(legs, place.apic_id, outcome)
         legs.on_resolved(first, first + count - 1, ((place.row, outcome, count),))
+
+    def _settle_fan(self, legs: FanLegs, outcome: Outcome) -> None:
+        if self._router.sink is not None:
+            for run in legs.parts():
+                self._router.settle(run, outcome)
+            return
+        batch, book = legs.batch, self._ledger.settle
+        tally, advance = batch.tally, batch.advance
+        for place, first_seq, count in legs.by_cpu():
+            book(place.row, outcome, count)
+            if tally is not None:
+                kind = (place.apic_id, legs.instance_id, outcome)
+                tally.end(first_seq, count, kind, several=True)
+            advance(place.lane, count, place.row, outcome)
 
     def _settle_block(self, block: LegBlock, outcome: Outcome) -> None:
         batch = block.batch

@@ -132,13 +132,11 @@ def a_broadcast_forgets_its_last_target(self: Any, *asked: Any) -> Any:
     return found[:-1] if len(found) > 1 else found
 
 
-_parts = FanLegs.parts
+_by_cpu = FanLegs.by_cpu
 
 
 def the_legs_of_a_fan_begin_with_its_first_write(self: Any) -> Any:
-    for run in _parts(self):
-        run.first_seq = self.batch.first_seq
-        yield run
+    return [(place, self.batch.first_seq, count) for place, _, count in _by_cpu(self)]
 
 
 _apply = MirrorRow.apply
@@ -196,7 +194,7 @@ MUTANTS = [
     (Commands, "fail_all", open_commands_are_forgotten_with_their_instance, 1),
     (Commands, "_finish_if_complete", a_request_is_done_with_its_reply, 1),
     (DestinationMap, "resolve", a_broadcast_forgets_its_last_target, 1),
-    (FanLegs, "parts", the_legs_of_a_fan_begin_with_its_first_write, 4),
+    (FanLegs, "by_cpu", the_legs_of_a_fan_begin_with_its_first_write, 4),
     (MirrorRow, "apply", the_mirror_adds_up_what_is_cumulative, 1),
     (MirrorRow, "apply", the_mirror_forgets_what_was_not_reported_again, 3),
     (Mirror, "close", a_dead_row_is_forgotten, 1),
