@@ -10,6 +10,7 @@ that started it ends. As a context manager it is stopped at the end::
 import json
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -53,7 +54,10 @@ from mkrpc.state_dir import (
 from mkrpc.topology import Topology
 from mkrpc.transport.address import BEATS_SUFFIX, AddressLock, parse
 
-__all__ = ["Cluster", "StartMethod", "Via", "find", "remove", "running"]
+__all__ = ["STOP_SIGNALS", "Cluster", "StartMethod", "Via", "find", "remove", "running"]
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What tells a process that keeps a cluster up to stop it."""
 
 LOCK_WAIT_S = 30.0
 """Seconds that a removal waits for a start or a removal of the same name to be over."""
@@ -242,8 +246,8 @@ def _clear_socket(directory: Path) -> list[str]:
     """
     try:
         config = json.loads((directory / CONFIG_FILE).read_text())
-    except FileNotFoundError:
-        return []
+    except (FileNotFoundError, ValueError):
+        return []  # never written, or cut off where the machine stopped
     try:
         address = parse(config["address"])
         path = Path(address.path)
@@ -260,10 +264,11 @@ def _clear_socket(directory: Path) -> list[str]:
 
 
 def _record(directory: Path) -> dict[str, Any] | None:
-    """What the host agent wrote once the cluster was up; None before that, and when it is gone."""
+    """What the host agent wrote once the cluster was up; None before that, when it is gone, and
+    where a machine that stopped has cut it off."""
     try:
         record: dict[str, Any] = json.loads((directory / RECORD_FILE).read_text())
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     return record
 
@@ -287,7 +292,23 @@ def _starting(name: str, directory: Path) -> Iterator[None]:
         try:
             yield
         except BaseException:
-            end_all(directory, grace_s=0.0)
-            _clear_socket(directory)
-            remove_dir(directory)
+            with _undisturbed():
+                end_all(directory, grace_s=0.0)
+                _clear_socket(directory)
+                remove_dir(directory)
             raise
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """What clears up is not cut short by the next Ctrl-C. Elsewhere than in the main thread no
+    signal does that."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

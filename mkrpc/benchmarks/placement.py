@@ -14,6 +14,10 @@ __all__ = ["host", "parse_pin", "pinned"]
 _PACKAGES = ("grpcio", "protobuf", "multiprocess", "numpy", "uvloop", "pyzmq", "nats-py", "redis")
 
 
+_CPU_DIGITS = 5
+"""Linux has 8,192 CPUs at most."""
+
+
 def parse_pin(text: str) -> frozenset[int] | None:
     """``none``: wherever the kernel puts them, None. ``one``: all on one CPU. Else a CPU list, as
     ``0,2-3``. Raises InvalidArgumentError, also for CPUs that this process may not use."""
@@ -25,11 +29,12 @@ def parse_pin(text: str) -> frozenset[int] | None:
     found: set[int] = set()
     for part in text.split(","):
         first, _, last = part.partition("-")
-        if not (first.isascii() and first.isdigit()) or (last and not last.isdigit()):
+        ends = (first, last or first)
+        if not all(end.isascii() and end.isdigit() and len(end) <= _CPU_DIGITS for end in ends):
             raise InvalidArgumentError(
                 f"{text!r} is no placement", advice="give none, one, or a list of CPUs as 0,2-3"
             )
-        found.update(range(int(first), int(last or first) + 1))
+        found.update(range(int(ends[0]), int(ends[1]) + 1))
     if not found or not found <= may_use:
         raise InvalidArgumentError(
             f"CPUs {text} are not all this process's",

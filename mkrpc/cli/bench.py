@@ -70,6 +70,11 @@ def bench(
         transport=transport or "",
         peers=not no_peers,
     )
+    for path in filter(None, (save, plot)):
+        try:
+            path.touch()
+        except OSError as error:  # now, and not after a run whose figures would be lost
+            raise click.UsageError(f"{path} cannot be written: {error.strerror}") from None
     report = measure(plan, lambda line: click.echo(line, err=True))
     run = json.loads(json.dumps(report.to_dict()))
     if save is not None:

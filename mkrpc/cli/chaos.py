@@ -18,7 +18,7 @@ from rich.text import Text
 
 from mkrpc.cli.group import EXIT_NO, EXIT_OK
 from mkrpc.cli.ledger import totals_text
-from mkrpc.cli.options import Number, json_option
+from mkrpc.cli.options import Amount, Number, json_option
 from mkrpc.cli.output import print_json, print_table, table
 from mkrpc.cli.seeds import MAX_SEED
 from mkrpc.cli.show import instance_columns, instance_row
@@ -38,13 +38,11 @@ _SHOWN_FINDINGS = 20
 
 
 @click.command()
-@click.option(
-    "--minutes", type=click.FloatRange(0.05, _MOST_MINUTES), default=1.0, show_default=True
-)
+@click.option("--minutes", type=Amount(0.05, _MOST_MINUTES), default=1.0, show_default=True)
 @click.option(
     "--every",
     "every_s",
-    type=click.FloatRange(0.2, 3600),
+    type=Amount(0.2, 3600),
     default=5.0,
     show_default=True,
     help="Seconds between two faults.",
@@ -57,7 +55,7 @@ _SHOWN_FINDINGS = 20
 )
 @click.option(
     "--rate",
-    type=click.FloatRange(1, 1e6),
+    type=Amount(1, 1e6),
     default=1000,
     show_default=True,
     help="ICR writes per second, of all CPUs together.",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from mkrpc.cli.group import Commands
-from mkrpc.cli.options import Number, cluster_options, connect, instance_key, json_option
+from mkrpc.cli.options import Amount, Number, cluster_options, connect, instance_key, json_option
 from mkrpc.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ __all__ = ["fault", "pause", "resume"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-_SECONDS = click.FloatRange(min=0, max=86_400)
-_MILLISECONDS = click.FloatRange(min=0, max=86_400_000)
+_SECONDS = Amount(min=0, max=86_400)
+_MILLISECONDS = Amount(min=0, max=86_400_000)
 
 
 def _options(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
@@ -44,9 +44,7 @@ _direction = click.option(
     show_default=True,
     help="up: from the instance to the interconnect.",
 )
-_share = click.option(
-    "--share", type=click.FloatRange(0, 1, min_open=True), help="By chance, 0 to 1."
-)
+_share = click.option("--share", type=Amount(0, 1, min_open=True), help="By chance, 0 to 1.")
 _every = click.option("--every", type=click.IntRange(min=1), help="Each so-many-th.")
 _limit = click.option("--limit", type=click.IntRange(min=1), help="So many at most.")
 _seed = click.option(

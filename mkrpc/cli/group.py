@@ -42,6 +42,7 @@ class Commands(click.Group):
         """Run a command and leave with its exit code. A bug keeps its traceback."""
         extra["standalone_mode"] = False
         try:
+            _check_text(sys.argv[1:] if args is None else args)
             code = super().main(args, *rest, **extra)
         except click.exceptions.NoArgsIsHelpError as error:
             click.echo(error.format_message(), err=True)
@@ -59,6 +60,13 @@ class Commands(click.Group):
             tell_error(error)
             code = EXIT_USAGE if isinstance(error, InvalidArgumentError) else EXIT_FAILED
         sys.exit(code if isinstance(code, int) else EXIT_OK)
+
+
+def _check_text(arguments: Sequence[str]) -> None:
+    """A byte that is no UTF-8 comes as half a surrogate pair, which nothing else takes."""
+    for number, argument in enumerate(arguments, 1):
+        if any("\ud800" <= character <= "\udfff" for character in argument):
+            raise click.UsageError(f"argument {number}, {argument!r}, is not UTF-8")
 
 
 def tell_error(error: MkrpcError, *, where: str = "") -> None:

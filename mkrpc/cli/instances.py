@@ -195,11 +195,14 @@ def _plural(noun: str, count: int) -> str:
     return noun if count == 1 else " ".join((f"{first}s", *rest))
 
 
+_CPU_DIGITS = 5
+
+
 def _placed(program: str) -> tuple[int, str]:
     cpu, equals, entry = program.partition("=")
     if not equals:
         return 0, program
-    if not cpu.isdecimal():
+    if not (cpu.isascii() and cpu.isdigit() and len(cpu) <= _CPU_DIGITS):
         raise click.UsageError(f"--program {program}: write it as CPU=package.module:name")
     return int(cpu), entry
 

@@ -3,7 +3,7 @@
 import click
 
 from mkrpc.cli.group import EXIT_NO, EXIT_OK
-from mkrpc.cli.options import Number, cluster_options, connect, instance_key, json_option
+from mkrpc.cli.options import Amount, Number, cluster_options, connect, instance_key, json_option
 from mkrpc.cli.output import print_json
 
 __all__ = ["message"]
@@ -25,7 +25,7 @@ _WAYS = {"memory": "over shared memory", "interconnect": "through the interconne
     default=USER_MESSAGE,
     help="Of the message, which chooses its handler; MK_MSG_USER, 0x4000, if not given.",
 )
-@click.option("--wait", type=click.FloatRange(0, 3600), default=5.0, show_default=True, help="s")
+@click.option("--wait", type=Amount(0, 3600), default=5.0, show_default=True, help="s")
 @json_option
 def message(
     *,

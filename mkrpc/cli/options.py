@@ -1,5 +1,6 @@
 """Options that commands share, and how they find the cluster."""
 
+import math
 from collections.abc import Callable
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from mkrpc.client import Client
 
 __all__ = [
+    "Amount",
     "ApicSwitch",
     "Number",
     "cluster_options",
@@ -18,6 +20,9 @@ __all__ = [
     "json_option",
     "name_option",
 ]
+
+_ID_DIGITS = 20
+"""More is no number of anything; Python would not even read 5,000."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -50,7 +55,21 @@ def connect(name: str, address: str | None) -> "Client":
 
 def instance_key(text: str) -> int | str:
     """An instance as typed: an id if it is a number, a name otherwise."""
-    return int(text) if text.isascii() and text.isdigit() else text
+    number = text.isascii() and text.isdigit() and len(text) <= _ID_DIGITS
+    return int(text) if number else text
+
+
+class Amount(click.FloatRange):
+    """A range of floating-point numbers; NaN, which is in none, is not in it either."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number; a usage error that says which are possible."""
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value} is not a number", param, ctx)
+        return number
 
 
 class Number(click.ParamType):  # type: ignore[type-arg] # generic in new click only

@@ -26,7 +26,6 @@ _DEFAULT_INSTANCES = 2
 _DEFAULT_CPUS = 2
 _FEW_INSTANCES = 8
 """Instances whose start is told one by one; of more so many are."""
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @click.command()
@@ -95,11 +94,11 @@ def up(
         _check_directory(address)
     if limit_mib is not None and folder is None:
         raise click.UsageError("--record-limit without --record: nothing is recorded")
-    from mkrpc.cluster import Cluster
+    from mkrpc.cluster import STOP_SIGNALS, Cluster
     from mkrpc.journal.recorder import Recording
     from mkrpc.journal.writer import JOURNAL_LIMIT
 
-    for number in _STOP_SIGNALS:
+    for number in STOP_SIGNALS:
         # What nohup or a shell's & has switched off stays off.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupt)
@@ -210,9 +209,10 @@ def _foreground(start: "Callable[[], Cluster]", topology: "Topology") -> None:
 
 def _stop(cluster: "Cluster") -> None:
     """Stop it whole: a second signal must not leave half of it behind. Takes seconds at most."""
+    from mkrpc.cluster import STOP_SIGNALS
     from mkrpc.errors import NotFoundError
 
-    for number in _STOP_SIGNALS:
+    for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     # Somebody may have taken it down while we looked on: then nothing is left to stop.
     with suppress(NotFoundError):

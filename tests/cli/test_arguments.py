@@ -54,6 +54,14 @@ USAGE_ERRORS = [
     (["down", "--all", "--address", "unix:/x"], "exclude"),
     (["show", "--address", "nonsense"], "not an address"),
     (["conform"], "PATHS"),
+    (["fault", "delay", "--delay-ms", "nan"], "nan is not a number"),
+    (["fault", "drop", "--for", "nan"], "nan is not a number"),
+    (["message", "0", "1", "hello", "--wait", "nan"], "nan is not a number"),
+    (["create", "a\udcff"], "argument 2, 'a\\udcff', is not UTF-8"),
+    (["load", "1", "--program", "99999999999=os:getpid"], "CPU=package.module:name"),
+    (["bench", "--pin", "0-²"], "is no placement"),
+    (["bench", "--pin", "0-999999999"], "is no placement"),
+    (["bench", "--save", "/nonexistent/run.json"], "/nonexistent/run.json cannot be written"),
     (["rign"], "rign"),
 ]
 
@@ -68,6 +76,7 @@ def test_a_command_that_cannot_be_exits_2_with_what_and_what_to_do(run, args, sa
 @pytest.mark.parametrize(
     "args",
     [
+        ["kill", "9" * 5000],
         ["show"],
         ["ipi", "--to", "2"],
         ["cpu", "0"],
