@@ -35,6 +35,7 @@ def test_what_the_interconnect_says_survives_the_wire(message):
     assert decode_down(encode_down(message)) == message
 
 
+@pytest.mark.pure  # of annotations, which a compiled class does not keep
 @pytest.mark.parametrize(
     ("kind", "encode", "decode"),
     [

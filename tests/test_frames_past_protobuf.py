@@ -186,6 +186,7 @@ def assert_both_ways_agree(frame):
     assert decode(message) == decode_by_protobuf(message) == frame
 
 
+@pytest.mark.pure  # of annotations, which a compiled class does not keep
 @pytest.mark.parametrize("kind", [UpFrame, DownFrame])
 def test_no_field_of_a_frame_gets_lost_past_protobuf(kind):
     """A field that is new makes a frame uncommon, or is written."""
@@ -202,6 +203,7 @@ PARTS = [
 ]
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize(("part", "framed"), PARTS, ids=lambda each: type(each).__name__)
 def test_no_field_of_a_part_of_a_frame_gets_lost_past_protobuf(part, framed):
     columns = {"seqs", "words", "cpus"} if isinstance(part, Legs) else set()

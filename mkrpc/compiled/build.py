@@ -16,20 +16,32 @@ from mkrpc.errors import StartUpError
 __all__ = ["MODULES", "SHARED", "build", "sources"]
 
 MODULES = (
+    "mkrpc.account_bytes",
+    "mkrpc.frame_reader",
+    "mkrpc.frame_writer",
     "mkrpc.instance.accounting",
     "mkrpc.instance.apic_access",
     "mkrpc.instance.arrivals",
+    "mkrpc.instance.attachment",
     "mkrpc.instance.cpu",
     "mkrpc.instance.execution",
     "mkrpc.instance.kernel",
+    "mkrpc.instance.moves",
     "mkrpc.instance.printk",
     "mkrpc.instance.store_buffer",
     "mkrpc.instance.sysvec",
     "mkrpc.instance.vector_books",
+    "mkrpc.link.accounts",
+    "mkrpc.link.endpoint",
+    "mkrpc.link.frames",
+    "mkrpc.link.lease",
+    "mkrpc.link.legs",
     "mkrpc.link.memory",
     "mkrpc.link.remembered",
     "mkrpc.link.runs",
+    "mkrpc.link.source",
     "mkrpc.outcome",
+    "mkrpc.wire_fields",
     "mkrpc.x86.apic_base",
     "mkrpc.x86.apic_state",
     "mkrpc.x86.destination",
@@ -39,7 +51,8 @@ MODULES = (
     "mkrpc.x86.irq_stat",
     "mkrpc.x86.lapic",
 )
-"""What is compiled, as one group: what is on the way of every interrupt in an instance."""
+"""What is compiled, as one group: what is on the way of every interrupt in an instance, and what
+turns a frame into bytes and back at either end."""
 
 SHARED = "mkrpc_model__mypyc"
 """The extension module that the others share."""

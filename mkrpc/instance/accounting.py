@@ -1,6 +1,6 @@
 """The books of one CPU, and the account of it that the interconnect mirrors (design 3.4)."""
 
-from operator import attrgetter, ne
+from operator import ne
 from typing import TYPE_CHECKING
 
 from mkrpc.instance.vector_books import vectors_of
@@ -19,8 +19,6 @@ __all__ = ["AccountReporter", "assert_books", "view_of", "whole_account"]
 _Head = tuple[int, int, int, int, bool, str, int]
 """What an account says of a CPU beside its number and its counts, in the order of the fields."""
 
-_stats_of = attrgetter(*FIELDS)
-
 
 def _head(cpu: "Cpu") -> _Head:
     apic = cpu.apic
@@ -37,7 +35,7 @@ def _head(cpu: "Cpu") -> _Head:
 
 def whole_account(cpu: "Cpu") -> CpuAccount:
     """Everything that has a count, whether reported or not."""
-    stats = {index: count for index, count in enumerate(_stats_of(cpu.irq_stat)) if count}
+    stats = {index: count for index, count in enumerate(cpu.irq_stat.counts()) if count}
     vectors = [cpu.books.row(vector) for vector in cpu.books.counted()]
     return CpuAccount(cpu.number, *_head(cpu), vectors, stats)
 
@@ -81,7 +79,7 @@ class AccountReporter:
         vectors = cpu.books.take_touched()
         cpu.changed = False
         known = self._stats[number]
-        now: tuple[int, ...] = _stats_of(cpu.irq_stat)
+        now = cpu.irq_stat.counts()
         changed: dict[int, int] = {}
         if now != known:
             differs = bytes(map(ne, now, known))

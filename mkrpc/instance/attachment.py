@@ -6,6 +6,7 @@ receives; there is no rule of the link in it (design, section 4).
 
 from collections import deque
 
+from mkrpc.compiled.marks import mypyc_attr
 from mkrpc.errors import ProtocolError
 from mkrpc.instance.accounting import AccountReporter
 from mkrpc.instance.arrivals import Arrivals
@@ -37,6 +38,7 @@ MAX_REPLY_BYTES = 200 * 1024
 more; the rest in the next."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Attachment:
     """One kernel attached to one interconnect.
 
@@ -91,10 +93,8 @@ class Attachment:
         self.connected = True
         """Frames may pass: by hand from the start, else from a welcome until the link breaks."""
         self._awaits_welcome = False
-        self.epoch = 0
-        self.born = 0
-        self.generation = 0
-        self.stale_frames = 0
+        self.epoch = self.born = 0
+        self.generation = self.stale_frames = 0
 
     # Time.
 

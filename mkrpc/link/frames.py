@@ -80,7 +80,7 @@ class CpuAddress:
     software_enabled: bool
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class Writes:
     """Consecutive ICR writes of one CPU: ``words[i]`` has sequence number ``first_seq + i``.
 
@@ -91,8 +91,17 @@ class Writes:
     cpu: int
     first_seq: int
     words: list[int]
-    command: int = 0
-    stamp: int = 0
+    command: int
+    stamp: int
+
+    def __init__(  # a compiler knows it
+        self, cpu: int, first_seq: int, words: list[int], command: int = 0, stamp: int = 0
+    ) -> None:
+        self.cpu = cpu
+        self.first_seq = first_seq
+        self.words = words
+        self.command = command
+        self.stamp = stamp
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,6 @@ class HeldLease:
     __slots__ = (
         "_beats",
         "_due_us",
-        "_end_us",
         "_hello_us",
         "_last_us",
         "_link_us",
@@ -66,8 +65,6 @@ class HeldLease:
         self._link_us = 0
         self._hello_us = 0
         self._last_us = 0
-        # Of these two, which every frame asks for, when it ends and when a beat is due.
-        self._end_us = _NEVER
         self._due_us = _NEVER
         self._beats = 0
         # Number and time of what was sent. What is older than a lease could renew nothing, so that
@@ -87,7 +84,7 @@ class HeldLease:
     @property
     def over(self) -> bool:
         """Whether it has ended."""
-        return self.now_us >= self._end_us
+        return 0 < self.lease_us <= self.now_us - self.since_us
 
     def fenced(self, instance_id: int) -> FencedError:
         """What is said of an instance whose lease is over."""
@@ -139,7 +136,7 @@ class HeldLease:
         give_up_us = self.give_up_us
         if give_up_us is None or self.over:
             return None
-        deadline_us, now_us = self._end_us, self.now_us
+        deadline_us, now_us = self.since_us + self.lease_us, self.now_us
         if now_us < give_up_us < deadline_us:
             deadline_us = give_up_us
         if beating and now_us < self._due_us < deadline_us:
@@ -193,7 +190,6 @@ class HeldLease:
 
     def _renew(self, sent_us: int) -> None:
         self.since_us = max(self.since_us, sent_us)
-        self._end_us = self.since_us + self.lease_us if self.lease_us else _NEVER
 
     def _set_due(self) -> None:
         interval_us = -(-self.lease_us // BEATS_PER_LEASE)

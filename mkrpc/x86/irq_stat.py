@@ -45,6 +45,33 @@ class IrqStat:
     kvm_posted_intr_wakeup_ipis: int = 0
     posted_msi_notification_count: int = 0
 
+    def counts(self) -> tuple[int, ...]:
+        """All of them, in the order of the fields."""
+        return (
+            self.nmi_count,
+            self.apic_timer_irqs,
+            self.irq_spurious_count,
+            self.apic_perf_irqs,
+            self.apic_irq_work_irqs,
+            self.icr_read_retry_count,
+            self.x86_platform_ipis,
+            self.irq_resched_count,
+            self.irq_call_count,
+            self.irq_tlb_count,
+            self.irq_thermal_count,
+            self.irq_threshold_count,
+            self.irq_deferred_error_count,
+            self.mce_exception_count,
+            self.mce_poll_count,
+            self.irq_hv_callback_count,
+            self.irq_hv_reenlightenment_count,
+            self.hyperv_stimer0_count,
+            self.kvm_posted_intr_ipis,
+            self.kvm_posted_intr_nested_ipis,
+            self.kvm_posted_intr_wakeup_ipis,
+            self.posted_msi_notification_count,
+        )
+
 
 FIELDS: tuple[str, ...] = tuple(field.name for field in fields(IrqStat))
 """Field names; a field's index here is its number on the wire."""

@@ -77,3 +77,10 @@ def test_a_counter_that_linux_lacks_cannot_be_written() -> None:
 def test_a_row_of_an_unknown_field_is_a_bug() -> None:
     with pytest.raises(AssertionError):
         ArchRow(label="NIL", field="no_such_count", text="")
+
+
+def test_counts_are_those_of_the_fields_in_their_order():
+    stat = IrqStat()
+    for number, name in enumerate(FIELDS, start=1):
+        setattr(stat, name, number)
+    assert stat.counts() == tuple(range(1, len(FIELDS) + 1))
