@@ -4,11 +4,12 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
 from mkrpc.compiled.artefacts import PURE_VARIABLE, default_folder, read_manifest, staleness
-from mkrpc.compiled.build import build
+from mkrpc.compiled.build import build, check_ours
 from mkrpc.errors import MkrpcError
 
 __all__ = ["main"]
@@ -31,10 +32,7 @@ def build_command(into: Path | None) -> None:
     try:
         build(folder)
     except MkrpcError as error:
-        click.echo(f"error: {error}", err=True)
-        if error.advice:
-            click.echo(f"advice: {error.advice}", err=True)
-        sys.exit(1)
+        _fail(error)
     click.echo(f"compiled: {folder}")
 
 
@@ -62,7 +60,19 @@ def status(as_json: bool) -> None:
 @main.command()
 def clean() -> None:
     """Remove the build: the model runs as Python again."""
-    shutil.rmtree(default_folder(), ignore_errors=True)
+    folder = default_folder()
+    try:
+        check_ours(folder)
+    except MkrpcError as error:
+        _fail(error)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _fail(error: MkrpcError) -> NoReturn:
+    click.echo(f"error: {error}", err=True)
+    if error.advice:
+        click.echo(f"advice: {error.advice}", err=True)
+    sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pathlib import Path
 from mkrpc.compiled.artefacts import MANIFEST, PURE_VARIABLE, abi, hash_of, package_root
 from mkrpc.errors import StartUpError
 
-__all__ = ["MODULES", "SHARED", "build", "sources"]
+__all__ = ["MODULES", "SHARED", "build", "check_ours", "sources"]
 
 MODULES = (
     "mkrpc.account_bytes",
@@ -80,6 +80,13 @@ def build(folder: Path) -> None:
     :raises StartUpError: mypyc or a C compiler is missing, or what they say.
     """
     _check_tools()
+    check_ours(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartUpError(
+            f"no folder can be made at {folder}: {error.strerror}", advice="name another one"
+        ) from None
     root = package_root().parent
     with tempfile.TemporaryDirectory(prefix="mkrpc-compile-") as scratch:
         work = Path(scratch)
@@ -107,6 +114,15 @@ def build(folder: Path) -> None:
                 f"the compiler gave up:\n{last}", advice="the model runs as Python all the same"
             )
         _keep(work, root, folder)
+
+
+def check_ours(folder: Path) -> None:
+    """StartUpError if there is something else than a build in it, which goes when another comes."""
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
+        raise StartUpError(
+            f"{folder} holds something else than a build, and stays as it is",
+            advice="name an empty folder, or one that does not exist",
+        )
 
 
 def _check_tools() -> None:

@@ -246,7 +246,7 @@ class ClientConnection(ReactorConnection):
     ``let_go``: nothing comes from the queue any more.
     """
 
-    __slots__ = ("_accepted", "_call_", "_let_go", "_opened", "_queue", "accepted")
+    __slots__ = ("_call_", "_let_go", "_opened", "_over_with", "_queue", "accepted")
 
     def __init__(
         self,
@@ -262,6 +262,8 @@ class ClientConnection(ReactorConnection):
         self._queue = queue
         self._let_go = let_go
         self._opened = False
+        self._over_with: tuple[MkrpcError | None] | None = None
+        """How a call ended that was accepted and is not open yet."""
         self.accepted: asyncio.Future[MkrpcError | None] = loop.create_future()
         self._call_ = ClientCall(queue, method, on_accepted=self._headers_came, on_over=self._over)
 
@@ -269,7 +271,9 @@ class ClientConnection(ReactorConnection):
         """Begin; after ``accepted``."""
         self._opened = True
         self._open(factory)
-        if not self._closing:
+        if self._over_with is not None:
+            self._loop.call_soon(self._tell, *self._over_with)
+        elif not self._closing:
             self._call_.receive(self._received)
 
     def cancel(self) -> None:
@@ -315,6 +319,8 @@ class ClientConnection(ReactorConnection):
         error = None if code is grpc.StatusCode.OK else error_of(code, details, trailers)
         if self._opened:
             self._tell(error)
+        elif self.accepted.done():
+            self._over_with = (error,)
         else:
             self._settle(error or UnavailableError(f"{self._peer} closed the stream at once"))
 

@@ -149,3 +149,12 @@ def test_the_same_tests_pass_on_a_build(tmp_path):
     for same in ("events", "frames", "faults", "outcomes"):
         assert told[0][same] == told[1][same]
     assert told[0]["violations"] == told[1]["violations"] == []
+
+
+@pytest.mark.parametrize("command", [["clean"], ["build"]])
+def test_what_is_no_build_is_never_removed(tmp_path: Path, command: list[str]):
+    (tmp_path / "thesis.tex").touch()
+    done = python("-m", "mkrpc.compiled", *command, **{FOLDER_VARIABLE: str(tmp_path)})
+    assert done.returncode == 1
+    assert "holds something else than a build" in done.stderr
+    assert (tmp_path / "thesis.tex").exists()
