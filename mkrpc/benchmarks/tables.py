@@ -29,8 +29,9 @@ __all__ = [
 NOT_ALIKE = (
     "The raw relay does nothing: no model, no ledger, no sequence numbers.",
     "The idiomatic design and the peers run the same model, count what is written, delivered and "
-    "coalesced, and acknowledge every message within the same window of messages; they have no "
-    "sequence numbers, no resend, no policy and no leases, which mkrpc pays for.",
+    "coalesced, and acknowledge every message within the same window of 256 messages (mkrpc "
+    "`one_cumulative`: 512, that of its streams); they have no sequence numbers, no resend, no "
+    "policy and no leases, which mkrpc pays for.",
     "A client of mkrpc waits for outcomes that are in the books; theirs waits for a number.",
     "Peers other than gRPC talk to a broker of one client and one instance, not of many.",
 )

@@ -32,7 +32,8 @@ from mkrpc.x86.irq_vectors import MULTIKERNEL_VECTOR
 __all__ = ["Report", "main", "measure"]
 
 KILLS_PER_CLUSTER = 2
-"""On one cluster pauses grow from the second on, and the sixth within a minute would be its end."""
+"""On one cluster pauses grow from the second on, and too many within a minute would be
+its end."""
 
 SETTLE_S = 4.0
 """Seconds before each kill, so that a spare interconnect has been prepared."""

@@ -168,8 +168,8 @@ class Client(LifecycleCalls, FaultCalls, ErrandCalls):
 
         Arguments as for :class:`mkrpc.client.destination.Ipi`: vector 0xEA and mode ``fixed`` if
         not given. If the connection breaks, the call is repeated up to :data:`MAX_RETRIES` times
-        after 0.1, 0.2 and 0.4 s, each shortened by up to half at random, with the same sequence
-        numbers, so that it happens once (design 3.3, rule 6).
+        after 0.1 s, then twice as long each time up to 0.8 s, shortened by up to half at random,
+        with the same sequence numbers, so that it happens once (design 3.3, rule 6).
 
         After UnavailableError or DeadlineExceededError it may have happened, and may still: its
         end must become known before peers can forget what came after it, so the very same request
