@@ -4,7 +4,7 @@ A message is routed to the incarnation that lives under its target's id when it 
 other. It may go where the doorbell may.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -42,13 +42,19 @@ class MessageBox:
 
     ``unsettled``: by target the numbers of its messages, the incarnation that each is for, and
     whether an earlier interconnect may have handed it over. ``doorbells``: that it is to be told.
+    ``untaken``: by source the numbers of the messages for it that it has not taken out, in the
+    queue or in its hands, whether the source lives or not; ``holds``: how many. ``untold``: by
+    target, of how many of its own it has not been told what became of them.
     """
 
-    __slots__ = ("doorbells", "last", "queue", "settled", "unsettled")
+    __slots__ = ("doorbells", "holds", "last", "queue", "settled", "unsettled", "untaken", "untold")
 
     def __init__(self) -> None:
         self.queue: deque[Arrival] = deque()
+        self.untaken: dict[bytes, deque[int]] = {}
+        self.holds = 0
         self.settled: list[SettledMessages] = []
+        self.untold: Counter[int] = Counter()
         self.unsettled: dict[int, deque[tuple[int, bytes, bool]]] = {}
         self.last: dict[int, int] = {}
         self.doorbells: dict[int, int] = {}
@@ -66,7 +72,24 @@ class MessageBox:
         if self.settled:
             frame.settled = self.settled[:MAX_FRAME_MESSAGES]
             self.settled = self.settled[MAX_FRAME_MESSAGES:]
+            for each in frame.settled:
+                self.untold[each.target] -= each.last - each.first + 1
         return bool(frame.messages or frame.settled or frame.doorbells)
+
+    def put(self, arrival: Arrival) -> None:
+        """A message for it."""
+        self.queue.append(arrival)
+        self.untaken.setdefault(arrival.source, deque()).append(arrival.seq)
+        self.holds += 1
+
+    def take(self, taken: Taken) -> None:
+        """It has taken messages out."""
+        untaken = self.untaken.get(taken.source)
+        while untaken and untaken[0] <= taken.seq:
+            untaken.popleft()
+            self.holds -= 1
+        if untaken is not None and not untaken:
+            del self.untaken[taken.source]
 
 
 class Messages:
@@ -116,7 +139,7 @@ class Messages:
         ):
             raise ProtocolError(f"message {message.seq} to instance {message.target} cannot be")
         unsettled = box.unsettled.setdefault(message.target, deque())
-        if len(unsettled) >= MESSAGE_WINDOW:
+        if len(unsettled) + box.untold[message.target] >= MESSAGE_WINDOW:
             raise ProtocolError(f"more than {MESSAGE_WINDOW} messages to one instance")
         box.last[message.target] = message.seq
         if self._held is not None:
@@ -137,6 +160,7 @@ class Messages:
         """An instance has taken messages out."""
         own = session.hello.incarnation
         for each in taken:
+            session.box.take(each)
             source = self._registry.alive(each.source)
             if source is None:
                 continue
@@ -172,7 +196,7 @@ class Messages:
             data=message.data,
             doorbell=session.addresses[0].apic_id,
         )
-        target.box.queue.append(arrival)
+        target.box.put(arrival)
         ticket = message.seq, target.hello.incarnation, bool(message.stamp)
         session.box.unsettled[message.target].append(ticket)
         target.wake()
@@ -190,7 +214,7 @@ class Messages:
             destination_id=message.target,
             icr=decode(fixed(target.addresses[0].apic_id, MULTIKERNEL_VECTOR)),
         )
-        if refused is None and len(target.box.queue) >= MAX_QUEUED_MESSAGES:
+        if refused is None and target.box.holds >= MAX_QUEUED_MESSAGES:
             refused = Outcome.REJECTED_BACKPRESSURE
         if refused is not None and message.stamp:
             return Outcome.LOST_INTERCONNECT_RESTART_MAYBE_DELIVERED
@@ -198,6 +222,7 @@ class Messages:
 
     def _settle(self, source: "Session", target: int, seq: int, outcome: Outcome) -> None:
         self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
+        source.box.untold[target] += 1
         settled = source.box.settled
         last = settled[-1] if settled else None
         if last is not None and (last.target, last.last + 1, last.outcome) == (

@@ -31,8 +31,8 @@ MAX_MESSAGE_BYTES = 256
 """Bytes of one message between live instances, by either way."""
 
 MAX_QUEUED_MESSAGES = 8192
-"""Messages that wait at the interconnect, or in an instance, for one to take them: a window of each
-other instance. One more is ``rejected(backpressure)``."""
+"""Messages that wait for one instance to take them, at the interconnect and in its own hands
+together: a window of each other instance. One more is ``rejected(backpressure)``."""
 
 MAX_FRAME_MESSAGES = 64
 """Messages in one frame to an instance at most, and reports of them in any frame."""

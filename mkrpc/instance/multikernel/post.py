@@ -66,6 +66,7 @@ class Post:
         "_inbox",
         "_kernel",
         "_listening_told",
+        "_older",
         "_rung",
         "_watched",
         "doorbells",
@@ -77,6 +78,8 @@ class Post:
     def __init__(self, kernel: "Kernel") -> None:
         self._kernel = kernel
         self._inbox: deque[Arrival] = deque()
+        self._older = 0
+        """How many of these came from earlier interconnects, which this one may not know of."""
         self._had: OrderedDict[bytes, _Had] = OrderedDict()
         self._due: dict[bytes, None] = {}
         self.sent: dict[int, Sent] = {}
@@ -186,15 +189,25 @@ class Post:
             if each.seq <= had.arrived:
                 self._due[each.source] = None
                 continue
-            if len(self._inbox) >= MAX_QUEUED_MESSAGES:
+            if len(self._inbox) - self._older >= MAX_QUEUED_MESSAGES:
                 raise ProtocolError(f"more than {MAX_QUEUED_MESSAGES} messages to take")
             had.arrived = each.seq
             self._learn(each.sender, each.doorbell)
             self._inbox.append(each)
             if each.ipi_type == MkType.MK_MSG_SYSTEM:
                 self._look_for_the_kernel()
-        while len(self._had) > MAX_SOURCES:
-            self._had.popitem(last=False)
+        excess = len(self._had) - MAX_SOURCES
+        if excess > 0:
+            for source in self._done_with()[:excess]:
+                del self._had[source]
+
+    def _done_with(self) -> list[bytes]:
+        """Incarnations that nothing of waits to be taken or to be told, longest silent first."""
+        return [
+            source
+            for source, had in self._had.items()
+            if had.taken == had.arrived and source not in self._due
+        ]
 
     def _look_for_the_kernel(self) -> None:
         """It is for the kernel itself, whether anything in it has asked for messages or not."""
@@ -216,10 +229,9 @@ class Post:
         if not self._inbox:
             return None
         message = self._inbox.popleft()
-        had = self._had.get(message.source)
-        if had is not None:
-            had.taken = message.seq
-            self._due[message.source] = None
+        self._older = max(0, self._older - 1)
+        self._had[message.source].taken = message.seq
+        self._due[message.source] = None
         return message
 
     def report(self) -> list[Taken]:
@@ -229,8 +241,9 @@ class Post:
         chosen = list(self._due)[:MAX_FRAME_MESSAGES]
         for source in chosen:
             del self._due[source]
-        return [Taken(each, self._had[each].taken) for each in chosen if each in self._had]
+        return [Taken(each, self._had[each].taken) for each in chosen]
 
     def begin_again(self) -> None:
         """Another interconnect takes over: it has not heard what was taken."""
+        self._older = len(self._inbox)
         self._due = dict.fromkeys(self._had)
