@@ -276,8 +276,11 @@ class Injections:
             self._ledger.finish(client.party)
 
     def _write(self, call: Call, first_seq: int, count: int) -> None:
-        """Make writes of a call; those for which the clients' bucket holds no token end here."""
-        passing = count if call.stamp else self._buckets.take(CLIENTS, count)
+        """Make writes of a call; those for which the clients' bucket holds no token end here.
+
+        Unlike an instance's, which are checked, what a client calls made before may be new.
+        """
+        passing = self._buckets.take(CLIENTS, count)
         at = first_seq - call.first_seq
         words = Words(
             source=call.client.party,
@@ -292,7 +295,10 @@ class Injections:
         if passing:
             self._words.route(words.part(0, passing))
         if passing < count:
-            self._words.refuse(words.part(passing, count), Outcome.REJECTED_RATE_LIMITED)
+            beyond = Outcome.REJECTED_RATE_LIMITED
+            if call.stamp:
+                beyond = Outcome.LOST_INTERCONNECT_RESTART_MAYBE_DELIVERED
+            self._words.refuse(words.part(passing, count), beyond)
 
     def _resolved(self, call: Call, first: int, last: int, ended: Sequence[Ended]) -> None:
         call.book(ended)

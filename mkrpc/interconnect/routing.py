@@ -16,7 +16,7 @@ from mkrpc.interconnect.equal_legs import EqualLegs
 from mkrpc.interconnect.faults import Faults
 from mkrpc.interconnect.ledger import Ledger, Party, Row, RowKey
 from mkrpc.interconnect.legs import Batch, LegRun, Resolved
-from mkrpc.interconnect.policy import Policy
+from mkrpc.interconnect.policy import Policy, SourceKind
 from mkrpc.interconnect.refusing import RefusedWrites
 from mkrpc.interconnect.registry import Registry
 from mkrpc.interconnect.resent import ResentWrites
@@ -194,11 +194,12 @@ class Router:
         """Queue the legs, as many writes at a time as find room for all their legs.
 
         An instance whose queue has no room for a write's legs takes none of them, so that legs of
-        one lane never end out of order; the write's legs to others are not affected. What may have
-        been accepted before always finds room: its source still counts it as outstanding.
+        one lane never end out of order; the write's legs to others are not affected. What an
+        instance has sent before always finds room: it still counts it as outstanding. What a client
+        calls made before may be new.
         """
         lanes: Counter[Session] = Counter()
-        if not write.stamp:
+        if not write.stamp or write.source.kind is SourceKind.CLIENT:
             lanes.update(t.session for t in targets if t.session and t.refusal is None)
         while count:
             part = count

@@ -232,10 +232,9 @@ def test_what_is_sent_again_finds_room_in_a_full_queue(monkeypatch: pytest.Monke
 
 def test_what_has_passed_before_passes_again() -> None:
     """Neither a bucket that is empty nor a fault strikes what an earlier interconnect let pass."""
-    one = Rate(1, 1)
     made = ApicBus(
         epoch=NOW,
-        policy=Policy.named("bare-metal", rates=Rates(instances=one, clients=one)),
+        policy=Policy.named("bare-metal", rates=Rates(instances=Rate(1, 1), clients=Rate(1, 7))),
         takeover=Takeover(epochs=(BEFORE,), expected=(incarnation(0),), roster=5),
     )
     session = made.attach(hello())
