@@ -52,7 +52,8 @@ DOOR_BYTES = 4096
 and from 1024 on a byte for each instance that has opened a link."""
 
 MAX_WINDOWS = 128
-"""Links of one instance that are mapped at a time; with others it shares nothing."""
+"""Links of one instance that are mapped at a time; with others it shares nothing until one of these
+has ended."""
 
 _RETIRED, _INCARNATION, _LISTENS, _OPENED = 0, 8, 24, 1024
 
@@ -209,9 +210,9 @@ class LinkWindows:
             del self._windows[instance]
         if not 0 <= instance <= MAX_INSTANCE_ID or instance == self._own:
             return
-        if len(self._windows) >= MAX_WINDOWS or (door := self._store.door(instance)) is None:
+        if (door := self._store.door(instance)) is None or door.retired:
             return
-        if door.retired:
+        if len(self._windows) >= MAX_WINDOWS and not self._make_room(instance):
             return
         ends = sorted([(self._own, self._incarnation), (instance, door.incarnation)])
         name = ".".join(f"{number}-{incarnation.hex()}" for number, incarnation in ends)
@@ -220,6 +221,17 @@ class LinkWindows:
         if memory is not None:
             self._windows[instance] = _Window(door, memory, to_parent=self._own > instance)
             door.opened(self._own)
+
+    def _make_room(self, instance: int) -> bool:
+        """For one that lives: one that does not, and has left nothing to read, loses its window."""
+        if not self._store.lives(instance):
+            return False
+        for other, window in self._windows.items():
+            left = unread(window.load, max_data=self._max_data, to_parent=not window.to_parent)
+            if not left and not self._store.lives(other):
+                del self._windows[other]
+                return True
+        return False
 
 
 def link_image(parent: tuple[int, bytes], child: tuple[int, bytes], *, size: int) -> bytes:

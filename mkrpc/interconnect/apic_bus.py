@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 
 from mkrpc.interconnect.asking import Asking
 from mkrpc.interconnect.commands import Commands
+from mkrpc.interconnect.end_reason import end_reason
 from mkrpc.interconnect.injection import Injections
 from mkrpc.interconnect.intake import Intake
 from mkrpc.interconnect.lease import LEASE_US, Leases
@@ -146,6 +147,7 @@ class ApicBus(Asking):
         While its link still stands, the last that it said may be on its way: it is detached when
         the link breaks, which the end of the process makes it do.
         """
+        reason = end_reason(reason)
         record = self._registry.records.get(instance_id)
         if self._recovery.process_ended(instance_id, pid, reason):
             self._run_later()
@@ -156,7 +158,8 @@ class ApicBus(Asking):
             self.detach(record.session, reason)
 
     def detach(self, session: Session, reason: str) -> None:
-        """The incarnation has left or died; ``reason`` is one line. A second time does nothing.
+        """The incarnation has left or died; of ``reason`` one line is kept. A second time does
+        nothing.
 
         Its CPUs leave the map first. Legs that waited for it end as ``lost(target_dead)``, those in
         its hands as ``lost(target_dead, maybe_delivered)``. Open commands are answered with an
@@ -164,6 +167,7 @@ class ApicBus(Asking):
         """
         if not session.alive:
             return
+        reason = end_reason(reason)
         session.alive = session.connected = False
         session.end_reason = reason
         self._roster.end(session, reason)

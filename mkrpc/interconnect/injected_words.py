@@ -72,7 +72,7 @@ class SeveralWords:
             raise InvalidArgumentError(
                 f"{len(words)} words in one request", advice=f"give at most {MAX_REQUEST_WORDS}"
             )
-        self.kinds = kinds_of(words)
+        self.kinds: Kinds | None = kinds_of(words)
         for word in self.kinds.counts:
             check_word(word)
         self.words = words
@@ -85,6 +85,10 @@ class SeveralWords:
     def some(self, begin: int, end: int) -> Sequence[int]:
         """As :meth:`EqualWords.some`."""
         return self.words[begin:end]
+
+    def let_go(self) -> None:
+        """All are made: what a repetition is compared with stays, and what people are told."""
+        self.words, self.kinds = self.words[:1], None
 
 
 def check_client(client_id: bytes, first_seq: int) -> None:

@@ -266,6 +266,8 @@ class Injections:
             self._write(call, first_seq, room)
         if tally.resolved == call.count and not tally.done:
             tally.done = True
+            if isinstance(call.words, SeveralWords):
+                call.words.let_go()
             self._changes.answered(call)
             self._answer(call)
             self._finish(call.client)

@@ -162,9 +162,12 @@ class InjectionLink:
         if first_seq in self._open:
             raise ProtocolError(f"words from number {first_seq} on are under way already")
         words = len(request.words) // _WORD_BYTES
-        if self._words + words > STREAM_WINDOW or len(self._open) >= STREAM_REQUESTS:
+        # An answer that has not been sent, as to a client that reads none, is none yet.
+        all_words = self._words + self._answers.words + words
+        requests = len(self._open) + self._answers.requests + 1
+        if all_words > STREAM_WINDOW or requests > STREAM_REQUESTS:
             raise ProtocolError(
-                f"{self._words + words} words in {len(self._open) + 1} requests have no answer",
+                f"{all_words} words in {requests} requests have no answer",
                 advice=f"{STREAM_WINDOW} in {STREAM_REQUESTS} requests may be",
             )
         self._open.add(first_seq)

@@ -29,8 +29,8 @@ __all__ = [
 ]
 
 MAX_ROWS = 131_072
-"""Open rows at most, not counting those of :data:`OVERFLOW` and of instances to themselves. At the
-limit the rows of all who are finished are folded; if that frees none, legs that need a new row are
+"""Open rows at most, not counting those of :data:`OVERFLOW`, of :data:`EARLIER_CLIENTS` and of
+instances to themselves. At the limit the rows of all who are finished are folded; if that frees none, legs that need a new row are
 ``rejected(backpressure)`` in their source's row to :data:`OVERFLOW`."""
 
 MAX_ROWS_PER_SOURCE = 16_384
@@ -91,9 +91,10 @@ class RowKey:
         """Whether its row counts towards the limits.
 
         One of an instance to itself does not, since self IPIs have happened already, and there are
-        at most its CPUs times 256 of them; nor does the row for all that is beyond the limits.
+        at most its CPUs times 256 of them; nor does the row for all that is beyond the limits; nor
+        one of earlier clients, which are one, and have as many as there are CPUs and vectors.
         """
-        return self.destination not in (self.source, OVERFLOW)
+        return self.destination not in (self.source, OVERFLOW) and self.source != EARLIER_CLIENTS
 
     def folded(self, party: Party) -> "RowKey":
         """The key with ``party`` replaced by the one that it is folded into."""
@@ -234,6 +235,9 @@ class Ledger:
         finished[party] = None
         if party.kind is SourceKind.CLIENT:
             self._fold_down_to(finished, MAX_FINISHED_CLIENTS)
+            if len(self._keys_of.get(EARLIER_CLIENTS, ())) > MAX_ROWS:
+                # Those to the dead melt into fewer: a machine's CPUs bound the rest.
+                self._fold_down_to(self._finished[SourceKind.INSTANCE], 0)
         else:
             self._fold_down_to(finished, MAX_FINISHED_INCARNATIONS)
 

@@ -93,10 +93,12 @@ class _Row:
 
 
 class StreamAnswers:
-    """The answers of one stream. ``runs``: several requests may be answered as one run."""
+    """The answers of one stream that are not told yet: to so many ``requests``, of so many
+    ``words`` together. ``runs``: several requests may be answered as one run."""
 
     def __init__(self) -> None:
         self.runs = False
+        self.requests = self.words = 0
         self._rows: deque[_Row] = deque()
         self._legs: Counter[LegKind] = Counter()
 
@@ -110,6 +112,8 @@ class StreamAnswers:
         if each:
             row.tell_each(tally.each)
         self._rows.append(row)
+        self.requests += 1
+        self.words += count
 
     def add_singles(self, answer: SinglesAnswer) -> None:
         """Requests of one word each have theirs."""
@@ -117,6 +121,9 @@ class StreamAnswers:
         row.singles = True
         if answer.each is not None:
             row.tell_each(answer.each)
+        count = answer.last - answer.first + 1
+        self.requests += count
+        self.words += count
         if not (self._rows and self._rows[-1].join(row)):
             self._rows.append(row)
 
@@ -127,6 +134,9 @@ class StreamAnswers:
         changed: dict[LegKind, None] = {}
         while self._rows and len(changed) < room:
             row = self._rows.popleft()
+            words = row.last - row.first + 1
+            self.words -= words
+            self.requests -= words if row.singles else 1
             room -= row.write(response, runs=self.runs)
             self._legs.update(row.legs)
             changed.update(dict.fromkeys(row.legs))

@@ -203,6 +203,24 @@ def test_links_of_one_instance_are_limited(store) -> None:
     assert [message.target for message in hub.events] == [MAX_WINDOWS + 1]
 
 
+def test_the_dead_give_up_their_windows_once_they_are_read() -> None:
+    alive = set(range(MAX_WINDOWS + 2))
+    links = MemoryLinks(alive.__contains__)
+    hub = End(0, bytes(16), links)
+    hub.windows.open()
+    others = {n: End(n, bytes([n]) * 16, links) for n in range(1, MAX_WINDOWS + 2)}
+    for number, other in others.items():
+        other.windows.open()
+        assert hub.send(number, b"x") == 0
+    assert hub.events.pop().target == MAX_WINDOWS + 1, "there was no room"
+    hub.post.sent.clear()
+    assert others[1].send(0, b"last words") == 0
+    alive -= {1, 2}
+    assert hub.send(MAX_WINDOWS + 1, b"x") == 0
+    assert not hub.events, "it went over memory"
+    assert everything(hub) == [b"last words"]
+
+
 def test_epochs_differ_with_any_incarnation() -> None:
     size = link_bytes(MAX_MESSAGE_BYTES)
     images = {

@@ -7,6 +7,7 @@ import pytest
 
 from mkrpc.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError, ProtocolError
 from mkrpc.interconnect import registry
+from mkrpc.interconnect.end_reason import MAX_REASON
 from mkrpc.interconnect.lease import LEASE_US, granted_us
 from mkrpc.limits import MAX_CPUS, MAX_INSTANCE_ID
 from mkrpc.link.frames import NOBODY, WIRE_VERSION, Welcome
@@ -164,6 +165,19 @@ def test_the_same_id_comes_back_as_a_new_incarnation_with_its_own_row(machine: A
     assert (record.attached, record.incarnations) == (True, 2)
     assert wire.bus.mirrored(1) == (new.incarnation, wire.bus.mirrored(1)[1])
     assert wire.bus.mirrored(1)[1][0].vectors == []
+
+
+def test_of_a_reason_one_printable_line_is_kept(machine: Any) -> None:
+    """The last words of an instance stand in every refusal of it, and in the books."""
+    wire = machine((0,), (1,))
+    wire.peers[0].die("left: \x1b[31mred\nand more")
+    wire.peers[1].die("left: " + "x" * 1_000_000)
+    with pytest.raises(NotFoundError, match=r"left: \?\[31mred\?and more"):
+        wire.bus.session(0)
+    with pytest.raises(NotFoundError) as caught:
+        wire.bus.session(1)
+    assert len(str(caught.value)) < 2 * MAX_REASON
+    assert len(wire.peers[1].session.end_reason) == MAX_REASON
 
 
 def test_detaching_twice_does_nothing(machine: Any) -> None:

@@ -125,6 +125,18 @@ def test_a_call_happens_once(machine: Any) -> None:
     assert wire.bus.totals().written == 2
 
 
+def test_an_answered_call_keeps_no_more_than_a_repetition_is_compared_with(machine: Any) -> None:
+    wire = machine((0,), (1,))
+    words = [fixed(0, 0xEA), fixed(1, 0x41), NOBODYS]
+    legs = inject(wire, words)
+    wire.settle()
+    kept = wire.bus._injections._clients[CLIENT].calls[1].words
+    assert (len(kept.words), kept.kinds) == (1, None)
+    assert inject(wire, words).legs == legs.legs
+    with pytest.raises(InvalidArgumentError, match="was 3 words from 0x00000000000000ea on"):
+        inject(wire, words[:2])
+
+
 @pytest.mark.parametrize("other", [[fixed(0, 0x42), fixed(1, 0x41)], [fixed(1, 0x41)]])
 def test_other_words_under_the_same_number_are_refused(machine: Any, other: list[int]) -> None:
     wire = machine((0,), (1,))

@@ -143,7 +143,8 @@ def test_at_the_limit_of_rows_finished_parties_go_first_then_rows_are_refused(
     ledger.finish(client(0))
     ledger.finish(client(1))
     opened(ledger, client(3), None)
-    assert {row.key.source for row in ledger} == {EARLIER_CLIENTS, client(2), client(3)}
+    opened(ledger, client(6), None)
+    assert {row.key.source for row in ledger} == {EARLIER_CLIENTS, *map(client, (2, 3, 6))}
     assert ledger.row(RowKey(client(4), None, NOBODY, FIXED, 0xEA)) is None
     overflow = ledger.overflow_row(client(4))
     assert overflow.is_overflow
@@ -153,6 +154,26 @@ def test_at_the_limit_of_rows_finished_parties_go_first_then_rows_are_refused(
     assert ledger.overflow_row(client(5)) is not overflow
     itself = incarnation(1, 1)
     assert ledger.row(RowKey(itself, itself, 4, FIXED, 0xEA)), "a self IPI has happened already"
+
+
+def test_clients_that_have_gone_take_no_rows_from_others_however_they_swept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They are one party, whose rows the CPUs and vectors of the machine bound; for that, rows to
+    the dead melt together."""
+    monkeypatch.setattr(ledger_module, "MAX_ROWS", 3)
+    monkeypatch.setattr(ledger_module, "MAX_FINISHED_CLIENTS", 0)
+    ledger = Ledger()
+    for number in range(5):
+        opened(ledger, client(number), incarnation(1, 1), 0x41 + number)
+        ledger.finish(client(number))
+    assert len(ledger) == 5
+    opened(ledger, incarnation(2, 1), incarnation(1, 1))
+    for life in range(2, 9):
+        opened(ledger, client(life), incarnation(3, life))
+        ledger.finish(incarnation(3, life))
+        ledger.finish(client(life))
+    assert len(ledger) == 7, "five vectors, one of a kernel, one for all lives that have ended"
 
 
 def test_one_source_has_its_share_of_the_rows_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:

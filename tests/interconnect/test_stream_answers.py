@@ -9,7 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mkrpc.client.bulk_sender import BulkSender
+from mkrpc.errors import MkrpcError, ProtocolError
 from mkrpc.interconnect import stream_answers
+from mkrpc.interconnect.attachments import Pump
+from mkrpc.interconnect.injection_stream import STREAM_REQUESTS, InjectionStreams
 from mkrpc.interconnect.stream_answers import StreamAnswers
 from mkrpc.outcome import Outcome
 from mkrpc.v1 import control_pb2 as pb
@@ -117,3 +120,40 @@ def test_what_is_over_waits_for_the_next_response(
     assert responses > 1
     assert sender.result.written == 7
     assert sum(leg.count for leg in sender.result.legs) == 9
+
+
+@pytest.mark.parametrize("runs", [False, True])
+def test_an_answer_counts_until_it_is_told(machine: Any, runs: bool) -> None:
+    """So a client that reads none comes to the end of its window."""
+    answers = answered(
+        machine((0,)), [[WORDS[0]] * 3, [WORDS[4]] * 2, [WORDS[0]] * 4], each=True, runs=runs
+    )
+    assert (answers.requests, answers.words) == (3 + 2 + 1, 9)
+    while answers:
+        answers.write(pb.InjectStreamResponse())
+    assert (answers.requests, answers.words) == (0, 0)
+
+
+class DeafClient:
+    """A byte stream in memory, of a client that reads nothing."""
+
+    peer = "a test"
+    writable = True
+    error: MkrpcError | None = None
+
+    def send(self, frame: bytes) -> None:
+        self.writable = False
+
+    def close(self, error: MkrpcError | None = None) -> None:
+        self.error = error
+
+
+async def test_a_client_that_reads_no_answers_comes_to_the_end_of_its_window(machine: Any) -> None:
+    stream = DeafClient()
+    link = InjectionStreams(Pump(machine((0,)).bus)).open(stream)
+    for seq in range(1, STREAM_REQUESTS + 2):
+        assert stream.error is None
+        request = pb.InjectStreamRequest(client_id=CLIENT, first_seq=seq, words=[WORDS[4]])
+        link.on_frame(stream, request.SerializeToString())
+    assert isinstance(stream.error, ProtocolError)
+    assert "513 requests have no answer" in str(stream.error)

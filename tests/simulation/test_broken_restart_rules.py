@@ -238,10 +238,11 @@ def test_4_what_was_refused_before_does_not_overtake(rule: bool) -> None:
     m = RestartMachine()
     alice, bob, _ = m.nodes.values()
     bob.session.room_for = lambda lanes, source: 0
+    bob.session.has_room = lambda count: False
     alice.ring(TO_BOB)
     while alice.send():
         pass
-    del bob.session.room_for
+    del bob.session.room_for, bob.session.has_room
     alice.ring(TO_BOB + 1)
     play(m, "ud")
     if not rule:
