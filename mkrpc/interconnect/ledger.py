@@ -30,8 +30,9 @@ __all__ = [
 
 MAX_ROWS = 131_072
 """Open rows at most, not counting those of :data:`OVERFLOW`, of :data:`EARLIER_CLIENTS` and of
-instances to themselves. At the limit the rows of all who are finished are folded; if that frees none, legs that need a new row are
-``rejected(backpressure)`` in their source's row to :data:`OVERFLOW`."""
+instances to themselves. At the limit the rows of all who are finished are folded; if that frees
+none, legs that need a new row are ``rejected(backpressure)`` in their source's row to
+:data:`OVERFLOW`."""
 
 MAX_ROWS_PER_SOURCE = 16_384
 """Of these the rows of one source, so that one that sweeps over all CPUs and vectors takes none

@@ -20,7 +20,7 @@ NOBODY_KNOWS = Outcome.LOST_INTERCONNECT_RESTART_MAYBE_DELIVERED
 
 
 def taken_over(machine: Any, rates: Rates | None = None) -> Any:
-    """A machine whose interconnect has had another before it, and one instance that takes nothing."""
+    """A machine whose interconnect has had another before it, and one instance."""
     wire = machine()
     wire.bus = ApicBus(
         epoch=7,
