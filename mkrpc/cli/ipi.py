@@ -1,15 +1,18 @@
 """``mkrpc ipi``: ring CPUs, and say what became of every leg."""
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from mkrpc.cli.group import EXIT_NO, EXIT_OK
 from mkrpc.cli.options import Number, cluster_options, connect, instance_key, json_option
 from mkrpc.cli.output import print_json, print_table
+from mkrpc.cli.word_file import read_words, send_with_a_bar
 
 if TYPE_CHECKING:
+    from mkrpc.client import Client
     from mkrpc.client.answers import IpiResult, LegCount
     from mkrpc.client.destination import Destination
 
@@ -68,7 +71,14 @@ class DestinationType(click.ParamType):  # type: ignore[type-arg] # generic in n
 
 @click.command()
 @cluster_options
-@click.option("--to", required=True, type=DestinationType(), help=f"{_FORMS}.")
+@click.option("--to", type=DestinationType(), help=f"{_FORMS}.")
+@click.option(
+    "--from-file",
+    "file",
+    type=click.File(encoding="utf-8", errors="replace"),
+    help="In place of --to: the ICR words of this file (- for standard input), over one stream; "
+    "a word a line, decimal or 0x, and perhaps how many times. # begins a comment.",
+)
 @click.option(
     "--from",
     "from_apic_id",
@@ -87,44 +97,42 @@ class DestinationType(click.ParamType):  # type: ignore[type-arg] # generic in n
     type=click.Choice(["fixed", "nmi", "init", "sipi", "smi", "lowest"]),
     help="Delivery mode; fixed if not given.",
 )
-@click.option("--count", type=Number(1, 1_000_000), default=1, help="How many times, to 1000000.")
+@click.option("--count", type=Number(1, 1_000_000), help="How many times, to 1000000.")
 @json_option
 def ipi(
     *,
     name: str,
     address: str | None,
-    to: "Destination",
+    to: "Destination | None",
+    file: TextIO | None,
     from_apic_id: int | None,
     vector: int | None,
     delivery_mode: str | None,
-    count: int,
+    count: int | None,
     as_json: bool,
 ) -> int:
     """Send IPIs and print the outcome of every leg.
 
     Exits 0 only if all of them were delivered or coalesced.
     """
-    from mkrpc.client.destination import Ipi
-    from mkrpc.errors import InvalidArgumentError
-
     # Checked before the cluster is looked for: a bad command is bad with or without one.
-    Ipi(to=to, vector=vector, delivery_mode=delivery_mode, count=count)
-    if from_apic_id is None and to.needs_an_apic:
-        raise InvalidArgumentError(
-            f"an external agent has no APIC of its own: {to.value!r} means nothing to it",
-            advice="add --from APIC_ID, so that this CPU sends, or use --to all",
+    if file is not None:
+        if any(each is not None for each in (to, from_apic_id, vector, delivery_mode, count)):
+            raise click.UsageError("--from-file stands for --to, --from, --vector, --mode, --count")
+        runs = read_words(file, file.name)
+        with connect(name, address) as client:
+            result = send_with_a_bar(client, runs)
+    elif to is None:
+        raise click.UsageError("Missing option '--to', or '--from-file'.")
+    else:
+        result = _send(
+            lambda: connect(name, address),
+            from_apic_id,
+            to=to,
+            vector=vector,
+            delivery_mode=delivery_mode,
+            count=1 if count is None else count,
         )
-    with connect(name, address) as client:
-        if from_apic_id is None:
-            result = client.inject(to=to, vector=vector, delivery_mode=delivery_mode, count=count)
-        else:
-            result = client.write_icr(
-                from_apic_id,
-                to=to,
-                vector=vector,
-                delivery_mode=delivery_mode,
-                count=count,
-            )
     if as_json:
         from mkrpc.cli.as_json import ipi_as_json
 
@@ -132,6 +140,24 @@ def ipi(
     else:
         _print(result)
     return EXIT_OK if result.all_arrived else EXIT_NO
+
+
+def _send(
+    connected: Callable[[], "Client"], from_apic_id: int | None, *, to: "Destination", **what: Any
+) -> "IpiResult":
+    from mkrpc.client.destination import Ipi
+    from mkrpc.errors import InvalidArgumentError
+
+    Ipi(to=to, **what)
+    if from_apic_id is None and to.needs_an_apic:
+        raise InvalidArgumentError(
+            f"an external agent has no APIC of its own: {to.value!r} means nothing to it",
+            advice="add --from APIC_ID, so that this CPU sends, or use --to all",
+        )
+    with connected() as client:
+        if from_apic_id is None:
+            return client.inject(to=to, **what)
+        return client.write_icr(from_apic_id, to=to, **what)
 
 
 def _print(result: "IpiResult") -> None:

@@ -116,6 +116,11 @@ class BulkStream:
         with self._changed:
             return self._sender.result
 
+    @property
+    def answered(self) -> int:
+        """Words that are answered by now."""
+        return self._sender.answered
+
     def take_outcomes(self) -> list[WordOutcomes]:
         """With ``each``: what became of every word that has been answered since the last time."""
         with self._changed:
