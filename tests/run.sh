@@ -31,7 +31,8 @@ if [ -n "$compiled" ]; then
     export MKRPC_COMPILED
     trap 'rm -rf "${MKRPC_COMPILED%/model}"' EXIT
     "$PYTHON" -m mkrpc.compiled build
-    set -- tests/x86 tests/link tests/instance tests/conformance tests/simulation tests/replay "$@"
+    set -- tests/x86 tests/link tests/instance tests/interconnect tests/conformance tests/simulation \
+        tests/replay "$@"
 fi
 "$PYTHON" -m pytest "$@" || code=$?
 # pytest says 4 where every other command here says 2: wrong usage.

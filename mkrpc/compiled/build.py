@@ -31,6 +31,34 @@ MODULES = (
     "mkrpc.instance.store_buffer",
     "mkrpc.instance.sysvec",
     "mkrpc.instance.vector_books",
+    "mkrpc.interconnect.arbitration",
+    "mkrpc.interconnect.clock",
+    "mkrpc.interconnect.destination_outcomes",
+    "mkrpc.interconnect.equal_legs",
+    "mkrpc.interconnect.fan_legs",
+    "mkrpc.interconnect.floors",
+    "mkrpc.interconnect.handing_over",
+    "mkrpc.interconnect.intake",
+    "mkrpc.interconnect.lease",
+    "mkrpc.interconnect.ledger",
+    "mkrpc.interconnect.leg_block",
+    "mkrpc.interconnect.legs",
+    "mkrpc.interconnect.mirror",
+    "mkrpc.interconnect.places",
+    "mkrpc.interconnect.refusing",
+    "mkrpc.interconnect.registry",
+    "mkrpc.interconnect.roster",
+    "mkrpc.interconnect.roster_count",
+    "mkrpc.interconnect.routing",
+    "mkrpc.interconnect.session",
+    "mkrpc.interconnect.settled_writes",
+    "mkrpc.interconnect.sightings",
+    "mkrpc.interconnect.source_side",
+    "mkrpc.interconnect.tally",
+    "mkrpc.interconnect.targets",
+    "mkrpc.interconnect.telling",
+    "mkrpc.interconnect.word_kinds",
+    "mkrpc.interconnect.word_routing",
     "mkrpc.link.accounts",
     "mkrpc.link.endpoint",
     "mkrpc.link.frames",
@@ -51,8 +79,8 @@ MODULES = (
     "mkrpc.x86.irq_stat",
     "mkrpc.x86.lapic",
 )
-"""What is compiled, as one group: what is on the way of every interrupt in an instance, and what
-turns a frame into bytes and back at either end."""
+"""What is compiled, as one group: what is on the way of every interrupt in an instance and at the
+interconnect, and what turns a frame into bytes and back at either end."""
 
 SHARED = "mkrpc_model__mypyc"
 """The extension module that the others share."""
@@ -70,7 +98,7 @@ setup(name="mkrpc_model", packages=[], ext_modules=extensions,
       script_args=["-q", "build_ext", "--inplace"])
 """
 
-_TIMEOUT_S = 600
+_TIMEOUT_S = 1800
 _LAST_LINES = 12
 
 

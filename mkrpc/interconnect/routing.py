@@ -31,7 +31,7 @@ from mkrpc.x86.icr import DeliveryMode, Icr, Shorthand, decode
 
 __all__ = ["Arbitration", "Router", "Write"]
 
-_NOBODY = (to_nobody(Outcome.REJECTED_NO_SUCH_APIC),)
+_NOBODY: Sequence[Target] = (to_nobody(Outcome.REJECTED_NO_SUCH_APIC),)
 """Who gets a write that matches no APIC (R41)."""
 
 
