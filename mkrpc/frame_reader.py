@@ -5,6 +5,7 @@ everything else, damaged bytes, foreign fields and valid but uncommon ones, this
 :mod:`mkrpc.frame_codec` asks protobuf, which knows.
 """
 
+from struct import unpack_from
 from typing import Final
 
 from mkrpc.account_bytes import account_from_bytes
@@ -188,13 +189,10 @@ def _words(data: bytes, at: int) -> tuple[list[int], int]:
     at, end = inside(data, at)
     if end - at == 8:
         return [int.from_bytes(data[at:end], "little")], end
-    words: list[int] = []
-    while at < end:
-        words.append(int.from_bytes(data[at : at + 8], "little"))
-        at += 8
-    if at != end:
+    count, rest = divmod(end - at, 8)
+    if rest:
         raise UncommonError
-    return words, end
+    return list(unpack_from(f"<{count}Q", data, at)), end
 
 
 def _varints(data: bytes, at: int) -> tuple[list[int], int]:
@@ -216,13 +214,13 @@ def _legs(data: bytes, at: int) -> tuple[Legs, int]:
     at += 2
     source = data[at : at + IDENTITY_BYTES]
     at += IDENTITY_BYTES
-    seqs: list[int] = []
     words: list[int] = []
     cpus: list[int] = []
     tag = data[at] if at < end else 0
-    if tag == LEGS_SEQS:
-        seqs, at = _varints(data, at + 1)
-        tag = data[at] if at < end else 0
+    if tag != LEGS_SEQS:
+        raise UncommonError  # before the columns of the dense form are read
+    seqs, at = _varints(data, at + 1)
+    tag = data[at] if at < end else 0
     if tag == LEGS_WORDS:
         words, at = _words(data, at + 1)
         tag = data[at] if at < end else 0
