@@ -42,6 +42,21 @@ _COLUMNS = (
     ("max#", "latency_max"),
 )
 
+_LIVE_COLUMNS = (
+    ("processes, by", "links"),
+    ("sent#", "sent"),
+    ("received#", "received"),
+    ("astray#", "astray"),
+    ("refused#", "refused"),
+    ("doorbells#", "doorbells"),
+    ("msgs/doorbell#", "messages_per_doorbell"),
+    ("coalesced#", "coalesced"),
+    ("p50 us#", "p50_us"),
+    ("p99 us#", "p99_us"),
+    ("max us#", "max_us"),
+    ("time ms#", "time_ms"),
+)
+
 
 @click.command()
 @click.argument("channels", nargs=-1, metavar="[CHANNEL | FILE.py]...")
@@ -55,6 +70,7 @@ _COLUMNS = (
 @click.option("--store-buffer", type=int, help="Stores that wait in a CPU, 0 to 64.")
 @click.option("--kill", is_flag=True, help="One of the senders dies at a step of its own.")
 @click.option("--defect", metavar="NAME", help="A known defect, beside the default channel.")
+@click.option("--live", is_flag=True, help="Beside it, two clusters of real processes.")
 @click.option("--list", "listing", is_flag=True, help="Print the channels and the known defects.")
 @json_option
 def compare(  # noqa: PLR0917 - click gives them by name
@@ -69,6 +85,7 @@ def compare(  # noqa: PLR0917 - click gives them by name
     store_buffer: int | None,
     kill: bool,
     defect: str | None,
+    live: bool,
     listing: bool,
     as_json: bool,
 ) -> int:
@@ -77,6 +94,9 @@ def compare(  # noqa: PLR0917 - click gives them by name
     All channels that there are, or those named; a FILE.py brings its own. Every load and store is a
     step of an interleaving that the seed draws; latencies are in such ticks. The doorbell is an ICR
     write with vector 0xea. With --defect, exits 1 if the seed does not show it.
+
+    With --live the same senders and messages are processes too, over the channel of a cluster: by
+    shared memory, and through the interconnect. Their latencies are microseconds of this machine.
     """
     from mkrpc.simulation.messages import Workload
 
@@ -95,9 +115,10 @@ def compare(  # noqa: PLR0917 - click gives them by name
         if value is not None
     }
     if defect is not None:
-        if channels or seeds > 1:
+        if channels or seeds > 1 or live:
             raise InvalidArgumentError(
-                "--defect names its channel and is one run", advice="leave out channels and --seeds"
+                "--defect names its channel and is one run",
+                advice="leave out channels, --seeds and --live",
             )
         return _defect(defect, seed, given, as_json=as_json)
     workload = Workload(kill=kill, **given)
@@ -105,8 +126,20 @@ def compare(  # noqa: PLR0917 - click gives them by name
     reports = [
         _run(channel, range(first, first + seeds), workload) for channel in _chosen(channels)
     ]
-    _print(reports, workload, first, as_json=as_json)
+    lived = _live(workload) if live else []
+    more = {"live": lived} if live else {}
+    _print(reports, workload, first, as_json=as_json, **more)
+    if lived and not as_json:
+        click.echo()
+        names = [title for title, _ in _LIVE_COLUMNS]
+        print_table(names, [[_cell(row[key]) for _, key in _LIVE_COLUMNS] for row in lived])
     return EXIT_OK
+
+
+def _live(workload: "Workload") -> list[dict[str, object]]:
+    from mkrpc.benchmarks.live_messages import run_live
+
+    return [run_live(links, workload).as_dict() for links in ("memory", "interconnect")]
 
 
 def _chosen(names: Sequence[str]) -> "list[type[Channel]]":

@@ -21,7 +21,10 @@ INSTANCES = [
 
 @pytest.mark.parametrize(
     ("links", "way"),
-    [("memory", "over shared memory"), ("interconnect", "through the interconnect")],
+    [
+        ("memory", "over shared memory"),
+        pytest.param("interconnect", "through the interconnect", marks=pytest.mark.full),
+    ],
 )
 def test_kernels_talk_as_they_are_told_to(
     mk_cluster_factory, shell, monkeypatch, assert_mirrors, *, links, way

@@ -145,6 +145,7 @@ def two_networks(tmp_path, stack) -> tuple[Host, Host]:
     return Host(stack, tmp_path / "one", *one), Host(stack, tmp_path / "other", *other)
 
 
+@pytest.mark.full
 def test_over_a_network(two_networks) -> None:
     one, other = two_networks
     address = one.interconnect(f"{ONE}:0")
