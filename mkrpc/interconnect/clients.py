@@ -133,6 +133,17 @@ class Client:
         )
 
     @property
+    def waits(self) -> bool:
+        """Whether anybody waits for an answer to one of its calls."""
+        if any(call.waiters for call in self.calls.values()):
+            return True
+        return any(
+            (each.unanswered and each.on_answer is not None)
+            or any(call.waiters for call in each.repeated.values())
+            for each in self.singles.values()
+        )
+
+    @property
     def remembered(self) -> int:
         """How many of its calls are."""
         return len(self.calls) + self._singles_known

@@ -276,6 +276,7 @@ class Injections:
         """If all its calls have their answers, its rows may be folded."""
         if client.idle:
             self._ledger.finish(client.party)
+            self._clients.answered(client)
 
     def _write(self, call: Call, first_seq: int, count: int) -> None:
         """Make writes of a call; those for which the clients' bucket holds no token end here.

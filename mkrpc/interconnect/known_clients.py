@@ -10,12 +10,16 @@ from mkrpc.interconnect.floors import Publications
 from mkrpc.interconnect.takeover import KeptCall
 from mkrpc.link.frames import ResolvedRun
 
-__all__ = ["MAX_CALLS_PER_CLIENT", "MAX_CLIENTS", "KnownClients"]
+__all__ = ["MAX_CALLS_PER_CLIENT", "MAX_CLIENTS", "MAX_GONE_CLIENTS", "KnownClients"]
 
 MAX_CLIENTS = 1024
 """Clients whose calls are remembered; beyond, the idle one that has been silent for longest is
-forgotten, and a repetition of its calls would then happen again. If none is idle, a new client is
-refused: :class:`LimitReachedError`."""
+forgotten, and a repetition of its calls would then happen again. If none is idle and all wait for
+their answers, a new client is refused: :class:`LimitReachedError`."""
+
+MAX_GONE_CLIENTS = 16_384
+"""Clients besides that have calls without an answer and do not wait for it, as those that have
+called an instance that hangs, and gone. They are forgotten when they are answered."""
 
 MAX_CALLS_PER_CLIENT = 1024
 """Calls of one client that are remembered; it must say ``resolved_below`` to make more."""
@@ -28,16 +32,18 @@ class KnownClients:
         self._publications = publications
         self._changes = changes
         self._clients: OrderedDict[bytes, Client] = OrderedDict()
+        self._gone: dict[bytes, Client] = {}
 
     def __contains__(self, identity: object) -> bool:
-        return identity in self._clients
+        return identity in self._clients or identity in self._gone
 
     def __getitem__(self, identity: bytes) -> Client:
-        return self._clients[identity]
+        return self._clients[identity] if identity in self._clients else self._gone[identity]
 
     def get(self, identity: bytes) -> Client | None:
         """The one with this id, if it is known."""
-        return self._clients.get(identity)
+        client = self._clients.get(identity)
+        return client if client is not None or not self._gone else self._gone.get(identity)
 
     def restore(self, calls: Iterable[KeptCall]) -> None:
         """Calls that an earlier interconnect has answered."""
@@ -49,8 +55,20 @@ class KnownClients:
             client.settle(call.first_seq, call.last_seq)
 
     def heard(self, client: Client) -> None:
-        """It has just spoken."""
-        self._clients.move_to_end(client.party.identity)
+        """It has just spoken.
+
+        :raises LimitReachedError: it had gone, and there is no room for it now.
+        """
+        identity = client.party.identity
+        if identity in self._gone:
+            self._make_room()
+            self._clients[identity] = self._gone.pop(identity)
+        self._clients.move_to_end(identity)
+
+    def answered(self, client: Client) -> None:
+        """All its calls have their answers: one that has gone is forgotten."""
+        if client.party.identity in self._gone:
+            self.forget(client.party.identity)
 
     def admit(
         self, client_id: bytes, *, first_seq: int, count: int, calls: int, resolved_below: int
@@ -67,10 +85,12 @@ class KnownClients:
                 f"write {first_seq} is new, yet all below {resolved_below} are called resolved",
                 advice="resolved_below is at most the number of the oldest write without an answer",
             )
-        client = self._clients.get(client_id)
+        client = self.get(client_id)
         if client is None:
             self._make_room()
             client = Client(client_id)
+        elif client_id in self._gone:
+            self.heard(client)
         self._forget(client, resolved_below)
         _check_fresh(client, first_seq, last_seq, calls)
         client.used.add_run(first_seq, last_seq)
@@ -85,6 +105,11 @@ class KnownClients:
             if client.idle:
                 self.forget(identity)
                 return
+        if len(self._gone) < MAX_GONE_CLIENTS:
+            for identity, client in self._clients.items():
+                if not client.waits:
+                    self._gone[identity] = self._clients.pop(identity)
+                    return
         raise LimitReachedError(
             f"{MAX_CLIENTS} clients have calls without an answer",
             advice="try again when some are answered",
@@ -117,9 +142,10 @@ class KnownClients:
 
     def forget(self, client_id: bytes) -> None:
         """Forget a client here and at the destinations, unless it has calls without an answer."""
-        client = self._clients.get(client_id)
+        client = self.get(client_id)
         if client is not None and client.idle:
-            del self._clients[client_id]
+            self._clients.pop(client_id, None)
+            self._gone.pop(client_id, None)
             for call in client.calls.values():
                 self._changes.forgotten(call)
             for singles in client.singles.values():

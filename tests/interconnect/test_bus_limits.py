@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from mkrpc.errors import LimitReachedError
+from mkrpc.interconnect import known_clients
 from mkrpc.interconnect import legs as legs_module
 from mkrpc.interconnect import registry as registry_module
 from mkrpc.interconnect import session as session_module
@@ -175,3 +177,41 @@ def test_the_highest_numbers_of_a_client_are_made_and_forgotten_like_any_others(
     wire.inject(fixed(1, 0xEA), client_id=b"another client--")
     wire.settle()
     assert wire.peers[1].floors == {b"client----------": (ResolvedRun(1, seq + 1),)}
+
+
+def test_clients_that_called_one_that_hangs_and_went_keep_no_others_out(
+    machine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known_clients, "MAX_CLIENTS", 2)
+    monkeypatch.setattr(known_clients, "MAX_GONE_CLIENTS", 2)
+    wire = machine((0,), (1,))
+    hangs, well = wire.peers
+    ids = [bytes([number]) * 16 for number in range(9)]
+    to_hung = fixed(0, 0xEA)
+    waits = wire.inject(to_hung, client_id=ids[0])
+    single: dict[str, Any] = {
+        "client_id": ids[1],
+        "first_seq": 1,
+        "words": to_hung.to_bytes(8, "little"),
+        "resolved_below": 1,
+        "on_done": lambda answer: None,
+    }
+    wire.bus.abandon(wire.bus.inject_singles(**single))
+    wire.bus.abandon(wire.inject(to_hung, client_id=ids[2]))
+    again = wire.bus.inject_words(**single)
+    assert again.repeated, "it had gone, and comes back"
+    wire.bus.abandon(again)
+    wire.bus.abandon(wire.inject(to_hung, client_id=ids[3]))
+    with pytest.raises(LimitReachedError, match="clients have calls without an answer"):
+        wire.inject(fixed(1, 0xEA), client_id=ids[4])
+    hangs.pull()
+    hangs.answer()
+    hangs.push()
+    assert waits.done
+    assert wire.bus.balance() == []
+    for number in range(4, 8):
+        assert not wire.inject(fixed(1, 0xEA), client_id=ids[number]).repeated
+        well.pull()
+        well.answer()
+        well.push()
+    assert not wire.inject(to_hung, client_id=ids[2]).repeated, "forgotten once it was answered"
