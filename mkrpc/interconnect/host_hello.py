@@ -27,7 +27,7 @@ def check_hello(hello: pb.HostHello) -> None:
         if not 1 <= len(instance.name) <= MAX_NAME or not instance.name.isprintable():
             raise _cannot_be(f"{who} with the name {instance.name[: MAX_NAME + 1]!r}")
         apic_ids = instance.apic_ids
-        if not 1 <= len(apic_ids) <= MAX_CPUS or len(set(apic_ids)) != len(apic_ids):
+        if len(apic_ids) > MAX_CPUS or len(set(apic_ids)) != len(apic_ids):
             raise _cannot_be(f"{who} of {len(apic_ids)} CPUs, {len(set(apic_ids))} APIC ids")
         if NOBODY in apic_ids:
             raise _cannot_be(f"{who} with APIC id {NOBODY:#x}, the broadcast (R25)")
@@ -39,5 +39,5 @@ def _cannot_be(what: str) -> InvalidArgumentError:
     return InvalidArgumentError(
         f"a host agent announced {what}",
         advice=f"ids are 0 to {MAX_INSTANCE_ID}, names have 1 to {MAX_NAME} printable characters, "
-        f"instances 1 to {MAX_CPUS} CPUs",
+        f"instances up to {MAX_CPUS} CPUs",
     )
