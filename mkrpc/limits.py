@@ -3,6 +3,7 @@
 from typing import Final
 
 __all__ = [
+    "ENTRY",
     "IDENTITY_BYTES",
     "MAX_BURST",
     "MAX_CMDLINE",
@@ -18,6 +19,13 @@ __all__ = [
     "RESERVED_NAMES",
     "default_burst",
 ]
+
+ENTRY: Final = (
+    r"^[A-Za-z_][0-9A-Za-z_]*(\.[A-Za-z_][0-9A-Za-z_]*)*"
+    r":[A-Za-z_][0-9A-Za-z_]*(\.[A-Za-z_][0-9A-Za-z_]*)*$"
+)
+"""What a program or a handler is named by, ``package.module:name``, in ASCII: of other letters two
+engines of regular expressions have not the same idea."""
 
 IDENTITY_BYTES: Final = 16
 """Length of an incarnation and of a client's id: 128 random bits, never reused (3.3, rule 1)."""

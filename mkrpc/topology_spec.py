@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self, get_args, get_type_hints
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, create_model
 
 from mkrpc.limits import (
+    ENTRY,
     MAX_BURST,
     MAX_CMDLINE,
     MAX_CPUS,
@@ -40,13 +41,7 @@ MAX_PRINTK_RECORDS = 1 << 20
 Mode = Literal["x2apic", "xapic"]
 
 Name = Annotated[StrictStr, Field(pattern=r"^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$")]
-_Entry = Annotated[
-    StrictStr,
-    Field(
-        max_length=MAX_ENTRY,
-        pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$",
-    ),
-]
+_Entry = Annotated[StrictStr, Field(max_length=MAX_ENTRY, pattern=ENTRY)]
 
 
 class Spec(BaseModel):

@@ -7,6 +7,8 @@ is not decided here (:mod:`mkrpc.lifecycle`).
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pydantic import ValidationError
+
 from mkrpc.errors import InvalidArgumentError, NotFoundError
 from mkrpc.limits import MAX_X2APIC_ID
 from mkrpc.topology import MAX_XAPIC_ID, InstanceSpec, ProgramSpec, Topology
@@ -74,11 +76,19 @@ class KeptInstances:
         self.deleted.discard(instance_id)
 
     def load(self, instance_id: int, image: types.Image) -> None:
-        """What it is to run from now on. NotFoundError."""
+        """What it is to run from now on. NotFoundError; InvalidArgumentError for a program that
+        cannot be."""
+        try:
+            programs = tuple(ProgramSpec(cpu=p.cpu, entry=p.entry) for p in image.programs)
+        except ValidationError as error:
+            raise InvalidArgumentError(
+                "EINVAL: no process can run these programs",
+                advice="write each as package.module:name, on a CPU of the instance",
+            ) from error
         update: dict[str, Any] = {
             "cmdline": image.cmdline,
             "handlers": tuple(image.handlers),
-            "programs": tuple(ProgramSpec(cpu=p.cpu, entry=p.entry) for p in image.programs),
+            "programs": programs,
         }
         self.specs[instance_id] = self._spec(instance_id).model_copy(update=update)
         self.images[instance_id] = image

@@ -3,13 +3,12 @@
 import re
 
 from mkrpc.errors import InvalidArgumentError
-from mkrpc.limits import MAX_CMDLINE, MAX_ENTRY, MAX_HANDLERS
+from mkrpc.limits import ENTRY, MAX_CMDLINE, MAX_ENTRY, MAX_HANDLERS
 from mkrpc.v1 import types_pb2 as types
 
 __all__ = ["check_image"]
 
-_NAME = r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*"
-_ENTRY = re.compile(f"{_NAME}:{_NAME}")
+_ENTRY = re.compile(ENTRY)
 
 
 def check_image(image: types.Image, *, cpus: int) -> None:

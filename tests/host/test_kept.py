@@ -70,6 +70,15 @@ def test_an_apic_id_beyond_the_machines_mode(mode, above, said):
     assert 1 not in kept.specs
 
 
+def test_a_program_that_cannot_be_is_refused_by_name_and_changes_nothing(kept):
+    """Whatever an interconnect lets through: an error of another kind would end the cluster."""
+    before = dict(kept.images)
+    given = types.Image(programs=[types.ImageProgram(cpu=0, entry="a:b²")])
+    with pytest.raises(InvalidArgumentError, match="EINVAL: no process can run"):
+        kept.load(1, given)
+    assert kept.images == before
+
+
 def test_whom_it_has_not(kept):
     for ask in (kept.name, kept.drop, lambda number: kept.load(number, types.Image())):
         with pytest.raises(NotFoundError, match="ENOENT: this host agent has no instance 9"):
