@@ -23,8 +23,10 @@ ROOMS = {
     "mkrpc/devicetree": ("mkrpc/devicetree",),
     "The lifecycle": (
         "mkrpc/lifecycle.py",
-        *(f"mkrpc/interconnect/{name}.py" for name in ("lifecycle", "cpu_pool", "image")),
-        *("mkrpc/interconnect/start_up.py", "mkrpc/interconnect/kernfs.py", "mkrpc/host/kept.py"),
+        *(f"mkrpc/interconnect/{name}.py" for name in ("lifecycle", "parking", "cpu_pool")),
+        "mkrpc/interconnect/image.py",
+        *("mkrpc/interconnect/start_up.py", "mkrpc/interconnect/kernfs.py"),
+        *("mkrpc/host/kept.py", "mkrpc/host/orders.py"),
     ),
 }
 """By title: folders and files."""
@@ -35,7 +37,8 @@ TESTS = (
     *("tests/simulation/test_cpu_requests.py", "tests/simulation/test_errands.py"),
     *(f"tests/interconnect/test_{name}.py" for name in ("lifecycle_verbs", "cpu_pool", "image")),
     *("tests/interconnect/test_start_up.py", "tests/interconnect/test_kernfs.py"),
-    *("tests/test_lifecycle.py", "tests/host/test_kept.py"),
+    *("tests/test_lifecycle.py", "tests/host/test_kept.py", "tests/host/test_orders.py"),
+    *("tests/interconnect/test_lifecycle_races.py", "tests/host/test_busy_instances.py"),
 )
 LEFT_OUT = (
     "not fuzz and not arbitrary and not what_is_written and not goes_through and not two_processes"

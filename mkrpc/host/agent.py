@@ -67,6 +67,7 @@ class HostAgent:
         self._context.set_forkserver_preload(PRELOAD)
         self.interconnect: Child | None = None
         self.instances: dict[int, Child] = {}
+        self.starting: set[int] = set()
         self._spare: tuple[Child, Any] | None = None
         self._spare_lock = threading.Lock()
         self.is_ready = False

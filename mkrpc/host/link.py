@@ -59,7 +59,6 @@ class HostLink:
         """Counts the streams. Orders of an earlier one have no answer any more."""
         self._broken = asyncio.Event()
         self._outgoing: list[pb.AttachHostRequest] = []
-        self._starting: set[int] = set()
         self._kills: dict[int, list[int]] = {}
         self._keeper = InterconnectKeeper(agent, on_end=self._interconnect_ended)
         self._pauses = Pauses(
@@ -176,14 +175,14 @@ class HostLink:
     def _start(self, what: pb.StartProcess, order: int) -> None:
         instance_id = what.instance_id
         child = self._agent.instances.get(instance_id)
-        if instance_id in self._starting:
+        if instance_id in self._agent.starting:
             self._refuse(instance_id, order, "is being started already")
             return
         if child is not None and child.exit_code is None:
             self._refuse(instance_id, order, f"runs already, as process {child.pid}")
             return
         # Marked here and now: the next order may come before the executor's thread has begun.
-        self._starting.add(instance_id)
+        self._agent.starting.add(instance_id)
         # Starting blocks until the child is attached, which takes well under a second.
         start = partial(
             self._agent.start_instance,
@@ -199,7 +198,7 @@ class HostLink:
         )
 
     def _started(self, instance_id: int, order: int, done: "asyncio.Future[Child]") -> None:
-        self._starting.discard(instance_id)
+        self._agent.starting.discard(instance_id)
         if done.cancelled():
             return
         error = done.exception()
@@ -238,7 +237,7 @@ class HostLink:
     def _runs(self, instance_id: int, order: int) -> Child | None:
         """The process of an instance that runs; if it does not, the order is refused."""
         child = self._agent.instances.get(instance_id)
-        if instance_id in self._starting:
+        if instance_id in self._agent.starting:
             self._refuse(instance_id, order, "is being started")
             return None
         if child is None or child.exit_code is not None:

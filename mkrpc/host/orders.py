@@ -1,6 +1,6 @@
 """What a host agent says of its instances, and the orders that change which it has."""
 
-from mkrpc.errors import LimitReachedError, MkrpcError
+from mkrpc.errors import InstanceBusyError, LimitReachedError, MkrpcError
 from mkrpc.host.agent import HostAgent
 from mkrpc.transport.stream import MAX_FRAME_BYTES
 from mkrpc.v1 import interconnect_pb2 as pb
@@ -30,35 +30,44 @@ def describe(agent: HostAgent, hello: pb.HostHello) -> None:
 
 
 def change(agent: HostAgent, order: pb.AttachHostResponse) -> tuple[int, int, MkrpcError | None]:
-    """Do what an order says of an instance that does not run.
+    """Do what an order says of an instance that does not run; one that does is busy.
 
     Returns which one, the order's number, and what was wrong.
     """
     kept = agent.kept
+    kind = order.WhichOneof("message")
+    instance_id: int = getattr(order, str(kind)).instance_id
     try:
-        match order.WhichOneof("message"):
+        if _runs(agent, instance_id):
+            raise InstanceBusyError(
+                f"EBUSY: the process of instance {instance_id} ({kept.name(instance_id)}) runs",
+                advice=f"end it first: mkrpc kill --force {kept.name(instance_id)}",
+            )
+        match kind:
             case "keep":
-                instance_id = order.keep.instance_id
                 _check_room(agent, order)
                 kept.keep(instance_id, order.keep.name, order.keep.apic_ids)
             case "load":
-                instance_id = order.load.instance_id
                 _check_room(agent, order)
                 kept.load(instance_id, order.load.image)
                 if instance_id in agent.instances:
                     # How the kernel before it ended says nothing of this one.
                     agent.instances[instance_id].ended_by_order = True
             case "unload":
-                instance_id = order.unload.instance_id
                 kept.unload(instance_id)
                 agent.instances.pop(instance_id, None)
             case _:
-                instance_id = order.drop.instance_id
                 kept.drop(instance_id)
                 agent.instances.pop(instance_id, None)
     except MkrpcError as error:
         return instance_id, order.order, error
     return instance_id, order.order, None
+
+
+def _runs(agent: HostAgent, instance_id: int) -> bool:
+    """Whether an instance has a process, or is being given one."""
+    child = agent.instances.get(instance_id)
+    return instance_id in agent.starting or (child is not None and child.exit_code is None)
 
 
 def _check_room(agent: HostAgent, order: pb.AttachHostResponse) -> None:

@@ -1,13 +1,16 @@
 """One command to an instance, and its reply, for whoever can wait."""
 
 import asyncio
+import re
 from collections.abc import Callable
 
 from mkrpc.errors import error_for_reason
 from mkrpc.interconnect.apic_bus import ApicBus
 from mkrpc.link.frames import CommandKind, Reply
 
-__all__ = ["ask"]
+__all__ = ["ask", "number_in"]
+
+_NUMBER = re.compile("-?[0-9]{1,18}")
 
 
 async def ask(
@@ -42,3 +45,8 @@ async def ask(
     if reply.error:
         raise error_for_reason(reply.reason)(reply.error, advice=reply.advice)
     return reply
+
+
+def number_in(text: str) -> int | None:
+    """The number, of up to 18 digits, that a kernel has answered; None for anything else."""
+    return int(text) if _NUMBER.fullmatch(text) else None

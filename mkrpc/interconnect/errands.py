@@ -20,10 +20,11 @@ from mkrpc.errors import (
     LimitReachedError,
     MkrpcError,
     NoCpuError,
+    ProtocolError,
     StuckError,
 )
 from mkrpc.interconnect.apic_bus import ApicBus
-from mkrpc.interconnect.asks import ask
+from mkrpc.interconnect.asks import ask, number_in
 from mkrpc.interconnect.session import Session
 from mkrpc.interconnect.start_up import host_of
 from mkrpc.link.frames import CommandKind
@@ -140,12 +141,13 @@ async def send_message(
     sent = await errand.command(CommandKind.SEND_MESSAGE, ipi_type, action=text)
     way, _, number = sent.partition(" ")
     if not number:
-        raise refusal(int(sent), f"instance {errand.sender} cannot send to {errand.target}")
+        what = f"instance {errand.sender} cannot send to {errand.target}"
+        raise refusal(_number(errand, sent), what)
     fate = TAKING
     pause_s = _LOOK_S
     with suppress(TimeoutError):
         async with asyncio.timeout(patience_s):
-            while (fate := await errand.fate(way, int(number))) == TAKING:
+            while (fate := await errand.fate(way, _number(errand, number))) == TAKING:
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, _LOOK_MOST_S)
     return MessageEnd(way, fate)
@@ -165,8 +167,16 @@ async def ask_for_cpu(errand: Errand, apic_id: int, *, online: bool) -> None:
             )
     except TimeoutError:
         text = str(-errno.ETIMEDOUT)
-    if int(text):
-        raise refusal(int(text), what)
+    result = _number(errand, text)
+    if result:
+        raise refusal(result, what)
+
+
+def _number(errand: Errand, text: str) -> int:
+    number = number_in(text)
+    if number is None:
+        raise ProtocolError(f"instance {errand.sender} answered {text[:40]!r}, which is no number")
+    return number
 
 
 async def shut_down_on_channel(
@@ -190,7 +200,7 @@ async def shut_down_on_channel(
                 return 0
             await asyncio.wait({asked}, timeout=_LOOK_MOST_S)
         try:
-            result = int(asked.result())
+            result = _number(errand, asked.result())
         except MkrpcError as error:
             _log.info("no SHUTDOWN on the channel", instance=instance_id, error=str(error))
             return None

@@ -66,10 +66,12 @@ class HostedProcess:
 
 @dataclass(slots=True)
 class _Order:
-    """What a host agent was told to do; ``answer`` is awaited by whoever asked for it."""
+    """What a host agent was told to do; ``then`` is what that changes here, ``answer`` is awaited
+    by whoever asked for it."""
 
     host: "HostLink"
     instance_id: int
+    then: Callable[[], None]
     answer: "asyncio.Future[pb.HostReport]"
 
 
@@ -81,10 +83,17 @@ class HostOrders:
         self._next = 1
 
     async def give(
-        self, host: "HostLink", instance_id: int, fill: Callable[[pb.AttachHostResponse], None]
+        self,
+        host: "HostLink",
+        instance_id: int,
+        fill: Callable[[pb.AttachHostResponse], None],
+        then: Callable[[], None] = lambda: None,
     ) -> pb.HostReport:
         """Send an order and wait for its answer; raises the host agent's own error, and
-        :class:`UnavailableError` if the host agent goes away meanwhile."""
+        :class:`UnavailableError` if the host agent goes away meanwhile.
+
+        ``then`` is called the moment it is answered that it was done: before anything else that
+        the host agent says, and before it can go away."""
         if sum(order.host is host for order in self._orders.values()) >= MAX_ORDERS:
             raise LimitReachedError(
                 f"{MAX_ORDERS} orders wait for the host agent of instance {instance_id}",
@@ -95,7 +104,7 @@ class HostOrders:
         message = pb.AttachHostResponse(order=number)
         fill(message)
         answer: asyncio.Future[pb.HostReport] = asyncio.get_running_loop().create_future()
-        self._orders[number] = _Order(host, instance_id, answer)
+        self._orders[number] = _Order(host, instance_id, then, answer)
         host.send(message)
         return await answer
 
@@ -110,8 +119,10 @@ class HostOrders:
         return order is not None
 
     def answered(self, report: pb.HostReport) -> None:
-        """Tell whoever asked."""
+        """Do what follows from it, and tell whoever asked."""
         order = self._orders.pop(report.order)
+        if not report.error:
+            order.then()
         if order.answer.done():
             return  # Whoever asked has stopped waiting.
         if report.error:

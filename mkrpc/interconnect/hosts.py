@@ -44,7 +44,8 @@ class HostRegistry:
 
     ``epoch``: that of the bus, for the welcome. ``limit_silence`` starts a new stream's timer.
     ``on_ended`` is told the instance id and the process id when a process has ended. ``pool``: APIC
-    ids that no instance has. ``deleted``: ids of instances that were deleted.
+    ids that no instance has. ``deleted``: ids of instances that were deleted. ``forgotten``: by id,
+    the last incarnation of those deleted that no host agent had.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class HostRegistry:
         self.hosts: list[HostLink] = []
         self.pool: set[int] = set()
         self.deleted: set[int] = set()
+        self.forgotten: dict[int, bytes] = {}
         self._orders = HostOrders()
 
     def open(self, connection: Connection) -> "HostLink":
@@ -219,50 +221,64 @@ class HostRegistry:
         )
 
     async def _order(
-        self, process: HostedProcess, fill: Callable[[pb.AttachHostResponse], None]
+        self,
+        process: HostedProcess,
+        fill: Callable[[pb.AttachHostResponse], None],
+        then: Callable[[], None] = lambda: None,
     ) -> pb.HostReport:
-        return await self._orders.give(process.host, process.instance_id, fill)
+        return await self._orders.give(process.host, process.instance_id, fill, then)
 
     async def keep(self, instance_id: int, name: str, apic_ids: Sequence[int]) -> None:
         """Have a new instance, at the first host agent, or other CPUs for one that is known."""
         known = self.processes.get(instance_id)
         host = known.host if known is not None else self._first_host()
         kept = pb.KeepInstance(instance_id=instance_id, name=name, apic_ids=apic_ids)
-        await self._orders.give(host, instance_id, lambda order: order.keep.CopyFrom(kept))
-        before = known.apic_ids if known is not None else ()
-        if known is None:
-            known = HostedProcess(instance_id, name, (), host)
-            self.processes[instance_id] = known
-        known.apic_ids = tuple(apic_ids)
-        self.pool = (self.pool | set(before)) - set(apic_ids)
-        self.deleted.discard(instance_id)
+
+        def then() -> None:
+            process = self.processes.setdefault(
+                instance_id, HostedProcess(instance_id, name, (), host)
+            )
+            self.pool = (self.pool | set(process.apic_ids)) - set(apic_ids)
+            process.apic_ids = tuple(apic_ids)
+            self.deleted.discard(instance_id)
+
+        await self._orders.give(host, instance_id, lambda order: order.keep.CopyFrom(kept), then)
 
     async def load(self, instance_id: int, image: types.Image) -> None:
         """What its process is to run when it is next started."""
         process = self.process(instance_id)
         message = pb.LoadImage(instance_id=instance_id, image=image)
-        await self._order(process, lambda order: order.load.CopyFrom(message))
-        process.image = image
-        process.failure = ""
-        # How the last kernel ended says nothing of this one.
-        process.ended_by_order = True
+
+        def then() -> None:
+            process.image = image
+            process.failure = ""
+            # How the last kernel ended says nothing of this one.
+            process.ended_by_order = True
+
+        await self._order(process, lambda order: order.load.CopyFrom(message), then)
 
     async def unload(self, instance_id: int) -> None:
         """Nothing is loaded any more, and how the last process ended is forgotten."""
         process = self.process(instance_id)
         message = pb.UnloadImage(instance_id=instance_id)
-        await self._order(process, lambda order: order.unload.CopyFrom(message))
-        process.image, process.failure = None, ""
-        process.pid = process.exit_code = 0
+
+        def then() -> None:
+            process.image, process.failure = None, ""
+            process.pid = process.exit_code = 0
+
+        await self._order(process, lambda order: order.unload.CopyFrom(message), then)
 
     async def drop(self, instance_id: int) -> None:
         """There is no such instance any more; its CPUs are the pool's."""
         process = self.process(instance_id)
         message = pb.DropInstance(instance_id=instance_id)
-        await self._order(process, lambda order: order.drop.CopyFrom(message))
-        del self.processes[instance_id]
-        self.pool |= set(process.apic_ids)
-        self.deleted.add(instance_id)
+
+        def then() -> None:
+            self.processes.pop(instance_id, None)
+            self.pool |= set(process.apic_ids)
+            self.deleted.add(instance_id)
+
+        await self._order(process, lambda order: order.drop.CopyFrom(message), then)
 
     def _first_host(self) -> "HostLink":
         if not self.hosts:

@@ -17,9 +17,14 @@ def known_ids(bus: ApicBus, hosts: HostRegistry) -> list[int]:
     attached = (
         record.instance_id
         for record in bus.instances()
-        if record.attached or record.instance_id not in hosts.deleted
+        if record.attached or not _is_deleted(record, hosts)
     )
     return sorted({*attached, *hosts.processes})
+
+
+def _is_deleted(record: InstanceRecord, hosts: HostRegistry) -> bool:
+    number = record.instance_id
+    return number in hosts.deleted or hosts.forgotten.get(number) == record.incarnation
 
 
 def instance_state(

@@ -6,41 +6,33 @@ time; what comes meanwhile is refused (EBUSY).
 """
 
 import asyncio
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import structlog
 
 from mkrpc.errors import (
-    DeadlineExceededError,
+    ClusterStateError,
     InstanceBusyError,
     InvalidArgumentError,
     MkrpcError,
     NotFoundError,
-    StuckError,
-    UnavailableError,
 )
-from mkrpc.interconnect.asks import ask
 from mkrpc.interconnect.attachments import Pump
 from mkrpc.interconnect.cpu_pool import check_name, choose_cpus, choose_id
-from mkrpc.interconnect.errands import shut_down_on_channel
 from mkrpc.interconnect.host_orders import HostedProcess
 from mkrpc.interconnect.hosts import HostRegistry
 from mkrpc.interconnect.image import check_image
 from mkrpc.interconnect.instance_state import instance_state, known_ids
-from mkrpc.interconnect.start_up import boot_by_host, ring_nmi
+from mkrpc.interconnect.parking import halt, shut_down
+from mkrpc.interconnect.registry import InstanceRecord
+from mkrpc.interconnect.start_up import boot_by_host
 from mkrpc.lifecycle import HOST_ID, InstanceState, Verb, next_state
-from mkrpc.link.frames import CommandKind
+from mkrpc.v1 import interconnect_pb2 as pb
 from mkrpc.v1 import types_pb2 as types
 
-__all__ = ["FORCE_TIMEOUT_S", "SHUTDOWN_TIMEOUT_S", "Lifecycle"]
-
-SHUTDOWN_TIMEOUT_S = 30.0
-"""Seconds for a kernel to acknowledge its shutdown, as in the series."""
-
-FORCE_TIMEOUT_S = 1.0
-"""Seconds for every CPU to park at an NMI; then the process gets SIGKILL."""
+__all__ = ["Lifecycle"]
 
 _log = structlog.get_logger("mkrpc.interconnect")
 
@@ -59,7 +51,13 @@ class Lifecycle:
 
     def states(self) -> dict[int, InstanceState]:
         """By instance id."""
-        return {number: self._state(number) for number in known_ids(self._bus, self._hosts)}
+        records = {record.instance_id: record for record in self._bus.instances()}
+        return {
+            number: instance_state(
+                self._bus, records.get(number), self._hosts.processes.get(number)
+            )
+            for number in known_ids(self._bus, self._hosts)
+        }
 
     async def create(
         self, instance_id: int | None, name: str, apic_ids: Sequence[int], cpu_count: int
@@ -84,27 +82,43 @@ class Lifecycle:
         cpus = self._choose(apic_ids, 0, own=process.apic_ids)
         keep = self._hosts.keep(instance_id, process.name, cpus)
         await self._order(instance_id, verb, keep, promised=(process.name, cpus))
-        return self._state(instance_id)
+        return self.state(instance_id)
 
     async def load(self, instance_id: int, image: types.Image | None) -> types.Image:
         """What its process is to run; None: what it had when the cluster began."""
         process = self._check(instance_id, Verb.LOAD)
         image = image or process.first_image or types.Image()
         check_image(image, cpus=len(process.apic_ids))
-        await self._order(instance_id, Verb.LOAD, self._hosts.load(instance_id, image))
+        load = self._once_ended(process, lambda number: self._hosts.load(number, image))
+        await self._order(instance_id, Verb.LOAD, load)
         return image
 
     async def unload(self, instance_id: int) -> InstanceState:
         """Nothing is loaded any more."""
-        self._check(instance_id, Verb.UNLOAD)
-        await self._order(instance_id, Verb.UNLOAD, self._hosts.unload(instance_id))
-        return self._state(instance_id)
+        process = self._check(instance_id, Verb.UNLOAD)
+        unload = self._once_ended(process, self._hosts.unload)
+        await self._order(instance_id, Verb.UNLOAD, unload)
+        return self.state(instance_id)
 
     async def delete(self, instance_id: int) -> tuple[int, ...]:
         """It is gone; the APIC ids that are back in the pool."""
+        if self._forget_stranger(instance_id):
+            return ()
         process = self._check(instance_id, Verb.DELETE)
-        await self._order(instance_id, Verb.DELETE, self._hosts.drop(instance_id))
+        drop = self._once_ended(process, self._hosts.drop)
+        await self._order(instance_id, Verb.DELETE, drop)
         return process.apic_ids
+
+    def _forget_stranger(self, instance_id: int) -> bool:
+        """Whether this was an instance that was started by hand and has gone: then its id is free,
+        and there is no host agent to tell."""
+        record = self._record(instance_id)
+        if record is None or instance_id == HOST_ID or instance_id in self._hosts.processes:
+            return False
+        if record.attached or self._bus.is_awaited(record.incarnation):
+            return False
+        self._hosts.forgotten[instance_id] = record.incarnation
+        return True
 
     async def exec(
         self, instance_id: int, *, direct: bool, apic_id: int | None
@@ -118,17 +132,25 @@ class Lifecycle:
         if apic_id is not None:
             self._check_boot_cpu(process, apic_id)
         direct = direct or instance_id == HOST_ID or not self._has_host()
-        with self._one_at_a_time(instance_id, Verb.EXEC):
+        with ExitStack() as held:
+            held.enter_context(self._one_at_a_time(instance_id, Verb.EXEC))
+            await self._end_what_is_left(process)
             process.failure = ""
             if direct:
                 return (await self._hosts.start(instance_id, apic_id=apic_id)).pid, None
-            return await self._boot(process, apic_id)
+            return await self._boot(process, apic_id, held)
 
-    async def _boot(self, process: HostedProcess, apic_id: int | None) -> tuple[int, int]:
+    async def _boot(
+        self, process: HostedProcess, apic_id: int | None, held: ExitStack
+    ) -> tuple[int, int]:
+        """``held``: until what has been begun is up, or cleared away."""
         number = process.instance_id
         process.booting = True
+        held.callback(setattr, process, "booting", False)
+        start = self._hosts.start(number, wait_for_sipi=True, apic_id=apic_id)
+        starting = asyncio.ensure_future(start)
         try:
-            report = await self._hosts.start(number, wait_for_sipi=True, apic_id=apic_id)
+            report = await asyncio.shield(starting)
             cmdline = process.image.cmdline if process.image is not None else ""
             booted = await boot_by_host(self._bus, self._drain, number, cmdline=cmdline)
         except MkrpcError as error:
@@ -138,11 +160,17 @@ class Lifecycle:
         except BaseException:
             # Whoever asked has gone: half of a kernel is of no use to anybody.
             process.failure = "its start-up was given up"
-            self._go_on(asyncio.create_task(self._clear_away(process)))
+            self._go_on(asyncio.create_task(self._give_up(process, starting, held.pop_all())))
             raise
-        finally:
-            process.booting = False
         return report.pid, booted
+
+    async def _give_up(
+        self, process: HostedProcess, starting: "asyncio.Future[pb.HostReport]", held: ExitStack
+    ) -> None:
+        with held:
+            # What the host agent was told to start it does start.
+            await asyncio.gather(starting, return_exceptions=True)
+            await self._clear_away(process)
 
     async def _clear_away(self, process: HostedProcess) -> None:
         if not process.running:
@@ -164,50 +192,32 @@ class Lifecycle:
             process = self._check(instance_id, Verb.KILL)
         with self._one_at_a_time(instance_id, Verb.KILL):
             parked = 0
-            active = self._state(instance_id) is InstanceState.ACTIVE
+            active = self.state(instance_id) is InstanceState.ACTIVE
             if active and not signal and not process.paused:
-                parked = await (self._halt if force else self._shut_down)(process)
-            report = await self._hosts.kill(instance_id, force=force and not parked)
-        return report.exit_code, parked
+                parked = await (halt if force else shut_down)(self._bus, self._drain, process)
+            return await self._end(process, force=force and not parked), parked
 
-    async def _shut_down(self, process: HostedProcess) -> int:
-        """SHUTDOWN on the channel from the host's kernel, or, where there is none, as a command;
-        its acknowledgement, and that every CPU has parked."""
-        number = process.instance_id
+    async def _end(self, process: HostedProcess, *, force: bool) -> int:
+        """Its exit code, also if it ends by itself before it is told to."""
         try:
-            async with asyncio.timeout(SHUTDOWN_TIMEOUT_S):
-                parked = await shut_down_on_channel(self._bus, self._drain, number)
-                if parked is not None:
-                    return parked
-                reply = await ask(self._bus, self._drain, number, CommandKind.SHUTDOWN)
-        except (TimeoutError, DeadlineExceededError):
-            raise StuckError(
-                f"ETIMEDOUT: instance {number} ({process.name}) did not acknowledge its shutdown "
-                f"within {SHUTDOWN_TIMEOUT_S:g} s",
-                advice=f"it may be stuck in a handler: mkrpc kill --force {process.name}",
-            ) from None
-        except (UnavailableError, NotFoundError):
-            return 0  # It is ending by itself.
-        return _number(reply.text)
+            return (await self._hosts.kill(process.instance_id, force=force)).exit_code
+        except ClusterStateError:
+            if process.running:
+                raise
+            return process.exit_code
 
-    async def _halt(self, process: HostedProcess) -> int:
-        """The marker, then an NMI on every CPU; 0 if they do not all park."""
-        number = process.instance_id
-        asked = asyncio.create_task(
-            ask(self._bus, self._drain, number, CommandKind.FORCE_HALT), name="force halt"
-        )
-        try:
-            await asyncio.sleep(0)  # It sends the marker before the NMIs follow.
-            if not ring_nmi(self._bus, self._drain, number):
-                return 0
-            async with asyncio.timeout(FORCE_TIMEOUT_S):
-                return _number((await asked).text)
-        except (TimeoutError, MkrpcError) as error:
-            _log.info("not parked by NMI", instance=process.name, error=str(error))
-            return 0
-        finally:
-            asked.cancel()
-            await asyncio.gather(asked, return_exceptions=True)
+    async def _end_what_is_left(self, process: HostedProcess) -> None:
+        """Of an instance that is not active the process may still run: paused, hung, fenced, or
+        about to end by itself. What is done next is done of nothing that runs."""
+        if process.running:
+            failed = self.state(process.instance_id) is InstanceState.FAILED
+            await self._end(process, force=failed)
+
+    async def _once_ended(
+        self, process: HostedProcess, order: Callable[[int], Awaitable[None]]
+    ) -> None:
+        await self._end_what_is_left(process)
+        await order(process.instance_id)
 
     def _check(self, instance_id: int, verb: Verb) -> HostedProcess:
         """Whether the table permits it. What no host agent has is refused before that."""
@@ -257,18 +267,23 @@ class Lifecycle:
     def _has_host(self) -> bool:
         return HOST_ID in known_ids(self._bus, self._hosts)
 
-    def _state(self, instance_id: int) -> InstanceState:
-        records = {record.instance_id: record for record in self._bus.instances()}
-        process = self._hosts.processes.get(instance_id)
-        return instance_state(self._bus, records.get(instance_id), process)
+    def state(self, instance_id: int) -> InstanceState:
+        """Of one instance. NotFoundError for what nobody knows of, or no longer."""
+        record, process = self._record(instance_id), self._hosts.processes.get(instance_id)
+        if record is None and process is None:
+            raise NotFoundError(
+                f"nobody knows of instance {instance_id}: its host agent may have gone away",
+                advice="'mkrpc show' lists them",
+            )
+        return instance_state(self._bus, record, process)
+
+    def _record(self, instance_id: int) -> InstanceRecord | None:
+        found = (each for each in self._bus.instances() if each.instance_id == instance_id)
+        return next(found, None)
 
     def _name(self, instance_id: int) -> str:
-        process = self._hosts.processes.get(instance_id)
-        if process is not None:
-            return process.name
-        found = (each for each in self._bus.instances() if each.instance_id == instance_id)
-        record = next(found, None)
-        return record.name if record is not None else ""
+        known = self._hosts.processes.get(instance_id) or self._record(instance_id)
+        return known.name if known is not None else ""
 
     async def _order(
         self,
@@ -310,8 +325,3 @@ class Lifecycle:
             yield
         finally:
             del self._under_way[instance_id]
-
-
-def _number(text: str) -> int:
-    """How many CPUs parked; 0 for what is no number."""
-    return int(text) if text.isdecimal() else 0

@@ -116,7 +116,7 @@ class ProcessControl(control_pb2_grpc.ControlServicer):
         return pb.KillInstanceResponse(exit_code=exit_code, parked=parked)
 
     def _state(self, instance_id: int) -> str:
-        return state_to_pb(self._lifecycle.states()[instance_id])
+        return state_to_pb(self._lifecycle.state(instance_id))
 
     def _host_file(self, instance_id: int, path: str) -> str | None:
         """A file of the host's /proc that its kernel here cannot know; None for any other."""

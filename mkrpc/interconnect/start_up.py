@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
-from mkrpc.errors import NoCpuError, StuckError, UnavailableError
+from mkrpc.errors import MkrpcError, NoCpuError, StuckError, UnavailableError
 from mkrpc.interconnect.apic_bus import ApicBus
 from mkrpc.interconnect.session import Session
 from mkrpc.interconnect.tally import Tally
@@ -140,19 +140,27 @@ def _stuck(bus: ApicBus, session: Session, writes: list[Tally], timeout_s: float
     )
 
 
-def ring_nmi(bus: ApicBus, drain: Callable[[], None], instance_id: int) -> bool:
-    """Let the host's boot CPU send an NMI to every CPU of an instance; False if there is no host.
+def ring_nmi(bus: ApicBus, drain: Callable[[], None], instance_id: int) -> list[Tally]:
+    """Let the host's boot CPU send an NMI to every CPU of an instance; empty if there is no host.
 
-    Nobody waits for what becomes of them.
+    Nobody waits for what becomes of them. Whoever gives them up has the bus abandon what is
+    returned: the next incarnation must not get what the host's kernel has not been told yet.
     """
     host = host_of(bus)
     if host is None or host.instance_id == instance_id:
-        return False
+        return []
     sender = host.addresses[0].apic_id
-    for address in bus.session(instance_id).addresses:
-        bus.write_icr(apic_id=sender, word=nmi(address.apic_id), count=1, on_done=_ignore)
+    rung: list[Tally] = []
+    try:
+        for address in bus.session(instance_id).addresses:
+            word = nmi(address.apic_id)
+            rung.append(bus.write_icr(apic_id=sender, word=word, count=1, on_done=_ignore))
+    except MkrpcError:
+        for tally in rung:
+            bus.abandon(tally)
+        raise
     drain()
-    return True
+    return rung
 
 
 def _ignore(tally: Tally) -> None:

@@ -46,7 +46,11 @@ def test_what_may_be_loaded(given):
         (image((0, "a:" + "b" * MAX_ENTRY)), f"a name of {MAX_ENTRY + 2} characters", "at most"),
         *(
             (image(handlers=(entry,)), f"{entry!r} names nothing", "package.module:name")
-            for entry in ("", "a", "a:", ":b", "a:b:c", "a b:c", "a..b:c", "1a:b", "a:b\n", "a/b:c", "a:b²", "ä:b")
+            for entry in ("", "a", "a:", ":b", "a:b:c", "a b:c", "a..b:c", "1a:b", "a:b\n", "a/b:c")
+        ),
+        *(
+            (image((0, entry)), f"{entry!r} names nothing", "package.module:name")
+            for entry in ("a:b²", "a:²", "ä:b")
         ),
         (image((0, "nothing")), "'nothing' names nothing", "package.module:name"),
         (image((2, "a:b")), "a program on CPU 2: not one of its 2 CPUs", "numbered from 0"),

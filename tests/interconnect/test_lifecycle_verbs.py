@@ -16,60 +16,14 @@ from mkrpc.errors import (
     StuckError,
     UnavailableError,
 )
-from mkrpc.interconnect import lifecycle
-from mkrpc.interconnect.apic_bus import ApicBus
-from mkrpc.interconnect.attachments import Pump
-from mkrpc.interconnect.hosts import HostRegistry
-from mkrpc.interconnect.lifecycle import Lifecycle
-from mkrpc.interconnect.policy import Policy
+from mkrpc.interconnect import parking
 from mkrpc.lifecycle import TABLE, InstanceState, Refusal, Verb
 from mkrpc.v1 import interconnect_pb2 as pb
 from mkrpc.v1 import types_pb2 as types
 
-from .host_by_hand import Host, Timer, hosted
+from .host_by_hand import Machine, hosted, turns
 
 S = InstanceState
-
-
-async def turns() -> None:
-    """Whatever can go on without an answer does: it takes a turn of the loop or two."""
-    for _ in range(3):
-        await asyncio.sleep(0)
-
-
-class Machine:
-    """A host agent by hand with instance 0, which runs, and instance 1. The pool has 4 to 7."""
-
-    def __init__(self, *others: pb.HostedInstance, bus: ApicBus | None = None) -> None:
-        self.registry = HostRegistry(epoch=7, limit_silence=lambda _connection: Timer())
-        pump = Pump(bus or ApicBus(epoch=7, policy=Policy.bare_metal()))
-        self.verbs = Lifecycle(self.registry, pump)
-        self.host = Host(self.registry)
-        zero = hosted(0, pid=10, running=True, image=types.Image())
-        self.host.hello(zero, *(others or (hosted(1),)), pool=[4, 5, 6, 7])
-
-    @property
-    def orders(self) -> list[pb.AttachHostResponse]:
-        """What the host agent was told since its welcome."""
-        return self.host.wire.sent[1:]
-
-    def answer(self, **fields: Any) -> None:
-        """The host agent has done what it was told last, or says why not."""
-        last = self.orders[-1]
-        number = getattr(last, last.WhichOneof("message")).instance_id
-        self.host.say(report=pb.HostReport(instance_id=number, order=last.order, **fields))
-
-    async def do(self, asked: Any) -> Any:
-        """A verb that takes one order, which is answered."""
-        before = len(self.orders)
-        task = asyncio.ensure_future(asked)
-        await turns()
-        if len(self.orders) > before:
-            self.answer()
-        return await task
-
-    def create(self, name: str = "", *apic_ids: int, wanted: int | None = None, count: int = 0):
-        return self.verbs.create(wanted, name, apic_ids, count)
 
 
 @pytest.fixture
@@ -292,7 +246,7 @@ async def test_a_cpu_that_runs_another_kernel_is_ebusy(machine):
 
 
 async def test_a_shutdown_that_is_not_acknowledged_ends_nothing(machine, monkeypatch):
-    monkeypatch.setattr(lifecycle, "SHUTDOWN_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(parking, "SHUTDOWN_TIMEOUT_S", 0.05)
     wire = machine((0,), (1,))
     hosting = Machine(hosted(1, image=types.Image(), pid=11, running=True), bus=wire.bus)
     assert hosting.verbs.states()[1] is S.ACTIVE
