@@ -16,6 +16,7 @@ def describe(agent: HostAgent, hello: pb.HostHello) -> None:
     kept = agent.kept
     for spec in kept.specs.values():
         hosted = hello.instances.add(instance_id=spec.id, name=spec.name, apic_ids=spec.cpus)
+        hosted.spare_cpus = spec.spare_cpus
         child = agent.instances.get(spec.id)
         if child is not None:
             hosted.pid, hosted.running, hosted.exit_code = child.state

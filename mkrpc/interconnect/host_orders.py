@@ -30,7 +30,8 @@ class HostedProcess:
     it means nothing while the process runs or before it ever ran (``pid`` 0). ``paused``: by a
     SIGSTOP of its host agent's. ``image``: what is loaded, if anything is; ``first_image``: what
     was when the cluster began. ``booting``: its boot CPU has not come up yet. ``failure``: why its
-    last start came to nothing, or empty."""
+    last start came to nothing, or empty. ``spare_cpus``: how many of its last CPUs stay offline at
+    boot."""
 
     instance_id: int
     name: str
@@ -45,6 +46,7 @@ class HostedProcess:
     first_image: types.Image | None = None
     booting: bool = False
     failure: str = ""
+    spare_cpus: int = 0
 
     @classmethod
     def of(cls, hosted: pb.HostedInstance, host: "HostLink") -> "HostedProcess":
@@ -61,6 +63,7 @@ class HostedProcess:
             ended_by_order=hosted.ended_by_order,
             image=hosted.image if hosted.HasField("image") else None,
             first_image=hosted.first_image if hosted.HasField("first_image") else None,
+            spare_cpus=hosted.spare_cpus,
         )
 
 

@@ -152,7 +152,10 @@ class Lifecycle:
         try:
             report = await asyncio.shield(starting)
             cmdline = process.image.cmdline if process.image is not None else ""
-            booted = await boot_by_host(self._bus, self._drain, number, cmdline=cmdline)
+            spares = process.spare_cpus
+            booted = await boot_by_host(
+                self._bus, self._drain, number, cmdline=cmdline, spare_cpus=spares
+            )
         except MkrpcError as error:
             process.failure = str(error)
             await self._clear_away(process)

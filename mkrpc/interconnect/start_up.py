@@ -42,12 +42,13 @@ async def boot_by_host(
     instance_id: int,
     *,
     cmdline: str = "",
+    spare_cpus: int = 0,
     timeout_s: float = BOOT_TIMEOUT_S,
 ) -> int:
     """INIT and two SIPIs to CPU 0 of an instance, then wait until it is online; its APIC id.
 
-    It brings up as many of the others as the command line lets it: they are waited for too, and
-    one that does not come fails nothing here.
+    It brings up as many of the others as the command line lets it, but for the last
+    ``spare_cpus``: they are waited for too, and one that does not come fails nothing here.
 
     StuckError (ETIMEDOUT), which says how far it came; UnavailableError if the instance goes away;
     NoCpuError (ENODEV) if nobody can send.
@@ -77,7 +78,8 @@ async def boot_by_host(
         raise _stuck(bus, session, writes, timeout_s) from None
     with suppress(TimeoutError):
         async with asyncio.timeout(OTHERS_TIMEOUT_S):
-            await _come_online(session, cpus_to_start(cmdline, len(session.addresses)))
+            at_boot = len(session.addresses) - spare_cpus
+            await _come_online(session, cpus_to_start(cmdline, at_boot))
     return apic_id
 
 

@@ -444,7 +444,7 @@ class HostHello(_message.Message):
     def __init__(self, wire_version: _Optional[int] = ..., pid: _Optional[int] = ..., host_name: _Optional[str] = ..., instances: _Optional[_Iterable[_Union[HostedInstance, _Mapping]]] = ..., pool: _Optional[_Iterable[int]] = ..., deleted: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class HostedInstance(_message.Message):
-    __slots__ = ("instance_id", "name", "apic_ids", "pid", "running", "exit_code", "paused", "image", "ended_by_order", "first_image")
+    __slots__ = ("instance_id", "name", "apic_ids", "pid", "running", "exit_code", "paused", "image", "ended_by_order", "first_image", "spare_cpus")
     INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     APIC_IDS_FIELD_NUMBER: _ClassVar[int]
@@ -455,6 +455,7 @@ class HostedInstance(_message.Message):
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     ENDED_BY_ORDER_FIELD_NUMBER: _ClassVar[int]
     FIRST_IMAGE_FIELD_NUMBER: _ClassVar[int]
+    SPARE_CPUS_FIELD_NUMBER: _ClassVar[int]
     instance_id: int
     name: str
     apic_ids: _containers.RepeatedScalarFieldContainer[int]
@@ -465,7 +466,8 @@ class HostedInstance(_message.Message):
     image: _types_pb2.Image
     ended_by_order: bool
     first_image: _types_pb2.Image
-    def __init__(self, instance_id: _Optional[int] = ..., name: _Optional[str] = ..., apic_ids: _Optional[_Iterable[int]] = ..., pid: _Optional[int] = ..., running: _Optional[bool] = ..., exit_code: _Optional[int] = ..., paused: _Optional[bool] = ..., image: _Optional[_Union[_types_pb2.Image, _Mapping]] = ..., ended_by_order: _Optional[bool] = ..., first_image: _Optional[_Union[_types_pb2.Image, _Mapping]] = ...) -> None: ...
+    spare_cpus: int
+    def __init__(self, instance_id: _Optional[int] = ..., name: _Optional[str] = ..., apic_ids: _Optional[_Iterable[int]] = ..., pid: _Optional[int] = ..., running: _Optional[bool] = ..., exit_code: _Optional[int] = ..., paused: _Optional[bool] = ..., image: _Optional[_Union[_types_pb2.Image, _Mapping]] = ..., ended_by_order: _Optional[bool] = ..., first_image: _Optional[_Union[_types_pb2.Image, _Mapping]] = ..., spare_cpus: _Optional[int] = ...) -> None: ...
 
 class HostReport(_message.Message):
     __slots__ = ("instance_id", "pid", "running", "exit_code", "order", "error", "reason", "advice", "paused", "ended_by_order")

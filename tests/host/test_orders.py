@@ -34,3 +34,16 @@ def test_what_would_not_fit_the_hello_is_refused_and_nothing_of_it_is_kept(tmp_p
     describe(agent, hello.hello)
     assert MAX_FRAME_BYTES // 2 < hello.ByteSize() <= MAX_FRAME_BYTES
     agent.stop()
+
+
+def test_what_it_tells_of_an_instance_names_its_spare_cpus(tmp_path: Path):
+    topology = Topology.from_dict(
+        {"instances": [{"id": 0, "cpus": [0]}, {"id": 1, "cpus": [1, 2], "spare_cpus": 1}]}
+    )
+    config = {"address": "unix:/x", "insecure": False, "topology": topology.to_dict()}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    agent = HostAgent(tmp_path)
+    hello = pb.HostHello()
+    describe(agent, hello)
+    assert [instance.spare_cpus for instance in hello.instances] == [0, 1]
+    agent.stop()

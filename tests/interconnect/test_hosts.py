@@ -46,11 +46,14 @@ async def begin(coroutine: Any) -> "asyncio.Task[Any]":
 def test_a_hello_is_welcomed_and_says_how_each_process_is(registry):
     host = Host(registry)
     host.hello(
-        hosted(0, pid=10, running=True), hosted(1, pid=11, exit_code=-9), hosted(511, name="x" * 64)
+        hosted(0, pid=10, running=True),
+        hosted(1, pid=11, exit_code=-9, spare_cpus=3),
+        hosted(511, name="x" * 64),
     )
     assert host.wire.sent[0].welcome.epoch == 7
     known = {i: (p.pid, p.running, p.exit_code) for i, p in registry.processes.items()}
     assert known == {0: (10, True, 0), 1: (11, False, -9), 511: (0, False, 0)}
+    assert [p.spare_cpus for p in registry.processes.values()] == [0, 3, 0]
 
 
 def test_an_instance_without_cpus_is_known_to_the_next_interconnect(registry):

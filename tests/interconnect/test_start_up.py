@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from mkrpc.errors import NoCpuError, StuckError, UnavailableError
+from mkrpc.interconnect import start_up
 from mkrpc.interconnect.policy import Policy
 from mkrpc.interconnect.start_up import START_PAGE, boot_by_host, host_of, ring_nmi
 from mkrpc.link.frames import CommandKind, CpuAccount, Reply
@@ -99,6 +100,15 @@ async def test_init_then_two_sipis_and_it_is_online(ward):
     assert await boot_by_host(made.wire.bus, made.drain, 1) == 4
     assert made.words == [init_assert(4), startup(4, START_PAGE), startup(4, START_PAGE)]
     assert host_of(made.wire.bus) is made.wire.peers[0].session
+
+
+async def test_nobody_waits_for_a_spare_cpu_which_stays_offline(ward, monkeypatch):
+    """``spare_cpus`` of the instance: an exec that waited for them would do so in vain."""
+    monkeypatch.setattr(start_up, "OTHERS_TIMEOUT_S", 3600.0)
+    made = ward()
+    async with asyncio.timeout(60):
+        assert await boot_by_host(made.wire.bus, made.drain, 1, spare_cpus=1) == 4
+    assert not made.wire.peers[1].session.addresses[1].software_enabled
 
 
 @pytest.mark.parametrize(
