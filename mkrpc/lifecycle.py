@@ -65,10 +65,12 @@ class Verb(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A verb that does nothing in a state. ``why`` completes "instance 2 (web) ..."."""
+    """A verb that does nothing in a state. ``why`` completes "instance 2 (web) ...". ``advice``:
+    where it depends on what was asked for; else it does on the state alone."""
 
     error: type[MkrpcError]
     why: str
+    advice: str = ""
 
     @property
     def errno(self) -> str:
@@ -85,6 +87,9 @@ _EXISTS = Refusal(AlreadyExistsError, "exists")
 _UNKNOWN = Refusal(NotFoundError, "does not exist")
 _NO_CPUS = Refusal(NoCpuError, "has no CPUs")
 _NOTHING = Refusal(NothingLoadedError, "has nothing loaded")
+_NOTHING_TO_UNLOAD = Refusal(
+    NothingLoadedError, "has nothing loaded", "nothing need be done: nothing is loaded"
+)
 _NOT_RUNNING = Refusal(NotActiveError, "does not run")
 _LOADED = Refusal(InstanceBusyError, "has a kernel loaded")
 _RUNS = Refusal(InstanceBusyError, "is active: its CPUs are currently running its kernel")
@@ -98,7 +103,7 @@ _BARE: Mapping[Verb, Result] = {
     _V.UPDATE: _S.READY,
     _V.UPDATE_TO_NO_CPUS: _S.EMPTY,
     _V.KILL: _NOT_RUNNING,
-    _V.UNLOAD: _NOTHING,
+    _V.UNLOAD: _NOTHING_TO_UNLOAD,
     _V.DELETE: None,
 }
 
@@ -159,8 +164,8 @@ _WAY_OUT: Mapping[type[MkrpcError], Mapping[InstanceState | None, str]] = {
     NotActiveError: {
         _S.EMPTY: "nothing need be done: it has no CPUs",
         _S.READY: "nothing need be done: nothing is loaded",
-        _S.LOADED: "start it: mkrpc exec NAME",
-        _S.FAILED: "start it again: mkrpc exec NAME; or clear it: mkrpc unload NAME",
+        _S.LOADED: "nothing need be done: its kernel is loaded and does not run",
+        _S.FAILED: "it has ended: start it again, mkrpc exec NAME, or clear it, mkrpc unload NAME",
     },
     InstanceBusyError: {
         _S.LOADED: "unload it first: mkrpc unload NAME",
@@ -172,7 +177,7 @@ _WAY_OUT: Mapping[type[MkrpcError], Mapping[InstanceState | None, str]] = {
 
 def advice_for(refusal: Refusal, state: InstanceState | None, name: str = "NAME") -> str:
     """What to do about a refusal."""
-    return _WAY_OUT[refusal.error][state].replace("NAME", name)
+    return (refusal.advice or _WAY_OUT[refusal.error][state]).replace("NAME", name)
 
 
 def next_state(

@@ -73,6 +73,17 @@ def test_every_state_with_every_verb(state, verb, expected):
     assert "NAME" not in error.advice or state in (None, S.EMPTY)
 
 
+def test_who_is_where_he_is_wanted_need_do_nothing():
+    for verb, states in {
+        Verb.UNLOAD: (S.EMPTY, S.READY),
+        Verb.KILL: (S.EMPTY, S.READY, S.LOADED),
+    }.items():
+        for state in states:
+            with pytest.raises(MkrpcError) as caught:
+                next_state(state, verb, instance_id=3, name="web")
+            assert caught.value.advice.startswith("nothing need be done: "), (verb, state)
+
+
 def test_the_table_has_no_holes():
     assert set(TABLE) == set(STATES)
     assert all(set(verbs) == set(Verb) for verbs in TABLE.values())

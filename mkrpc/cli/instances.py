@@ -44,7 +44,7 @@ _MOST = 512
 
 @click.command()
 @cluster_options
-@click.argument("instance", default="")
+@click.argument("instance", default="", metavar="[INSTANCE | FILE]")
 @click.option("--id", "instance_id", type=Number(1, 511), help="The lowest free one if not given.")
 @click.option("--cpus", "-c", type=ApicIds(), help="APIC ids from the pool, such as 4,6-8.")
 @click.option("--cpu-count", type=Number(1, 512), help="So many of the pool, the lowest.")

@@ -63,11 +63,12 @@ def choose_cpus(
     pool is empty.
     """
     free = set(pool)
-    if len(apic_ids) > MAX_CPUS or count > MAX_CPUS or len(set(apic_ids)) != len(apic_ids):
-        raise InvalidArgumentError(
-            f"EINVAL: {max(count, len(apic_ids))} CPUs, {len(set(apic_ids))} APIC ids",
-            advice=f"an instance has up to {MAX_CPUS}, each once",
-        )
+    advice = f"an instance has up to {MAX_CPUS}, each once"
+    if len(apic_ids) > MAX_CPUS or count > MAX_CPUS:
+        raise InvalidArgumentError(f"EINVAL: {max(count, len(apic_ids))} CPUs", advice=advice)
+    if len(set(apic_ids)) != len(apic_ids):
+        twice = next(each for n, each in enumerate(apic_ids) if each in apic_ids[:n])
+        raise InvalidArgumentError(f"EINVAL: APIC id {twice} is named twice", advice=advice)
     if not apic_ids and count and not free:
         raise PermissionDeniedError(
             "EPERM: the pool of this machine is empty",

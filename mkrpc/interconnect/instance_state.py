@@ -74,11 +74,11 @@ def detail_of(bus: ApicBus, record: InstanceRecord | None, process: HostedProces
         return "; ".join(
             filter(None, ("paused" if paused else "", link_state(bus, record.session)))
         )
-    ended = process is not None and process.pid != 0 and not process.running
-    if record is None:
-        return _how(process.exit_code) if ended and process is not None else "not attached yet"
     if process is not None and process.pid == 0:
         return "not started yet"
+    ended = process is not None and not process.running
+    if record is None:
+        return _how(process.exit_code) if ended and process is not None else "not attached yet"
     if ended and process is not None and process.pid == record.pid:
         return f"{record.reason}; {_how(process.exit_code)}"
     return record.reason

@@ -27,7 +27,7 @@ from mkrpc.interconnect.image import check_image
 from mkrpc.interconnect.instance_state import instance_state, known_ids
 from mkrpc.interconnect.parking import halt, shut_down
 from mkrpc.interconnect.registry import InstanceRecord
-from mkrpc.interconnect.start_up import boot_by_host
+from mkrpc.interconnect.start_up import boot_by_host, sender_of
 from mkrpc.lifecycle import HOST_ID, InstanceState, Verb, next_state
 from mkrpc.v1 import interconnect_pb2 as pb
 from mkrpc.v1 import types_pb2 as types
@@ -134,6 +134,8 @@ class Lifecycle:
         direct = direct or instance_id == HOST_ID or not self._has_host()
         with ExitStack() as held:
             held.enter_context(self._one_at_a_time(instance_id, Verb.EXEC))
+            if not direct:
+                sender_of(self._bus)  # Refused before anything has begun.
             await self._end_what_is_left(process)
             process.failure = ""
             if direct:

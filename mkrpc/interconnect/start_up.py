@@ -17,7 +17,7 @@ from mkrpc.lifecycle import HOST_ID, cpus_to_start
 from mkrpc.outcome import Outcome
 from mkrpc.x86.icr import init_assert, nmi, startup
 
-__all__ = ["BOOT_TIMEOUT_S", "START_PAGE", "boot_by_host", "host_of", "ring_nmi"]
+__all__ = ["BOOT_TIMEOUT_S", "START_PAGE", "boot_by_host", "host_of", "ring_nmi", "sender_of"]
 
 BOOT_TIMEOUT_S = 10.0
 """Seconds for a boot CPU to come online, as in do_boot_cpu."""
@@ -34,6 +34,17 @@ _LOOK_S = 0.005
 def host_of(bus: ApicBus) -> Session | None:
     """The session of the host instance, if it is attached."""
     return next((each for each in bus.sessions() if each.instance_id == HOST_ID), None)
+
+
+def sender_of(bus: ApicBus) -> int:
+    """The APIC id of the CPU that boots other instances: the host's first. NoCpuError (ENODEV)."""
+    host = host_of(bus)
+    if host is None:
+        raise NoCpuError(
+            "ENODEV: the host instance is not active: nobody can send INIT and SIPI",
+            advice=f"start it: mkrpc exec {HOST_ID}; or boot without: mkrpc exec --direct",
+        )
+    return host.addresses[0].apic_id
 
 
 async def boot_by_host(
@@ -55,13 +66,7 @@ async def boot_by_host(
     """
     session = bus.session(instance_id)
     apic_id = session.addresses[0].apic_id
-    host = host_of(bus)
-    if host is None:
-        raise NoCpuError(
-            "ENODEV: the host instance is not active: nobody can send INIT and SIPI",
-            advice=f"start it: mkrpc exec {HOST_ID}; or boot without: mkrpc exec --direct",
-        )
-    sender = host.addresses[0].apic_id
+    sender = sender_of(bus)
     writes: list[Tally] = []
     try:
         async with asyncio.timeout(timeout_s):

@@ -11,6 +11,7 @@ from mkrpc.errors import (
     InstanceBusyError,
     InvalidArgumentError,
     MkrpcError,
+    NoCpuError,
     NotFoundError,
     PermissionDeniedError,
     StuckError,
@@ -215,8 +216,8 @@ async def test_it_boots_on_a_cpu_of_its_own():
     assert machine.orders == []
 
 
-async def test_a_start_that_fails_is_told_and_leaves_it_failed():
-    machine = Machine(hosted(1, image=types.Image()))
+async def test_a_start_that_fails_is_told_and_leaves_it_failed(machine):
+    machine = Machine(hosted(1, image=types.Image()), bus=machine((0,)).bus)
     task = asyncio.ensure_future(machine.verbs.exec(1, direct=False, apic_id=None))
     await turns()
     assert machine.orders[-1].start == pb.StartProcess(instance_id=1, wait_for_sipi=True)
@@ -227,6 +228,14 @@ async def test_a_start_that_fails_is_told_and_leaves_it_failed():
     assert machine.registry.processes[1].failure == "no module named nothing"
     await machine.do(machine.verbs.unload(1))
     assert machine.verbs.states()[1] is S.READY
+
+
+async def test_without_a_host_to_send_sipis_nothing_is_started():
+    hosting = Machine(hosted(1, image=types.Image()))
+    with pytest.raises(NoCpuError, match=r"^ENODEV: the host instance is not active"):
+        await hosting.verbs.exec(1, direct=False, apic_id=None)
+    assert hosting.orders == []
+    assert hosting.verbs.states()[1] is S.LOADED
 
 
 async def test_whoever_is_unknown_to_every_host_agent(hosting):
