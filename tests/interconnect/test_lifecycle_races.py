@@ -148,9 +148,8 @@ async def test_an_exec_that_is_given_up_before_the_start_is_answered_leaves_noth
     assert hosting.verbs.states()[1] is S.READY
 
 
-async def test_an_exec_that_is_given_up_and_whose_start_fails_leaves_nothing_either():
-    hosting = Machine(hosted(1, image=types.Image()))
-    hosting.registry.processes[0].running = True
+async def test_an_exec_that_is_given_up_and_whose_start_fails_leaves_nothing_either(machine):
+    hosting = Machine(hosted(1, image=types.Image()), bus=machine((0,)).bus)
     task = asyncio.ensure_future(hosting.verbs.exec(1, direct=False, apic_id=None))
     await turns()
     task.cancel()
