@@ -6,16 +6,19 @@ elsewhere.
 
 import asyncio
 import os
+import selectors
 import signal
 import socket
 import threading
-from collections.abc import AsyncIterator
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 
 import pytest
 
 from mkrpc.transport import aio
 from mkrpc.transport.address import Address
-from mkrpc.transport.queue_loop import QueueLoop
+from mkrpc.transport.queue_loop import QueueLoop, attach
 from mkrpc.transport.reactor import ReactorServer, connect
 from mkrpc.transport.stream import Connection
 
@@ -125,6 +128,73 @@ async def test_a_loop_that_is_never_idle_hears_frames_files_and_timers(
         await asyncio.sleep(0.01)
         busy = False
         connection.close()
+
+
+class Script:
+    """A queue with what is in it from the start; who waits for more waits for ever."""
+
+    looks_cheaply = False
+
+    def __init__(self, *completions: Callable[[], object]) -> None:
+        self._left = deque(completions)
+        self.handled = 0
+
+    def take(self) -> Callable[[], object]:
+        assert self._left, "the loop waits, and somebody waits for it"
+        return self._left.popleft()
+
+    def handle(self, completion: Callable[[], object]) -> None:
+        self.handled += 1
+        completion()
+
+    def look(self) -> bool:
+        return False
+
+    def wake(self) -> None:
+        """Nobody is asleep."""
+
+    def abandon(self) -> None:
+        """There is nothing to end."""
+
+
+def passes(loop: QueueLoop, script: Script) -> int:
+    """Run until the loop is stopped; how often it has begun to wait."""
+    select, times = loop.selector.select, 0
+
+    def counted(timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        nonlocal times
+        times += 1
+        return select(timeout)
+
+    loop.selector.select = counted  # type: ignore[method-assign]
+    attach(loop, script)
+    loop.run_forever()
+    return times
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda loop: loop.stop(),
+        lambda loop: loop.call_soon(loop.stop),
+        lambda loop: loop.call_later(0, loop.stop),
+    ],
+    ids=["to stop", "soon", "later"],
+)
+def test_what_a_completion_asks_of_the_loop_is_done_before_the_next_one(
+    ask: Callable[[QueueLoop], object],
+) -> None:
+    with closing(QueueLoop()) as loop:
+        script = Script(lambda: ask(loop), lambda: None)
+        assert passes(loop, script) == 1
+        assert script.handled == 1
+
+
+def test_completions_that_ask_for_nothing_cost_no_pass_of_the_loop() -> None:
+    with closing(QueueLoop()) as loop:
+        script = Script(*[lambda: None] * 9, loop.stop)
+        assert passes(loop, script) == 1
+        assert script.handled == 10
 
 
 async def test_grpc_aio_runs_on_it_as_well(server: ReactorServer, sink: Sink) -> None:
