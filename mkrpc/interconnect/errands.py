@@ -27,7 +27,7 @@ from mkrpc.interconnect.apic_bus import ApicBus
 from mkrpc.interconnect.asks import ask, number_in
 from mkrpc.interconnect.session import Session
 from mkrpc.interconnect.start_up import host_of
-from mkrpc.link.frames import CommandKind
+from mkrpc.link.frames import CommandKind, CpuAccount
 
 __all__ = [
     "TAKING",
@@ -183,12 +183,13 @@ async def shut_down_on_channel(
     bus: ApicBus, drain: Callable[[], None], instance_id: int
 ) -> int | None:
     """The host's kernel sends SHUTDOWN, and the instance acknowledges it and parks; how many CPUs
-    did, 0 if it ended by itself. None: there is no channel between them.
+    did, 0 if it ended by itself. None: there is no channel between them, or nobody at its end: the
+    CPU that would be rung waits for SIPI, or has parked.
 
     Raises NotFoundError; DeadlineExceededError if the host's kernel gave up. Runs until then.
     """
     session, host = bus.session(instance_id), host_of(bus)
-    if host is None or host is session or host.hello.deaf or session.hello.deaf:
+    if host is None or host is session or not (_hears(bus, host) and _hears(bus, session)):
         return None
     errand = Errand(bus, drain, host.instance_id, instance_id)
     asked = asyncio.create_task(
@@ -223,8 +224,19 @@ async def shut_down_on_channel(
 
 def _parked(bus: ApicBus, instance_id: int) -> bool:
     _, accounts = bus.mirrored(instance_id)
-    return bool(accounts) and all(
-        account.activity == "wait-for-sipi"
-        or (account.activity == "halted" and not account.interrupts_enabled)
-        for account in accounts
-    )
+    return bool(accounts) and all(map(_is_out, accounts))
+
+
+def _hears(bus: ApicBus, session: Session) -> bool:
+    """Whether its doorbell is answered: the CPU that is rung may have interrupts disabled for a
+    while, but it is there."""
+    if session.hello.deaf or not session.addresses[0].software_enabled:
+        return False
+    _, accounts = bus.mirrored(session.instance_id)
+    return not accounts or not _is_out(accounts[0])
+
+
+def _is_out(account: CpuAccount) -> bool:
+    """Whether a CPU takes no interrupt any more, and executes nothing."""
+    halted = account.activity == "halted" and not account.interrupts_enabled
+    return halted or account.activity == "wait-for-sipi"
