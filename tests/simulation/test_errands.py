@@ -7,6 +7,7 @@ import pytest
 from mkrpc import Topology
 from mkrpc.errors import LimitReachedError
 from mkrpc.instance import irq_work
+from mkrpc.instance.config import kernel_config
 from mkrpc.instance.instructions import Cli, Nop
 from mkrpc.instance.multikernel import errands
 from mkrpc.instance.multikernel.mk_message import MkType, ShutdownPayload, Subtype
@@ -112,6 +113,20 @@ def test_a_message_that_nobody_takes_waits_and_is_left_by_name(machine, links) -
     machine.settle()
     gone = {"memory": "left", "interconnect": "lost(target_dead, maybe_delivered)"}
     assert fate(machine, 0, 1, replies[0]) == gone[links]
+
+
+def test_what_an_earlier_life_left_is_not_taken_by_the_next(machine, links) -> None:
+    old = say(machine, 0, 1, "for the first life")
+    machine.settle()
+    machine.crash(1)
+    machine.boot(kernel_config(topology(links), 1))
+    received = listen(machine.kernels[1])
+    new = say(machine, 0, 1, "for the second")
+    machine.settle()
+    assert received == [(0, b"for the second")]
+    gone = {"memory": "left", "interconnect": "lost(target_dead, maybe_delivered)"}
+    assert fate(machine, 0, 1, old[0]) == gone[links]
+    assert fate(machine, 0, 1, new[0]) == "taken"
 
 
 def test_the_fate_of_each_of_many(machine, links) -> None:
