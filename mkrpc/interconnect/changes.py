@@ -80,7 +80,7 @@ class ChangeLog:
     def answered_each(self, singles: Singles, first: int, last: int) -> None:
         """The same of calls of one word each."""
         if not self._stopped:
-            singles.untold.add_run(first, last)
+            singles.untold.append((first, last))
             self._answered[singles.key] = singles
 
     def forgotten(self, call: Call) -> None:
@@ -102,8 +102,8 @@ class ChangeLog:
         if self._stopped:
             return
         self._answered.pop(singles.key, None)
-        for run in singles.told:
-            for seq in range(run.first, run.last + 1):
+        for first, last in singles.told:
+            for seq in range(first, last + 1):
                 self._acknowledged[singles.client.party.identity, seq] = None
         if self._asked:
             self._keep_rows(singles.untold_books())

@@ -173,8 +173,8 @@ class Injections:
         if client.settle(first, last):
             self._clients.publish(client)
         self._changes.answered_each(singles, first, last)
-        if client.idle:
-            self._later(lambda: self._finish(client))
+        if not client.open_singles:
+            self._later(partial(self._finish, client))
 
     def _check_source(self, client_id: bytes, first_seq: int) -> None:
         check_client(client_id, first_seq)

@@ -7,7 +7,6 @@ all the same, as one burst whose words are told apart only where somebody asks f
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import cast
 
 from mkrpc.interconnect.clients import Call, Client
@@ -17,7 +16,6 @@ from mkrpc.interconnect.leg_block import LegBlock
 from mkrpc.interconnect.legs import Ended
 from mkrpc.interconnect.takeover import CallKey, KeptCall
 from mkrpc.interconnect.tally import EachOutcome, LegKind
-from mkrpc.link.runs import RunSet
 from mkrpc.outcome import Outcome
 
 __all__ = ["OnAnswer", "Singles", "SinglesAnswer", "counted"]
@@ -38,7 +36,6 @@ class Ends:
         return len(self.legs) > 1
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class SinglesAnswer:
     """The answers to consecutive calls, from number ``first`` to ``last``.
 
@@ -46,11 +43,21 @@ class SinglesAnswer:
     made with that. ``of``: what they were made as.
     """
 
-    of: "Singles"
-    first: int
-    last: int
-    legs: Counter[LegKind]
-    each: EachOutcome | None
+    __slots__ = ("each", "first", "last", "legs", "of")
+
+    def __init__(
+        self,
+        of: "Singles",
+        first: int,
+        legs: Counter[LegKind],
+        each: EachOutcome | None,
+        count: int,
+    ) -> None:
+        self.of = of
+        self.first = first
+        self.last = first + count - 1
+        self.legs = legs
+        self.each = each
 
 
 OnAnswer = Callable[[SinglesAnswer], None]
@@ -65,6 +72,7 @@ class Singles:
     __slots__ = (
         "_ended",
         "_fresh",
+        "_has_several",
         "client",
         "each",
         "first_seq",
@@ -95,12 +103,13 @@ class Singles:
         self.unanswered = words.count
         self.repeated: dict[int, Call] = {}
         """Those that have been repeated, as calls by themselves."""
-        self.untold = RunSet()
-        """Answered, and not kept for a successor yet."""
-        self.told = RunSet()
-        """Kept."""
+        self.untold: list[tuple[int, int]] = []
+        """Runs of those that are answered, and not kept for a successor yet."""
+        self.told: list[tuple[int, int]] = []
+        """Runs of those that are kept."""
         self._ended: list[Ends | None] = [None] * words.count
         self._fresh: list[tuple[int, int]] = []
+        self._has_several = False
 
     @property
     def count(self) -> int:
@@ -135,6 +144,7 @@ class Singles:
                 at = (at + number) % count
             assert not at, "every word has a leg to each destination"
             self._ended[begin : begin + count] = [Ends(*ends) for ends in each]
+            self._has_several = True
         self._noted(first, last)
 
     def note_block(self, block: LegBlock, outcome: Outcome) -> None:
@@ -173,7 +183,7 @@ class Singles:
         """The answers to calls that have them: a word with several legs has one of its own."""
         ended = self._of(first, last)
         begin = 0
-        for index, ends in enumerate(ended if any(e.several for e in set(ended)) else ()):
+        for index, ends in enumerate(ended if self._has_several else ()):
             if ends.several:
                 if begin < index:
                     yield self._answer(first + begin, ended[begin:index])
@@ -190,9 +200,10 @@ class Singles:
     def _answer(self, first: int, ended: list[Ends]) -> SinglesAnswer:
         legs: Counter[LegKind] = Counter()
         for row, outcome, count in counted(ended):
-            legs[kind_of(row, outcome)] += count
+            kind = kind_of(row, outcome)
+            legs[kind] = legs.get(kind, 0) + count
         each = self._each(first, ended, legs) if self.each else None
-        return SinglesAnswer(self, first, first + len(ended) - 1, legs, each)
+        return SinglesAnswer(self, first, legs, each, len(ended))
 
     @staticmethod
     def _each(first: int, ended: list[Ends], legs: Counter[LegKind]) -> EachOutcome:
@@ -240,16 +251,14 @@ class Singles:
 
     def take_kept(self) -> list[KeptCall]:
         """What is answered and not kept for a successor yet."""
-        kept = []
-        for run in self.untold.take():
-            self.told.add_run(run.first, run.last)
-            kept += [self.call(seq).to_keep() for seq in range(run.first, run.last + 1)]
-        return kept
+        runs, self.untold = self.untold, []
+        self.told += runs
+        return [self.call(seq).to_keep() for first, last in runs for seq in range(first, last + 1)]
 
     def untold_books(self) -> Iterator[Ended]:
         """How the legs ended of what is answered and was never kept."""
-        for run in self.untold:
-            yield from counted(self._of(run.first, run.last))
+        for first, last in self.untold:
+            yield from counted(self._of(first, last))
 
 
 def counted(ended: Sequence[Ends]) -> Iterator[Ended]:
