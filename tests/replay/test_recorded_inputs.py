@@ -10,7 +10,10 @@ import pytest
 
 import mkrpc.instance.recording as of_instance
 import mkrpc.interconnect.recording as of_bus
+from mkrpc.instance.assembly import assemble
 from mkrpc.instance.attachment import Attachment
+from mkrpc.instance.boot import Boot
+from mkrpc.instance.config import KernelConfig
 from mkrpc.instance.kernel import Kernel
 from mkrpc.interconnect.apic_bus import ApicBus
 from mkrpc.interconnect.bucket import Buckets
@@ -18,6 +21,7 @@ from mkrpc.interconnect.faults import Faults
 from mkrpc.interconnect.late import LateLoops
 from mkrpc.interconnect.policy import Policy
 from mkrpc.interconnect.recorded_inputs import FREQUENT, RARE
+from mkrpc.interconnect.recording import open_bus
 from mkrpc.interconnect.stalls import Stalls
 
 ROOT = Path(__file__).parent.parent.parent / "mkrpc"
@@ -133,3 +137,12 @@ def test_a_replay_loads_no_grpc():
     )
     assert "mkrpc.replay.run" in done.stdout.split()
     assert not {name for name in done.stdout.split() if name.partition(".")[0] == "grpc"}
+
+
+def test_without_recording_nothing_is_in_the_way():
+    config = KernelConfig(instance_id=0, name="mk0", apic_ids=(0,))
+    kernel, attachment = assemble(Boot(config=config, address="unix:/none"))
+    assert type(attachment) is Attachment
+    assert kernel.log._now_us is kernel.now_us
+    with open_bus(None, epoch=1, policy=Policy.named("bare-metal")) as bus:
+        assert type(bus) is ApicBus

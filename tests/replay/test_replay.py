@@ -11,18 +11,11 @@ from compiled_model import skip_if_compiled
 from mkrpc.cli import main
 from mkrpc.errors import InvalidArgumentError, LimitReachedError, NotFoundError
 from mkrpc.fault import Fault, FaultKind
-from mkrpc.instance.assembly import assemble
-from mkrpc.instance.attachment import Attachment
-from mkrpc.instance.boot import Boot
-from mkrpc.instance.config import KernelConfig
 from mkrpc.instance.cpu import Cpu
 from mkrpc.interconnect import recording
-from mkrpc.interconnect.apic_bus import ApicBus
 from mkrpc.interconnect.bucket import Rate
 from mkrpc.interconnect.injection import Injections
 from mkrpc.interconnect.mirror import MirrorRow
-from mkrpc.interconnect.policy import Policy
-from mkrpc.interconnect.recording import open_bus
 from mkrpc.interconnect.session import MAX_PENDING_COMMANDS
 from mkrpc.journal.format import Journal
 from mkrpc.link.frames import CommandKind
@@ -341,12 +334,3 @@ def test_a_bug_that_ends_a_process_replays(ringing, tmp_path, monkeypatch):
     difference = lives(tmp_path)["interconnect.1"].difference
     assert (difference.method, difference.now) == ("forget_client", "nothing")
     assert difference.then == "raised AssertionError: no such client"
-
-
-def test_without_recording_nothing_is_in_the_way():
-    config = KernelConfig(instance_id=0, name="mk0", apic_ids=(0,))
-    kernel, attachment = assemble(Boot(config=config, address="unix:/none"))
-    assert type(attachment) is Attachment
-    assert kernel.log._now_us is kernel.now_us
-    with open_bus(None, epoch=1, policy=Policy.named("bare-metal")) as bus:
-        assert type(bus) is ApicBus
