@@ -52,6 +52,9 @@ from mkrpc.wire_tags import (
 __all__ = ["down_frame_from_bytes", "up_frame_from_bytes"]
 
 _U32: Final = 0xFFFF_FFFF
+_LONG: Final = 64
+"""Bytes of a column of varints that is not read here."""
+
 _OUTCOMES: Final = {int(outcome): outcome for outcome in Outcome}
 
 
@@ -196,7 +199,10 @@ def _words(data: bytes, at: int) -> tuple[list[int], int]:
 
 
 def _varints(data: bytes, at: int) -> tuple[list[int], int]:
+    """A column of numbers; protobuf reads a long one in a quarter of the time."""
     at, end = inside(data, at)
+    if end - at > _LONG:
+        raise UncommonError
     numbers: list[int] = []
     while at < end:
         number, at = varint(data, at)
