@@ -89,12 +89,14 @@ def list_scenarios(*, as_json: bool) -> int:
 def run_scenarios(name: str, ask: Ask) -> int:
     """One scenario, or all of the library, as asked. EXIT_NO if one is not as it should be."""
     from mkrpc.scenarios.catalogue import scenario_named, scenarios
+    from mkrpc.scenarios.scenario import settings_of
 
     if ask.seed is not None and ask.seeds is not None:
-        raise InvalidArgumentError("--seed and --seeds", advice="one seed, or many")
+        raise InvalidArgumentError("--seed and --seeds exclude each other", advice="one, or many")
     if ask.defect + ask.remedy + bool(ask.changes) > 1:
         raise InvalidArgumentError(
-            "--defect, --remedy and --set", advice="one of them; --set starts from the defect"
+            "--defect, --remedy and --set exclude each other",
+            advice="--set starts from the settings of the defect",
         )
     if name == ALL:
         if ask.changes or ask.seed is not None or ask.steps:
@@ -105,6 +107,7 @@ def run_scenarios(name: str, ask: Ask) -> int:
     if ask.steps and ask.seed is None:
         raise InvalidArgumentError("--steps is for one seed", advice="add --seed NUMBER")
     scenario = scenario_named(name)
+    settings_of(scenario, dict(ask.changes))  # Refused before anything is printed.
     if not ask.as_json:
         _introduce(scenario)
     counts = []

@@ -86,7 +86,10 @@ def sim(  # noqa: PLR0917 - click gives them by name
         return list_scenarios(as_json=as_json)
     if scenario is not None:
         if without:
-            raise InvalidArgumentError("--without is for runs without a scenario")
+            raise InvalidArgumentError(
+                "--without is for runs without a scenario",
+                advice="leave it out: a scenario has its switches, --set SWITCH=VALUE",
+            )
         ask = Ask(
             defect=defect,
             remedy=remedy,

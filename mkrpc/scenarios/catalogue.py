@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
+from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 
@@ -32,7 +33,11 @@ def scenario_named(name: str) -> type[Scenario]:
         return load_scenario(Path(name))
     known = scenarios()
     if name not in known:
-        raise InvalidArgumentError(f"no scenario {name!r}", advice=f"there are {', '.join(known)}")
+        close = get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise InvalidArgumentError(
+            f"no scenario {name!r}", advice=f"{hint}There are {', '.join(known)}"
+        )
     return known[name]
 
 
@@ -44,7 +49,10 @@ def load_scenario(path: Path) -> type[Scenario]:
     """
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None or not path.is_file():
-        raise InvalidArgumentError(f"{path} is no Python file")
+        raise InvalidArgumentError(
+            f"{path}: {'no Python file' if path.exists() else 'there is no such file'}",
+            advice="a scenario is one of mkrpc sim --list, or a Python file",
+        )
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)

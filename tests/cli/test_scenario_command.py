@@ -143,13 +143,14 @@ def test_what_must_always_hold_is_told_apart_from_a_defect(tmp_path):
     ("args", "message"),
     [
         (["pigeon"], "no scenario 'pigeon'"),
-        (["nowhere.py"], "nowhere.py is no Python file"),
+        (["late-replay"], "did you mean late-reply?"),
+        (["nowhere.py"], "nowhere.py: there is no such file"),
         (["doorbell-coalesced", "--set", "colour=red"], "has no switch 'colour'"),
         (["doorbell-coalesced", "--set", "kick=red"], "kick of doorbell-coalesced is not 'red'"),
         (["doorbell-coalesced", "--set", "kick"], "is no SWITCH=VALUE"),
         (["doorbell-coalesced", "--steps"], "--steps is for one seed"),
-        (["doorbell-coalesced", "--defect", "--remedy"], "--defect, --remedy and --set"),
-        (["doorbell-coalesced", "--seed", "1", "--seeds", "2"], "--seed and --seeds"),
+        (["doorbell-coalesced", "--defect", "--remedy"], "--defect, --remedy and --set exclude"),
+        (["doorbell-coalesced", "--seed", "1", "--seeds", "2"], "--seed and --seeds exclude"),
         (["doorbell-coalesced", "--without", "f1"], "--without is for runs without a scenario"),
         (["all", "--seed", "1"], "--set, --seed and --steps are for one scenario"),
         (["--defect"], "--defect, --remedy and --set are for a scenario"),
@@ -159,7 +160,9 @@ def test_what_cannot_be_is_one_line_and_advice_and_exits_2(args, message):
     result = sim(*args)
     assert result.exit_code == 2, result.output
     assert message in result.stderr
-    assert len(result.stderr.splitlines()) <= 2
+    assert len(result.stderr.splitlines()) == 2
+    assert result.stderr.splitlines()[1].startswith("  → ")
+    assert result.stdout == ""
     assert "Traceback" not in result.stderr
 
 
