@@ -324,6 +324,7 @@ def test_a_bug_that_ends_a_process_replays(ringing, tmp_path, monkeypatch):
     def broken(injections, client_id):
         raise AssertionError("no such client")
 
+    skip_if_compiled(Injections)
     with monkeypatch.context() as patch:
         patch.setattr(Injections, "forget_client", broken)
         with pytest.raises(AssertionError, match="no such client"):
