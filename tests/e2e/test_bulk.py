@@ -7,7 +7,7 @@ import threading
 import grpc
 import pytest
 
-from mkrpc.client import bulk_sender
+from mkrpc.client import bulk, bulk_sender
 from mkrpc.errors import InvalidArgumentError
 from mkrpc.interconnect.injection_stream import STREAM_WINDOW
 from mkrpc.outcome import Outcome
@@ -158,6 +158,8 @@ def count(request, monkeypatch):
     """How many words; with many in a message, and one."""
     words_a_message, count = request.param
     monkeypatch.setattr(bulk_sender, "MAX_REQUEST_WORDS", words_a_message)
+    # However long another interconnect takes to start where there is much else to do.
+    monkeypatch.setattr(bulk, "RESTART_PATIENCE_S", 60.0)
     return count
 
 
