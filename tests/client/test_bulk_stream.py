@@ -93,7 +93,8 @@ def test_the_patience_counts_from_the_break_and_not_from_the_last_word(opened, m
     call.asked.get(timeout=PATIENCE_S)  # the greeting has been taken
     now_s[0] = 2 * RESTART_PATIENCE_S
     call.said.put(Broken())
-    opened.next()
+    assert opened.next() is not call, "it was opened again"
+    stream.send(WORD)  # and has not ended: that would raise
     stream.close()
 
 
