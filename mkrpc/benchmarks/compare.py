@@ -85,6 +85,7 @@ def compare(revision: str, plan: Plan) -> dict[str, Any]:
                 subject.wait_until_ready()
         left_out: dict[str, str] = {}
         for number in range(plan.rounds + 1):
+            figures.round = number
             for measure in of_mkrpc(plan) + of_model(plan):
                 if measure.key not in left_out:
                     order = ("before", "after") if number % 2 else ("after", "before")

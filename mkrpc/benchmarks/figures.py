@@ -14,10 +14,18 @@ __all__ = ["RATIOS", "Figure", "Figures", "Ratio", "ratios_of"]
 
 @dataclass(slots=True)
 class Figure:
-    """One value a round. ``counts``: of all rounds together, for what passed words on."""
+    """One value a round, by the round's number: a round that failed has none.
 
-    rounds: list[float] = field(default_factory=list)
+    ``counts``: of all rounds together, for what passed words on.
+    """
+
+    by_round: dict[int, float] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def rounds(self) -> list[float]:
+        """The values, in the order of the rounds."""
+        return list(self.by_round.values())
 
     @property
     def median(self) -> float:
@@ -31,6 +39,8 @@ class Figures(dict[str, Figure]):
     def __init__(self) -> None:
         super().__init__()
         self.failures: list[str] = []
+        self.round = 1
+        """The number of the round to which what is added belongs."""
 
     def add(self, key: str, answer: Mapping[str, Any]) -> None:
         """The answer of a subject to one order: delays, or words that passed, or plain numbers."""
@@ -45,8 +55,10 @@ class Figures(dict[str, Figure]):
                 self.note(f"{key}.{unit}", value)
 
     def note(self, name: str, value: float) -> None:
-        """One more round."""
-        self.setdefault(name, Figure()).rounds.append(round(value, 6))
+        """The value of this round."""
+        by_round = self.setdefault(name, Figure()).by_round
+        assert self.round not in by_round, f"{name} has a value of round {self.round}"
+        by_round[self.round] = round(value, 6)
 
     def _add_delays(self, key: str, delays_us: list[float]) -> None:
         if not delays_us or delays_us[0] <= 0:
@@ -186,8 +198,9 @@ RATIOS: Mapping[str, Ratio] = {
 def ratios_of(figures: Figures, reasons: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """Every ratio as a table for JSON: null where a figure is missing, with the reason.
 
-    ``reasons``: why a subject was not measured, by its name. ``value`` is the ratio of the two
-    medians; ``rounds`` are those of the rounds, pair by pair.
+    ``reasons``: why a subject was not measured, by its name. Only rounds count in which neither
+    figure is missing: ``value`` is the ratio of the two medians over them, ``rounds`` are those of
+    the rounds, pair by pair, and ``paired`` their numbers.
     """
     found = {}
     for name, ratio in RATIOS.items():
@@ -198,10 +211,21 @@ def ratios_of(figures: Figures, reasons: Mapping[str, str]) -> dict[str, dict[st
             why = reasons.get(missing[0].partition(".")[0], "it was not asked for")
             row["reason"] = f"{missing[0]} was not measured: {why}"
         else:
-            of, over = figures[ratio.of], figures[ratio.over]
-            row["value"] = round(of.median / over.median, 4)
-            pairs = zip(of.rounds, over.rounds, strict=False)
-            row["rounds"] = [round(a / b, 4) for a, b in pairs]
-            row |= {"of_rounds": of.rounds, "over_rounds": over.rounds}
+            row |= _paired(ratio, figures[ratio.of].by_round, figures[ratio.over].by_round)
         found[name] = row
     return found
+
+
+def _paired(ratio: Ratio, of: Mapping[int, float], over: Mapping[int, float]) -> dict[str, Any]:
+    """What the rounds say that have both figures; the reason if there are none."""
+    both = sorted(of.keys() & over.keys())
+    if not both:
+        return {"reason": f"no round has both {ratio.of} and {ratio.over}"}
+    of_rounds, over_rounds = [of[number] for number in both], [over[number] for number in both]
+    return {
+        "value": round(statistics.median(of_rounds) / statistics.median(over_rounds), 4),
+        "rounds": [round(a / b, 4) for a, b in zip(of_rounds, over_rounds, strict=True)],
+        "paired": both,
+        "of_rounds": of_rounds,
+        "over_rounds": over_rounds,
+    }

@@ -205,9 +205,10 @@ def _startup(run: Run) -> None:
     with private_place():
         measure_one("spawn", 2)  # fills the page cache, and writes what Python keeps compiled
         for size in run.plan.startup:
-            for number in range(run.plan.rounds):
-                run.tell(f"starting {size} instances, round {number + 1}")
-                for method in METHODS if number % 2 else METHODS[::-1]:
+            for number in range(1, run.plan.rounds + 1):
+                run.tell(f"starting {size} instances, round {number}")
+                figures.round = number
+                for method in METHODS[::-1] if number % 2 else METHODS:
                     key = f"startup_{size}.{method}"
                     try:
                         start = measure_one(method, size)

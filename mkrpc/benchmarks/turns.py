@@ -104,6 +104,7 @@ class Run:
         asked = [measure for measure in measures if measure.subject in subjects]
         for number in range(self.plan.rounds + 1):
             self.tell(f"round {number} of {self.plan.rounds}" if number else "warming up")
+            self.report.figures.round = number
             for each in asked if number % 2 else reversed(asked):
                 if not subjects[each.subject].silent:
                     self._ask(subjects[each.subject], each, warm_up=not number)

@@ -82,6 +82,7 @@ def test_what_was_written_and_did_nothing_is_a_failure():
     figures = Figures()
     figures.add("a.one", {"seconds": 1.0, "written": 3, "handled": 2, "coalesced": 1})
     assert figures.failures == []
+    figures.round = 2
     figures.add("a.one", {"seconds": 1.0, "written": 3, "handled": 2, "coalesced": 0})
     figures.add("a.delay", {"delays_us": [-1.0, 2.0]})
     assert len(figures.failures) == 2
@@ -96,7 +97,7 @@ def test_a_percentile_is_a_value_that_was_seen(percent: int, value: int):
 def test_a_ratio_is_that_of_the_medians_and_says_its_rounds():
     figures = Figures()
     ratio = RATIOS["delay_over_raw_relay"]
-    for of, over in ((1.0, 2.0), (6.0, 3.0), (2.0, 4.0)):
+    for figures.round, of, over in ((1, 1.0, 2.0), (2, 6.0, 3.0), (3, 2.0, 4.0)):
         figures.note(ratio.of, of)
         figures.note(ratio.over, over)
     rows = ratios_of(figures, {"startup_128": "there was no time"})
@@ -105,6 +106,31 @@ def test_a_ratio_is_that_of_the_medians_and_says_its_rounds():
     missing = rows["spawn_over_forkserver_128"]
     assert missing["value"] is None
     assert "there was no time" in missing["reason"]
+
+
+def test_a_round_that_failed_in_one_subject_has_no_pair():
+    figures = Figures()
+    ratio = RATIOS["delay_over_raw_relay"]
+    rounds = ((1, 8.0, None), (2, 6.0, 3.0), (3, None, 5.0), (4, 2.0, 4.0))
+    for figures.round, of, over in rounds:
+        for name, value in ((ratio.of, of), (ratio.over, over)):
+            if value is not None:
+                figures.note(name, value)
+    row = ratios_of(figures, {})["delay_over_raw_relay"]
+    assert row["rounds"] == [2.0, 0.5]
+    assert row["paired"] == [2, 4]
+    assert row["value"] == round(4.0 / 3.5, 4)
+
+
+def test_figures_without_a_round_in_common_have_no_ratio_but_a_reason():
+    figures = Figures()
+    ratio = RATIOS["delay_over_raw_relay"]
+    figures.note(ratio.of, 1.0)
+    figures.round = 2
+    figures.note(ratio.over, 1.0)
+    row = ratios_of(figures, {})["delay_over_raw_relay"]
+    assert row["value"] is None
+    assert row["reason"] == f"no round has both {ratio.of} and {ratio.over}"
 
 
 def test_a_placement_is_a_list_of_cpus_that_one_may_use():
