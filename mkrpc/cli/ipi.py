@@ -9,7 +9,7 @@ import click
 from mkrpc.cli.group import EXIT_NO, EXIT_OK
 from mkrpc.cli.options import Number, cluster_options, connect, instance_key, json_option
 from mkrpc.cli.output import print_json, print_table
-from mkrpc.cli.word_file import read_words, send_with_a_bar
+from mkrpc.cli.word_file import MAX_WORDS, read_words, send_with_a_bar
 
 if TYPE_CHECKING:
     from mkrpc.client import Client
@@ -97,7 +97,11 @@ class DestinationType(click.ParamType):  # type: ignore[type-arg] # generic in n
     type=click.Choice(["fixed", "nmi", "init", "sipi", "smi", "lowest"]),
     help="Delivery mode; fixed if not given.",
 )
-@click.option("--count", type=Number(1, 1_000_000), help="How many times, to 1000000.")
+@click.option(
+    "--count",
+    type=Number(1, MAX_WORDS),
+    help=f"How many times, to {MAX_WORDS}; more than 1000000 go over a stream, without --from.",
+)
 @json_option
 def ipi(
     *,
@@ -145,19 +149,42 @@ def ipi(
 def _send(
     connected: Callable[[], "Client"], from_apic_id: int | None, *, to: "Destination", **what: Any
 ) -> "IpiResult":
-    from mkrpc.client.destination import Ipi
+    from mkrpc.client.destination import MAX_COUNT, Ipi
     from mkrpc.errors import InvalidArgumentError
 
-    Ipi(to=to, **what)
+    over_a_stream = what["count"] > MAX_COUNT
+    ipi = Ipi(to=to, **what | {"count": 1 if over_a_stream else what["count"]})
+    if over_a_stream and from_apic_id is not None:
+        raise InvalidArgumentError(
+            f"count {what['count']} is more than the {MAX_COUNT} writes of its ICR that a CPU can "
+            "be asked for in one call",
+            advice="repeat the command, or leave out --from, so that an external agent sends",
+        )
     if from_apic_id is None and to.needs_an_apic:
         raise InvalidArgumentError(
             f"an external agent has no APIC of its own: {to.value!r} means nothing to it",
             advice="add --from APIC_ID, so that this CPU sends, or use --to all",
         )
     with connected() as client:
+        if over_a_stream:
+            word = ipi.word(lambda which: _first_cpu(client, which))
+            return send_with_a_bar(client, [(word, what["count"])])
         if from_apic_id is None:
             return client.inject(to=to, **what)
         return client.write_icr(from_apic_id, to=to, **what)
+
+
+def _first_cpu(client: "Client", which: int | str) -> int:
+    from mkrpc.errors import NotFoundError
+    from mkrpc.lifecycle import InstanceState
+
+    found = client.find_instance(which)
+    if found.state is not InstanceState.ACTIVE or not found.cpus:
+        raise NotFoundError(
+            f"instance {found.id} ({found.name}) does not run: it is {found.state.name.lower()}",
+            advice=f"`mkrpc exec {found.name}`, or name a CPU by its APIC id",
+        )
+    return found.cpus[0].address.apic_id
 
 
 def _print(result: "IpiResult") -> None:

@@ -7,11 +7,13 @@
     client.write_icr(from_apic_id=0, to=shorthand("others"))
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from mkrpc.errors import InvalidArgumentError
 from mkrpc.v1 import control_pb2 as pb
+from mkrpc.x86.icr import DeliveryMode, DestinationMode, Shorthand, icr_word, reserved_bits_x2apic
 from mkrpc.x86.irq_vectors import FIRST_LEGAL_VECTOR, MULTIKERNEL_VECTOR, NR_VECTORS
 
 __all__ = [
@@ -29,7 +31,7 @@ __all__ = [
 ]
 
 MAX_COUNT = 1_000_000
-"""ICR writes that one call may ask for."""
+"""ICR writes that one call may ask for; a stream, :meth:`Client.bulk`, takes any number."""
 
 SHORTHANDS = {
     "self": pb.SHORTHAND_SELF,
@@ -49,6 +51,15 @@ DELIVERY_MODES = {
 """The ICR's delivery modes (SDM vol. 3, 10.6.1), by the words of the command line."""
 
 _VECTOR_MODES = ("fixed", "lowest")
+_SHORTHAND_OF = {
+    "self": Shorthand.SELF,
+    "all": Shorthand.ALL_INCLUDING_SELF,
+    "others": Shorthand.ALL_EXCLUDING_SELF,
+}
+_MODE_OF = {
+    number: DeliveryMode[pb.DeliveryMode.Name(number).removeprefix("DELIVERY_MODE_")]
+    for number in DELIVERY_MODES.values()
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +136,7 @@ class Ipi:
         if not 1 <= self.count <= MAX_COUNT:
             raise InvalidArgumentError(
                 f"count {self.count} is not between 1 and {MAX_COUNT}",
-                advice="repeat the call for more",
+                advice="repeat the call for more, or send words over a stream",
             )
         if self.to.kind == "icr":
             if self.vector is not None or self.delivery_mode is not None:
@@ -170,6 +181,37 @@ class Ipi:
         if vector is None:
             vector = MULTIKERNEL_VECTOR if mode in _VECTOR_MODES else 0
         return common | {"vector": vector, "delivery_mode": DELIVERY_MODES[mode]}
+
+    def word(self, first_cpu: Callable[[int | str], int]) -> int:
+        """The ICR word in x2APIC layout that the interconnect makes of the same request.
+
+        ``first_cpu``: the APIC id of the first CPU of an instance, by its id or name; raises
+        NotFoundError. InvalidArgumentError for a raw word with reserved bits (R18).
+        """
+        to = self.to.value
+        if self.to.kind == "icr":
+            if reserved := reserved_bits_x2apic(int(to)):
+                raise InvalidArgumentError(
+                    f"malformed ICR {to:#018x}: reserved bits {reserved:#x} are set",
+                    advice="bits 31:20, 17:16 and 13 must be 0: a real WRMSR would take #GP",
+                )
+            return int(to)
+        shorthand, field = Shorthand.NONE, DestinationMode.PHYSICAL
+        match self.to.kind:
+            case "shorthand":
+                shorthand, to = _SHORTHAND_OF[str(to)], 0
+            case "instance_id" | "instance_name":
+                to = first_cpu(to)
+            case "logical":
+                field = DestinationMode.LOGICAL
+        wanted = self.fields()
+        return icr_word(
+            vector=wanted["vector"],
+            destination=int(to),
+            delivery_mode=_MODE_OF[wanted["delivery_mode"]],
+            destination_mode=field,
+            shorthand=shorthand,
+        )
 
 
 def check_apic_id(apic_id: int) -> int:

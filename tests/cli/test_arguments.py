@@ -16,7 +16,7 @@ USAGE_ERRORS = [
     (["ipi", "--to", "2", "--vector", "5"], "not between 0x10 and 0xff"),
     (["ipi", "--to", "2", "--vector", "ea"], "not a number"),
     (["ipi", "--to", "2", "--count", "0"], "out of range: 1 to 1000000"),
-    (["ipi", "--to", "2", "--count", "1000001"], "out of range"),
+    (["ipi", "--to", "2", "--count", "100000001"], "out of range"),
     (["ipi", "--to", "2", "--mode", "extint"], "extint"),
     (["ipi", "--to", "2", "--mode", "sipi"], "needs a vector"),
     (["ipi", "--to", "2", "--mode", "nmi", "--vector", "2"], "has no vector"),

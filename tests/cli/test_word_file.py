@@ -86,6 +86,42 @@ def test_all_words_are_sent_in_order(run, peer, tmp_path, outcome, code):
     assert [(leg["outcome"], leg["count"]) for leg in told["legs"]] == [(outcome.text, 200_008)]
 
 
+@pytest.mark.parametrize(
+    ("to", "word"),
+    [("3", fixed(3, 0xEA)), ("web", fixed(2, 0xEA)), ("icr:0x400000031", 4 << 32 | 0x31)],
+)
+def test_a_count_beyond_one_call_goes_over_a_stream(run, peer, two_instances, to, word):
+    peer.words = []
+    peer.will("GetCluster", two_instances)
+    peer.will("InjectStream", answering(peer, Outcome.DELIVERED))
+    result = run("ipi", "--address", peer.address, "--to", to, "--count", "1000001", "--json")
+    assert result.exit_code == 0
+    assert len(peer.words) == 1_000_001
+    assert set(peer.words) == {word}
+    told = json.loads(result.stdout)
+    assert (told["written"], told["all_arrived"]) == (1_000_001, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--to", "db"), "instance 2 (db) does not run: it is failed"),
+        (("--to", "nowhere"), "no instance nowhere"),
+        (("--to", "icr:0x1000ea0000"), "reserved bits"),
+        (("--to", "others"), "no APIC of its own"),
+        (("--to", "3", "--from", "2"), "more than the 1000000 writes"),
+        (("--to", "3", "--vector", "7"), "vector 0x7 is not between"),
+    ],
+)
+def test_a_count_beyond_one_call_that_cannot_be(run, peer, told, arguments, says):
+    gone = pb.Instance(id=2, name="db", state=pb.INSTANCE_STATE_FAILED)
+    peer.will("GetCluster", pb.GetClusterResponse(instances=[gone]))
+    result = run("ipi", "--address", peer.address, *arguments, "--count", "2000000")
+    assert result.exit_code == (3 if "instance" in says else 2)
+    assert says in told(result)[0]
+    assert all(type(request) is pb.GetClusterRequest for request in peer.requests)
+
+
 def test_nothing_is_sent_of_a_file_with_a_mistake(run, peer, tmp_path, told):
     (tmp_path / "words.txt").write_text("0xea\nring\n")
     result = run("ipi", "--address", peer.address, "--from-file", tmp_path / "words.txt")

@@ -3,8 +3,9 @@
 import pytest
 
 from mkrpc.client import apic, icr, instance, logical, shorthand
-from mkrpc.client.destination import Ipi
+from mkrpc.client.destination import DELIVERY_MODES, Ipi
 from mkrpc.errors import InvalidArgumentError
+from mkrpc.interconnect.requests import icr_from_request
 from mkrpc.link.frames import NOBODY
 from mkrpc.v1 import control_pb2 as pb
 
@@ -82,3 +83,43 @@ def test_an_ipi_that_cannot_be_is_refused(arguments):
     with pytest.raises(InvalidArgumentError) as caught:
         Ipi(**({"to": apic(1)} | arguments))
     assert caught.value.advice
+
+
+FIRST_CPUS = {2: 5, "web": 9}
+ALL_FORMS = [
+    *(
+        {"to": to, "delivery_mode": mode, "vector": vector}
+        for to in (
+            apic(3),
+            apic(NOBODY),
+            instance(2),
+            instance("web"),
+            shorthand("self"),
+            shorthand("all"),
+            shorthand("others"),
+            logical(0x10001),
+        )
+        for mode in (None, *DELIVERY_MODES)
+        for vector in ([0, 0x31] if mode == "sipi" else [None])
+    ),
+    {"to": apic(3), "vector": 0x31},
+    {"to": logical(1), "vector": 0xFF, "delivery_mode": "lowest"},
+    {"to": icr(0x3_0000_45EA)},
+    {"to": icr(0)},
+]
+
+
+@pytest.mark.parametrize("form", ALL_FORMS, ids=str)
+def test_the_word_of_an_ipi_is_the_one_that_the_interconnect_makes_of_it(form):
+    request = pb.InjectRequest(**Ipi(**form).fields())
+    made = icr_from_request(request, FIRST_CPUS.__getitem__)
+    assert Ipi(**form).word(FIRST_CPUS.__getitem__) == made
+
+
+def test_a_raw_word_with_reserved_bits_is_refused_by_both():
+    ipi = Ipi(to=icr(1 << 20 | 0xEA))
+    with pytest.raises(InvalidArgumentError, match="reserved bits 0x100000") as here:
+        ipi.word(FIRST_CPUS.__getitem__)
+    with pytest.raises(InvalidArgumentError) as there:
+        icr_from_request(pb.InjectRequest(**ipi.fields()), FIRST_CPUS.__getitem__)
+    assert str(here.value) == str(there.value)
