@@ -102,7 +102,7 @@ class ApicBus(Asking):
             buckets=self.buckets,
             commands=self._commands,
             recovery=self._recovery,
-            count=self._count,
+            changes=self._changes,
             messages=self._messages,
         )
 

@@ -136,7 +136,7 @@ class BooksFile:
         with self._transaction() as db:
             db.execute("INSERT OR REPLACE INTO counters VALUES ('roster', ?)", (changes.roster,))
             db.executemany(
-                "INSERT OR REPLACE INTO incarnations VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO incarnations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 map(_incarnation_values, changes.attached),
             )
             db.executemany(
@@ -265,8 +265,10 @@ class BooksFile:
         if not epochs:
             return None
         known = [
-            Incarnation(incarnation, number, name, pid, born, tuple(json.loads(ids)), reason, end)
-            for incarnation, number, name, pid, born, ids, reason, end in self._db.execute(
+            Incarnation(
+                who, number, name, pid, born, tuple(json.loads(ids)), reason, end, bool(moved)
+            )
+            for who, number, name, pid, born, ids, reason, end, moved in self._db.execute(
                 "SELECT * FROM incarnations ORDER BY born"
             )
         ]
@@ -332,6 +334,7 @@ def _incarnation_values(each: Incarnation) -> tuple[object, ...]:
         json.dumps(each.apic_ids),
         each.reason,
         each.ended,
+        each.elsewhere,
     )
 
 

@@ -9,8 +9,9 @@ from mkrpc.errors import AddressInUseError, ClusterStateError
 
 __all__ = ["SCHEMA", "CorruptBooksError", "damaged", "lock_file", "open_database"]
 
-SCHEMA = 2
-"""``PRAGMA user_version`` of the files that this version writes; those of 1 know of no calls."""
+SCHEMA = 3
+"""``PRAGMA user_version`` of the files that this version writes. Those of 1 know of no calls, those
+of 2 not whose xAPIC ids were others than the initial ones: all of them are taken to have been."""
 
 BUSY_TIMEOUT_S = 5.0
 """Seconds that a commit waits for the other connection's."""
@@ -23,7 +24,7 @@ CREATE TABLE IF NOT EXISTS epochs (
 CREATE TABLE IF NOT EXISTS incarnations (
     incarnation BLOB PRIMARY KEY, instance_id INTEGER NOT NULL, name TEXT NOT NULL,
     pid INTEGER NOT NULL, born INTEGER NOT NULL, apic_ids TEXT NOT NULL,
-    reason TEXT NOT NULL, ended INTEGER NOT NULL
+    reason TEXT NOT NULL, ended INTEGER NOT NULL, elsewhere INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS parties (
     number INTEGER PRIMARY KEY, kind INTEGER NOT NULL, instance_id INTEGER NOT NULL,
@@ -51,6 +52,8 @@ CREATE TABLE IF NOT EXISTS mirrors (
 ) WITHOUT ROWID;
 """
 
+_ELSEWHERE = "ALTER TABLE incarnations ADD COLUMN elsewhere INTEGER NOT NULL DEFAULT 1;"
+
 
 class CorruptBooksError(ClusterStateError):
     """The file is no database, or not a sound one."""
@@ -72,8 +75,10 @@ def open_database(path: Path, *, check: bool) -> sqlite3.Connection:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
         db.execute("PRAGMA journal_size_limit = 16777216")
-        if db.execute("PRAGMA user_version").fetchone()[0] < SCHEMA:
-            db.executescript(f"BEGIN;{_TABLES}PRAGMA user_version = {SCHEMA};COMMIT;")
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version < SCHEMA:
+            older = _ELSEWHERE if version else ""
+            db.executescript(f"BEGIN;{older}{_TABLES}PRAGMA user_version = {SCHEMA};COMMIT;")
     except BaseException:
         db.close()
         raise

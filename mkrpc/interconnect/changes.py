@@ -34,6 +34,15 @@ def incarnation_of(session: Session) -> Incarnation:
         pid=session.hello.pid,
         born=session.born,
         apic_ids=tuple(address.apic_id for address in session.addresses),
+        elsewhere=_is_elsewhere(session),
+    )
+
+
+def _is_elsewhere(session: Session) -> bool:
+    """As :attr:`Incarnation.elsewhere`; who has moved before is taken for it wherever it is now."""
+    return any(
+        moved.physically or address.is_elsewhere
+        for address, moved in zip(session.addresses, session.moved, strict=True)
     )
 
 
@@ -66,9 +75,16 @@ class ChangeLog:
         if self._asked:
             self._attached.append(incarnation_of(session))
 
+    def moved(self, session: Session, cpu: int, which: tuple[bool, bool]) -> None:
+        """One of its CPUs has another address: the roster number rises. ``which``: as
+        :func:`mkrpc.link.moved.moved` says."""
+        session.moved[cpu] = session.moved[cpu].at(self._count.moved(), which)
+        if self._asked and which[0]:
+            self._attached.append(incarnation_of(session))
+
     def ended(self, incarnation: Incarnation, reason: str) -> None:
         """One has ended, or was found not to have come back: the roster number rises."""
-        ended = self._count.ended()
+        ended = self._count.ended(elsewhere=incarnation.elsewhere)
         if self._asked:
             self._ended.append(replace(incarnation, reason=reason, ended=ended))
 

@@ -10,13 +10,13 @@ from functools import partial
 from mkrpc.errors import ProtocolError
 from mkrpc.interconnect.asked import Asked
 from mkrpc.interconnect.bucket import Buckets
+from mkrpc.interconnect.changes import ChangeLog
 from mkrpc.interconnect.commands import Commands
 from mkrpc.interconnect.ledger import Ledger
 from mkrpc.interconnect.legs import Ended, Resolved
 from mkrpc.interconnect.messages import Messages
 from mkrpc.interconnect.recovery import Recovery
 from mkrpc.interconnect.registry import Registry
-from mkrpc.interconnect.roster_count import RosterCount
 from mkrpc.interconnect.routing import Router, Write
 from mkrpc.interconnect.session import Session
 from mkrpc.interconnect.settled_writes import check_settled
@@ -51,7 +51,7 @@ class Intake:
         buckets: Buckets,
         commands: Commands,
         recovery: Recovery,
-        count: RosterCount,
+        changes: ChangeLog,
         messages: Messages,
     ) -> None:
         self._registry = registry
@@ -61,7 +61,7 @@ class Intake:
         self._buckets = buckets
         self._commands = commands
         self._recovery = recovery
-        self._count = count
+        self._changes = changes
         self._messages = messages
 
     def apply(self, session: Session, frame: UpFrame) -> None:
@@ -85,8 +85,7 @@ class Intake:
                 case CpuAddress():
                     which = self._registry.change_address(session, event)
                     if any(which):
-                        known = session.moved[event.cpu]
-                        session.moved[event.cpu] = known.at(self._count.moved(), which)
+                        self._changes.moved(session, event.cpu, which)
         if frame.events:
             session.check_window()
         session.answer(frame, self._words.settle)

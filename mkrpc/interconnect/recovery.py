@@ -7,7 +7,7 @@ said what it knows, or is certainly at its end.
 from collections.abc import Callable
 
 from mkrpc.errors import ProtocolError, UnavailableError
-from mkrpc.interconnect.changes import ChangeLog
+from mkrpc.interconnect.changes import ChangeLog, incarnation_of
 from mkrpc.interconnect.registry import Registry
 from mkrpc.interconnect.resent import ResentWrites
 from mkrpc.interconnect.restored_books import RestoredBooks
@@ -56,6 +56,7 @@ class Recovery:
         self._wait_us = takeover.lease_us if takeover is not None else 0
         self._began_us: int | None = None
         self._somebody_ended = False
+        self._elsewhere_ended = False
         self._published: dict[Session, list[SourceBook]] = {}
         self._sent_all: set[bytes] = set()
         self.closed = bool(expected)
@@ -137,7 +138,8 @@ class Recovery:
 
     def ended(self, session: Session) -> None:
         """One that had come back has ended, perhaps before it said what it knew."""
-        self._somebody_ended = self.closed
+        if self.closed:
+            self._note_end(incarnation_of(session))
         self.resent.all_noted(session)
         self.sent_all(session.hello.incarnation)
         if self._published.pop(session, None) is not None:
@@ -197,7 +199,7 @@ class Recovery:
             self._end(each, DID_NOT_COME_BACK)
         if self._somebody_ended:
             # Above everything that anybody who is back has been told.
-            self._count.ended()
+            self._count.ended(elsewhere=self._elsewhere_ended)
         self.closed = False
         self._books.fold_the_dead()
         if self.sink is not None:
@@ -213,9 +215,13 @@ class Recovery:
 
     def _end(self, each: Incarnation, reason: str) -> None:
         del self._missing[each.incarnation]
-        self._somebody_ended = True
+        self._note_end(each)
         self._changes.ended(each, reason)
         self._registry.note_ended(each, reason)
         self._books.restore_kept(each.incarnation)
         if self.sink is not None:
             self.sink(InstanceDetached(each.instance_id, each.name, each.incarnation, reason))
+
+    def _note_end(self, each: Incarnation) -> None:
+        self._somebody_ended = True
+        self._elsewhere_ended |= each.elsewhere

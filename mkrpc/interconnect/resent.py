@@ -77,17 +77,20 @@ class ResentWrites:
 
         Whoever has another address than then is asked whether he has had it, and is not given it.
         Who has ended since may have had it, and cannot be asked. Several destinations may have had
-        others among them; one that lives, by the address of then, was the only one.
+        others among them. One that lives and has its initial APIC id was the only one, or stands
+        for who had it before if it was born later; unless somebody who has ended had another id
+        than that, which could be any.
         """
         marked = [self._mark(write, target) for target in found]
         asked = {target.apic_id: target for target in self._moved_since(write, icr)}
-        stayed = any(target.apic_id not in asked for target in found)
+        stayed = any(target.apic_id not in asked and _is_at_home(target) for target in found)
         for index, target in enumerate(marked):
             other = asked.pop(target.apic_id, None)
             if other is not None and target.resent is not Resent.BORN_LATER:
                 marked[index] = replace(other, refusal=target.refusal)
         marked += [target for target in asked.values() if self._lets(write, icr, target)]
-        if self._count.last_end > write.stamp and (_is_for_several(icr) or not stayed):
+        elsewhere = self._count.last_end_elsewhere > write.stamp
+        if self._count.last_end > write.stamp and (elsewhere or _is_for_several(icr) or not stayed):
             marked.append(_NOBODY_KNOWS)
         return marked or [_NOBODY_KNOWS]
 
@@ -148,6 +151,11 @@ class ResentWrites:
         else:
             resent = Resent.IN_ORDER
         return replace(target, resent=resent)
+
+
+def _is_at_home(target: Target) -> bool:
+    assert target.session is not None
+    return not target.session.addresses[target.cpu].is_elsewhere
 
 
 def _is_for_several(icr: Icr) -> bool:

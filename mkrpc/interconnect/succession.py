@@ -19,12 +19,13 @@ class Succession(Overview):
         super().__init__(rates)
         self.takeover = takeover
         self._unbooked = Unbooked(self.ledger, self._settled)
-        roster, last_end = 0, 0
+        roster, last_end, elsewhere = 0, 0, 0
         if takeover is not None:
             assert takeover.epochs, "there was an earlier interconnect"
             roster = takeover.roster
             last_end = max((each.ended for each in takeover.ended), default=0)
-        self._count = RosterCount(max(roster, last_end), last_end)
+            elsewhere = max((each.ended for each in takeover.ended if each.elsewhere), default=0)
+        self._count = RosterCount(max(roster, last_end), last_end, elsewhere)
         self._changes = ChangeLog(
             registry=self._registry, ledger=self.ledger, mirror=self.mirror, count=self._count
         )

@@ -22,7 +22,8 @@ class Incarnation:
     """One that was attached. ``born``: its roster number.
 
     ``reason``: why it ended, one line; empty while it lives, and ``ended`` is 0 then. ``ended``:
-    the roster number of its end.
+    the roster number of its end. ``elsewhere``: whether a physical destination that is not its
+    initial APIC id could reach one of its CPUs: it has or had another xAPIC id.
     """
 
     incarnation: bytes
@@ -33,6 +34,7 @@ class Incarnation:
     apic_ids: tuple[int, ...]
     reason: str = ""
     ended: int = 0
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,8 @@ class Changes:
     """What has changed at the bus since it was last asked.
 
     ``attached`` must be kept before the welcome is sent, and ``ended`` at once: an incarnation that
-    a successor has not heard of may still come back, one that it takes for living holds it up.
+    a successor has not heard of may still come back, one that it takes for living holds it up. One
+    that is in ``attached`` again takes the place of what is kept of it.
     ``rows`` take the place of what is kept under their keys, and those of ``removed`` are gone;
     ``client_rows`` are to be *added* to what is kept, for clients cannot say again what they know:
     they are of calls that were answered and acknowledged since. ``acknowledged`` were kept as

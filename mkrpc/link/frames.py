@@ -16,6 +16,7 @@ from mkrpc.link.messages import Arrival, Doorbell, Message, SettledMessages, Tak
 from mkrpc.link.moved import Moved
 from mkrpc.link.recovery import Arbitrated, SourceBook
 from mkrpc.outcome import Outcome
+from mkrpc.x86.apic_base import ApicMode
 from mkrpc.x86.pending import CoreState
 
 __all__ = [
@@ -78,6 +79,11 @@ class CpuAddress:
     ldr: int
     dfr: int
     software_enabled: bool
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the physical destination that names it is not its initial APIC id."""
+        return self.mode == ApicMode.XAPIC and self.xapic_id != self.apic_id
 
 
 @dataclass(slots=True, init=False)

@@ -189,9 +189,9 @@ def test_books_are_one_interconnects(file):
 def test_books_of_a_newer_version_are_refused_by_name(file):
     file.close()
     with sqlite3.connect(file.path) as db:
-        db.execute("PRAGMA user_version = 3")
+        db.execute("PRAGMA user_version = 4")
     db.close()
-    with pytest.raises(ClusterStateError, match="newer mkrpc: schema 3, this one has 2") as refused:
+    with pytest.raises(ClusterStateError, match="newer mkrpc: schema 4, this one has 3") as refused:
         BooksFile(file.path)
     assert "move the file away" in refused.value.advice
 

@@ -12,12 +12,13 @@ from mkrpc.interconnect.books_file import BooksFile
 from mkrpc.interconnect.books_schema import SCHEMA
 from mkrpc.interconnect.ledger import EARLIER_CLIENTS, OVERFLOW, Party, RowKey
 from mkrpc.interconnect.policy import SourceKind
-from mkrpc.interconnect.takeover import BookRow, Changes, KeptCall
+from mkrpc.interconnect.takeover import BookRow, Changes, Incarnation, KeptCall
 from mkrpc.link.frames import NOBODY
 from mkrpc.outcome import Outcome
 from mkrpc.x86.icr import DeliveryMode, fixed
 
 RING_2 = fixed(2, 0xEA)
+NO_ELSEWHERE = "ALTER TABLE incarnations DROP COLUMN elsewhere;"
 BOB = Party(SourceKind.INSTANCE, 1, "mk1", b"b" * 16)
 
 
@@ -143,13 +144,26 @@ def test_a_call_beyond_the_limit_of_rows_names_that_row(file: BooksFile) -> None
 
 
 def test_books_of_the_version_before_have_no_calls_and_take_some(file: BooksFile) -> None:
-    file._db.executescript("DROP TABLE calls; DROP TABLE call_rows; PRAGMA user_version = 1")
+    file._db.executescript("DROP TABLE calls; DROP TABLE call_rows")
+    file._db.executescript(f"{NO_ELSEWHERE} PRAGMA user_version = 1")
     file.close()
     file.__init__(file.path)  # type: ignore[misc] # this version opens it
     assert found(file) == []
     file.keep_rows(Changes(calls=(call(1),)))
     assert found(file) == [call(1)]
     assert file._db.execute("PRAGMA user_version").fetchone()[0] == SCHEMA
+
+
+def test_who_is_in_books_of_the_version_before_may_have_been_at_any_xapic_id(
+    file: BooksFile,
+) -> None:
+    file.keep(Changes(2, attached=(Incarnation(b"a" * 16, 0, "zero", 1, 2, (0, 1)),)))
+    file._db.executescript(f"{NO_ELSEWHERE} PRAGMA user_version = 2")
+    file.close()
+    file.__init__(file.path)  # type: ignore[misc] # this version opens it
+    takeover = file.takeover()
+    assert takeover is not None
+    assert [each.elsewhere for each in takeover.expected] == [True]
 
 
 def test_what_a_driver_keeps_of_calls_is_what_the_bus_knew(machine: Any, tmp_path: Any) -> None:

@@ -1,5 +1,6 @@
 """The driver keeps who has come and gone before anybody is told (design 3.4)."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from mkrpc.interconnect.apic_bus import ApicBus
 from mkrpc.interconnect.attachments import Pump
 from mkrpc.interconnect.book_keeping import BookKeeper, Books, open_books
 from mkrpc.interconnect.policy import Policy
-from mkrpc.link.frames import Goodbye, Hello, UpFrame, Welcome
+from mkrpc.link.frames import DownFrame, Goodbye, Hello, UpFrame, Welcome, Writes
+from mkrpc.x86.apic_base import ApicMode
+from mkrpc.x86.icr import fixed
 
 
 class Stream:
@@ -52,6 +55,27 @@ async def test_an_attach_is_kept_before_its_welcome_is_sent(machine: Any) -> Non
     assert stream.kept_when_sent[0] == (Welcome, ["+0"])
     stream.say(Goodbye("done"))
     assert kept == ["+0", "-0"], "an end at once"
+
+
+async def test_who_may_be_reached_at_another_xapic_id_is_kept_before_anybody_reaches_it_there(
+    machine: Any,
+) -> None:
+    """Else an interconnect that follows would not know, once it is dead, what it could have had."""
+    wire = machine()
+    kept: list[str] = []
+
+    def keep() -> None:
+        changes = wire.bus.take_changes(rows=False)
+        kept.extend(f"{each.instance_id} {each.elsewhere}" for each in changes.attached)
+
+    keep()
+    stream = Stream(Pump(wire.bus, keep=keep), kept)
+    hello = wire.hello(0, (0,))
+    here = replace(hello.cpus[0], mode=ApicMode.XAPIC, ldr=0)
+    stream.say(replace(hello, cpus=(here,)))
+    events = [replace(here, xapic_id=9), Writes(0, 1, [fixed(9, 0x41)])]
+    stream.say(UpFrame(frame=1, events=events))
+    assert stream.kept_when_sent == [(Welcome, ["0 False"]), (DownFrame, ["0 False", "0 True"])]
 
 
 async def test_who_cannot_be_kept_is_not_welcomed(machine: Any) -> None:

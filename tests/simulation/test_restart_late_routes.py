@@ -1,5 +1,6 @@
 """Writes that wait for a route, and what is known of them then (design 3.3, rule 4)."""
 
+import pytest
 from simulation.restart_machine import (
     LOWEST,
     TO_LOGICAL_BOB,
@@ -10,9 +11,11 @@ from simulation.restart_machine import (
     write_ldr,
 )
 
+from mkrpc.instance.instructions import WriteRegister
 from mkrpc.outcome import Outcome
 from mkrpc.x86.apic_base import ApicMode
-from mkrpc.x86.icr import icr_word
+from mkrpc.x86.icr import fixed, icr_word
+from mkrpc.x86.registers import Register
 
 
 def test_what_was_arbitrated_is_known_though_its_source_leaves_meanwhile() -> None:
@@ -61,3 +64,70 @@ def test_who_is_new_and_has_moved_is_asked_for_what_it_wrote_before_it_was_welco
     nobody_knows = Outcome.LOST_INTERCONNECT_RESTART_MAYBE_DELIVERED
     assert m.outcomes(1) == {Outcome.DELIVERED: 1, nobody_knows: 1}
     m.check()
+
+
+@pytest.mark.parametrize("move", ["then", "before that, and back"])
+def test_a_leg_to_nobody_stands_for_one_that_was_at_an_xapic_id_and_is_dead(move: str) -> None:
+    """One that was born later and is found there stands for who had its initial APIC id alone."""
+    m = RestartMachine(mode=ApicMode.XAPIC)
+    alice, bob, carol = m.nodes.values()
+    set_xapic_id(bob, 9)
+    play(m, "u")
+    m.settle()
+    if move == "then":
+        alice.ring(fixed(9, 0x41))
+        play(m, "ud")
+        assert had_it(m) == {1: 1}
+    else:
+        set_xapic_id(bob, 2)
+        m.settle()
+        alice.ring(fixed(9, 0x41))
+        play(m, "u")
+    m.kill(1)
+    m.restart()
+    while m.bus.recovering is not None:
+        assert carol.send() or alice.send()
+    m.boot(4, life=1)
+    m.settle()
+    nobody_knows = Outcome.LOST_INTERCONNECT_RESTART_MAYBE_DELIVERED
+    assert m.outcomes(0)[nobody_knows] == 1
+
+
+def test_one_that_is_born_later_stands_for_who_had_its_id_and_never_moved() -> None:
+    m = RestartMachine(mode=ApicMode.XAPIC)
+    alice, _, carol = m.nodes.values()
+    alice.ring(fixed(2, 0x41))
+    play(m, "ud")
+    m.kill(1)
+    m.restart()
+    while m.bus.recovering is not None:
+        assert carol.send() or alice.send()
+    m.boot(1, life=2)
+    m.settle()
+    assert m.outcomes(0) == {Outcome.LOST_TARGET_DEAD_MAYBE_DELIVERED: 1}
+    m.check()
+
+
+def test_one_that_lives_and_has_come_to_an_id_does_not_stand_for_who_is_dead_and_had_it() -> None:
+    m = RestartMachine(mode=ApicMode.XAPIC)
+    alice, _, carol = m.nodes.values()
+    set_xapic_id(carol, 2)
+    m.settle()
+    m.beat()
+    alice.ring(fixed(2, 0x41))
+    play(m, "ud")
+    assert carol.fetch()
+    assert had_it(m) == {1: 1, 2: 1}, "two CPUs answer to one id"
+    m.kill(1)
+    m.restart()
+    m.settle()
+    assert m.outcomes(0) == {
+        Outcome.DELIVERED: 1,
+        Outcome.LOST_INTERCONNECT_RESTART_MAYBE_DELIVERED: 1,
+    }
+    m.check()
+
+
+def set_xapic_id(node: Instance, xapic_id: int) -> None:
+    """Its first CPU takes another one."""
+    node.kernel.cpus[0].execute(WriteRegister(Register.ID, xapic_id << 24))

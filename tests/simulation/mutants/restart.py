@@ -92,8 +92,8 @@ def who_has_ended_could_not_have_had_it(self: Any, write: Any, icr: Any, found: 
 _targets = ResentWrites.targets
 
 
-def the_roster_begins_anew(self: Any, number: int = 0, last_end: int = 0) -> None:
-    self.number = self.last_end = 0
+def the_roster_begins_anew(self: Any, *_numbers: int) -> None:
+    self.number = self.last_end = self.last_end_elsewhere = 0
 
 
 def books_are_told_without_what_is_resolved(self: Any, frame: Any) -> None:
