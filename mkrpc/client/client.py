@@ -44,6 +44,7 @@ from mkrpc.client.events import EventBatch
 from mkrpc.client.faults import FaultCalls
 from mkrpc.client.injector import MAX_RETRIES, Injector
 from mkrpc.client.lifecycle import LifecycleCalls
+from mkrpc.client.pages import whole_cluster
 from mkrpc.client.watching import batches
 from mkrpc.client.why import WhyAnswer
 from mkrpc.errors import (
@@ -133,8 +134,12 @@ class Client(LifecycleCalls, FaultCalls, ErrandCalls):
         self.close()
 
     def cluster(self) -> ClusterView:
-        """Every instance with its CPUs, as last reported."""
-        return ClusterView.of(self._get_cluster(pb.GetClusterRequest()))
+        """Every instance with its CPUs, as last reported; of a large machine page by page, each of
+        its own moment.
+
+        UnavailableError if the interconnect is another one from page to page, again and again.
+        """
+        return ClusterView.of(whole_cluster(self._get_cluster))
 
     def _summary(self) -> ClusterView:
         return ClusterView.of(self._get_cluster(pb.GetClusterRequest(summary=True)))

@@ -18,6 +18,7 @@ from mkrpc.v1 import control_pb2 as pb
 from mkrpc.v1 import types_pb2 as types
 
 __all__ = [
+    "PAGE_BYTES",
     "ROWS_PER_MESSAGE",
     "Switches",
     "cluster_to_pb",
@@ -31,6 +32,9 @@ __all__ = [
 
 ROWS_PER_MESSAGE = 2000
 """Rows of the ledger in one message, about 250 KB."""
+
+PAGE_BYTES = 1 << 20
+"""Bytes of instances after which a page ends: so it has them and one instance more at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,11 +73,14 @@ def cluster_to_pb(
     address: str,
     interconnect_pid: int,
     summary: bool = False,
+    page_from: int | None = None,
 ) -> pb.GetClusterResponse:
     """Every instance: those that ever attached, and those that a host agent could start.
 
-    In a ``summary`` they are left out.
+    In a ``summary`` they are left out. ``page_from``: only those from this id on, and only as many
+    as a page holds; pool and faults are in the first page alone.
     """
+    first = page_from or 0
     response = pb.GetClusterResponse(
         address=address,
         epoch=bus.epoch,
@@ -81,7 +88,7 @@ def cluster_to_pb(
         policy=bus.policy.name,
         apic=switches.apic,
         client_rate=rate_to_pb(bus, CLIENTS),
-        faults=faults_to_pb(bus.faults, bus.now_us),
+        faults=faults_to_pb(bus.faults, bus.now_us) if not first else (),
         roster=bus.roster_number,
     )
     if (recovering := bus.recovering) is not None:
@@ -89,15 +96,23 @@ def cluster_to_pb(
         response.recovery.CopyFrom(pb.Recovery(back=back, expected=expected, left_us=left_us))
     if summary:
         return response
-    response.pool.extend(sorted(hosts.pool))
+    if not first:
+        response.pool.extend(sorted(hosts.pool))
     records = {record.instance_id: record for record in bus.instances()}
+    told = 0
     for instance_id in known_ids(bus, hosts):
+        if instance_id < first:
+            continue
+        if page_from is not None and told >= PAGE_BYTES:
+            response.next_instance = instance_id
+            break
         record, process = records.get(instance_id), hosts.processes.get(instance_id)
-        response.instances.append(_instance(bus, record, process))
-    for instance in response.instances:
+        instance = _instance(bus, record, process)
         instance.switches.update(switches.instances.get(instance.id, {}))
         if (rate := rate_to_pb(bus, instance.id)) is not None:
             instance.rate.CopyFrom(rate)
+        response.instances.append(instance)
+        told += instance.ByteSize()
     return response
 
 

@@ -84,7 +84,7 @@ class ControlService(ErrandControl):
     async def GetCluster(  # noqa: N802 - gRPC's spelling
         self, request: pb.GetClusterRequest, context: Context
     ) -> pb.GetClusterResponse:
-        """Every instance, as last reported."""
+        """Every instance, as last reported; or a page of them."""
         self._tell_time()
         self._drain()
         response = cluster_to_pb(
@@ -94,10 +94,12 @@ class ControlService(ErrandControl):
             address=self._address(),
             interconnect_pid=os.getpid(),
             summary=request.summary,
+            page_from=request.first_instance if request.paged else None,
         )
         response.restarts = self._books.restarts
         response.books_trouble = self._books.trouble
-        response.stalls.extend(stall_to_pb(stall) for stall in self._bus.stalls.open())
+        if not request.first_instance:
+            response.stalls.extend(stall_to_pb(stall) for stall in self._bus.stalls.open())
         return response
 
     async def Inject(self, request: pb.InjectRequest, context: Context) -> pb.InjectResponse:  # noqa: N802

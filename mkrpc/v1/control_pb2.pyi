@@ -80,13 +80,17 @@ LINK_DIRECTION_UP: LinkDirection
 LINK_DIRECTION_DOWN: LinkDirection
 
 class GetClusterRequest(_message.Message):
-    __slots__ = ("summary",)
+    __slots__ = ("summary", "paged", "first_instance")
     SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    PAGED_FIELD_NUMBER: _ClassVar[int]
+    FIRST_INSTANCE_FIELD_NUMBER: _ClassVar[int]
     summary: bool
-    def __init__(self, summary: _Optional[bool] = ...) -> None: ...
+    paged: bool
+    first_instance: int
+    def __init__(self, summary: _Optional[bool] = ..., paged: _Optional[bool] = ..., first_instance: _Optional[int] = ...) -> None: ...
 
 class GetClusterResponse(_message.Message):
-    __slots__ = ("address", "epoch", "interconnect_pid", "policy", "instances", "apic", "roster", "recovery", "restarts", "books_trouble", "pool", "client_rate", "faults", "stalls")
+    __slots__ = ("address", "epoch", "interconnect_pid", "policy", "instances", "apic", "roster", "recovery", "restarts", "books_trouble", "pool", "client_rate", "faults", "next_instance", "stalls")
     class ApicEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -107,6 +111,7 @@ class GetClusterResponse(_message.Message):
     POOL_FIELD_NUMBER: _ClassVar[int]
     CLIENT_RATE_FIELD_NUMBER: _ClassVar[int]
     FAULTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_INSTANCE_FIELD_NUMBER: _ClassVar[int]
     STALLS_FIELD_NUMBER: _ClassVar[int]
     address: str
     epoch: int
@@ -121,8 +126,9 @@ class GetClusterResponse(_message.Message):
     pool: _containers.RepeatedScalarFieldContainer[int]
     client_rate: RateLimit
     faults: _containers.RepeatedCompositeFieldContainer[InjectedFault]
+    next_instance: int
     stalls: _containers.RepeatedCompositeFieldContainer[Stall]
-    def __init__(self, address: _Optional[str] = ..., epoch: _Optional[int] = ..., interconnect_pid: _Optional[int] = ..., policy: _Optional[str] = ..., instances: _Optional[_Iterable[_Union[Instance, _Mapping]]] = ..., apic: _Optional[_Mapping[str, str]] = ..., roster: _Optional[int] = ..., recovery: _Optional[_Union[Recovery, _Mapping]] = ..., restarts: _Optional[int] = ..., books_trouble: _Optional[str] = ..., pool: _Optional[_Iterable[int]] = ..., client_rate: _Optional[_Union[RateLimit, _Mapping]] = ..., faults: _Optional[_Iterable[_Union[InjectedFault, _Mapping]]] = ..., stalls: _Optional[_Iterable[_Union[Stall, _Mapping]]] = ...) -> None: ...
+    def __init__(self, address: _Optional[str] = ..., epoch: _Optional[int] = ..., interconnect_pid: _Optional[int] = ..., policy: _Optional[str] = ..., instances: _Optional[_Iterable[_Union[Instance, _Mapping]]] = ..., apic: _Optional[_Mapping[str, str]] = ..., roster: _Optional[int] = ..., recovery: _Optional[_Union[Recovery, _Mapping]] = ..., restarts: _Optional[int] = ..., books_trouble: _Optional[str] = ..., pool: _Optional[_Iterable[int]] = ..., client_rate: _Optional[_Union[RateLimit, _Mapping]] = ..., faults: _Optional[_Iterable[_Union[InjectedFault, _Mapping]]] = ..., next_instance: _Optional[int] = ..., stalls: _Optional[_Iterable[_Union[Stall, _Mapping]]] = ...) -> None: ...
 
 class Recovery(_message.Message):
     __slots__ = ("back", "expected", "left_us")

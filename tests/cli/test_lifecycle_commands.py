@@ -263,7 +263,7 @@ def test_who_is_not_there_is_enoent_and_who_is_there_is_told(run, peer, told, tw
             assert what.startswith(f"mkrpc: ENOENT: no instance {name} "), verb
             assert advice == "  → there are: 1 (web), 2 (db)"
             assert result.exit_code == 3
-            assert peer.requests.pop() == pb.GetClusterRequest()
+            assert peer.requests.pop() == pb.GetClusterRequest(paged=True)
 
 
 @pytest.mark.parametrize(
