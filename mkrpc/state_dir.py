@@ -116,10 +116,15 @@ def make_private(path: Path) -> None:
 def check_private(path: Path) -> None:
     """:class:`PermissionDeniedError` unless only this user can enter the directory."""
     status = path.lstat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
         raise PermissionDeniedError(
             f"{path} is not a private directory of yours",
             advice="remove it, or name another with MKRPC_STATE_DIR",
+        )
+    if status.st_mode & 0o077:
+        raise PermissionDeniedError(
+            f"{path} is open to others: its mode is {stat.S_IMODE(status.st_mode):04o}",
+            advice=f"chmod 700 {path}, or name another with MKRPC_STATE_DIR",
         )
 
 

@@ -206,8 +206,9 @@ def test_a_directory_is_made_private_and_accepted_again(state):
 def test_a_directory_that_others_can_enter_is_refused(state, mode):
     state.mkdir()
     state.chmod(mode)
-    with pytest.raises(PermissionDeniedError, match="not a private directory"):
+    with pytest.raises(PermissionDeniedError, match="is open to others") as refused:
         make_private(state)
+    assert refused.value.advice.startswith(f"chmod 700 {state}, ")
 
 
 def test_a_link_to_a_private_directory_is_refused(state, tmp_path):

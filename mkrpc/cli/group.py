@@ -1,5 +1,7 @@
 """How every command ends: its exit code, and its errors as two lines for a person."""
 
+import errno
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +15,7 @@ __all__ = [
     "EXIT_INTERRUPTED",
     "EXIT_NO",
     "EXIT_OK",
+    "EXIT_PIPE",
     "EXIT_USAGE",
     "Commands",
     "tell_error",
@@ -26,6 +29,10 @@ EXIT_USAGE = 2
 EXIT_FAILED = 3
 """The cluster cannot be reached, or refused."""
 EXIT_INTERRUPTED = 130
+EXIT_PIPE = 141
+"""Whoever read the output has gone, as after SIGPIPE."""
+
+_CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 class Commands(click.Group):
@@ -41,14 +48,16 @@ class Commands(click.Group):
     def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:
         """Run a command and leave with its exit code. A bug keeps its traceback."""
         extra["standalone_mode"] = False
+        _open_standard_streams()
+        typed = sys.argv[1:] if args is None else args
         try:
-            _check_text(sys.argv[1:] if args is None else args)
+            _check_text(typed)
             code = super().main(args, *rest, **extra)
         except click.exceptions.NoArgsIsHelpError as error:
             click.echo(error.format_message(), err=True)
             code = EXIT_USAGE
         except click.UsageError as error:
-            where = error.ctx.command_path if error.ctx else "mkrpc"
+            where = error.ctx.command_path if error.ctx else self._command_of(typed)
             _tell(error.format_message(), f"{where} --help")
             code = EXIT_USAGE
         except click.ClickException as error:
@@ -59,7 +68,53 @@ class Commands(click.Group):
         except MkrpcError as error:
             tell_error(error)
             code = EXIT_USAGE if isinstance(error, InvalidArgumentError) else EXIT_FAILED
+        except OSError as error:
+            # With a file name it is a file of ours; without one it is what we print to.
+            if error.errno not in _CANNOT_WRITE or error.filename is not None:
+                raise
+            _print_no_more()
+            _tell(f"cannot write: {error.strerror}", "make room, or send the output elsewhere")
+            code = EXIT_FAILED
         sys.exit(code if isinstance(code, int) else EXIT_OK)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command. A reader that has gone is no answer: the exit code says so."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            _print_no_more()
+            return EXIT_PIPE
+
+    def _command_of(self, typed: Sequence[str]) -> str:
+        """The command that was meant, where click does not say: an option without its value."""
+        path, command = "mkrpc", self
+        for word in typed:
+            found = command.commands.get(word)
+            if found is None:
+                break
+            path = f"{path} {word}"
+            if not isinstance(found, Commands):
+                break
+            command = found
+        return path
+
+
+def _open_standard_streams() -> None:
+    """What the caller has closed is /dev/null: else a socket gets its number, and is printed to."""
+    closed = [name for name in ("stdin", "stdout", "stderr") if getattr(sys, name) is None]
+    if not closed:
+        return
+    # The lowest numbers are given first, so that these are the closed ones.
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(number, True)
+    for name in closed:
+        setattr(sys, name, os.fdopen(number, "r" if name == "stdin" else "w", closefd=False))
+
+
+def _print_no_more() -> None:
+    """What is left in the buffer has nowhere to go, and Python would try once more at its end."""
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _check_text(arguments: Sequence[str]) -> None:

@@ -10,6 +10,11 @@ __all__ = ["message"]
 
 USER_MESSAGE = 0x4000
 
+_LISTEN = (
+    "a kernel that runs --program 0=mkrpc.instance.multikernel.cpu_hotplug:serve_cpus takes them: "
+    "mkrpc load; docs/messages.md"
+)
+
 _WAYS = {"memory": "over shared memory", "interconnect": "through the interconnect"}
 
 
@@ -57,4 +62,6 @@ def message(
         }.get(end.fate, f"does not get it: {end.fate}")
         way = _WAYS.get(end.way, end.way)
         click.echo(f"instance {target.id} ({target.name}) {what}; sent {way}", err=not end.taken)
+        if end.fate == "waiting":
+            click.echo(f"  → {_LISTEN}", err=True)
     return EXIT_OK if end.taken else EXIT_NO

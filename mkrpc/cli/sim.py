@@ -2,6 +2,7 @@
 
 import os
 import random
+import sys
 import time
 from collections import Counter
 from dataclasses import asdict
@@ -147,11 +148,12 @@ def _many(seeds: range, jobs: int, *, small: bool, as_json: bool) -> int:
     outcomes: Counter[str] = Counter()
     events = frames = 0
     broken: list[Result] = []
-    # Shown on a terminal only: rich draws no bar into a pipe or file.
+    # Shown on a terminal only: into a pipe or file rich draws no bar, and an empty line.
     with Progress(
         *(BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}")),
         console=Console(stderr=True),
         transient=True,
+        disable=not sys.stderr.isatty(),
     ) as progress:
         task = progress.add_task("seeds", total=len(seeds))
         for results in in_processes(_run_all, seeds, jobs):

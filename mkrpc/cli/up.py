@@ -189,7 +189,8 @@ def _check_directory(address: str) -> None:
 
 
 def _is_up(cluster: "Cluster", topology: "Topology") -> str:
-    size = f"{len(topology.instances)} instances, {len(topology.apic_ids)} CPUs"
+    instances, cpus = len(topology.instances), len(topology.apic_ids)
+    size = f"{instances} instance{'s'[: instances != 1]}, {cpus} CPU{'s'[: cpus != 1]}"
     return f"cluster {cluster.name} is up: {size}, at {cluster.address}"
 
 

@@ -1,5 +1,6 @@
 """``mkrpc ipi --from-file``: ICR words of a file, read whole before any of them is sent."""
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import TYPE_CHECKING
@@ -129,9 +130,12 @@ def send_with_a_bar(client: "Client", runs: Sequence[Run]) -> "IpiResult":
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress
 
-    # Shown on a terminal only: rich draws no bar into a pipe or file.
+    # Shown on a terminal only: into a pipe or file rich draws no bar, and an empty line.
     with Progress(
-        BarColumn(), MofNCompleteColumn(), console=Console(stderr=True), transient=True
+        *(BarColumn(), MofNCompleteColumn()),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
     ) as progress:
         task = progress.add_task("words", total=sum(count for _, count in runs))
         return send_words(client, runs, tell=lambda done: progress.update(task, completed=done))

@@ -55,6 +55,11 @@ _LOOK_MOST_S = 0.1
 
 _log = structlog.get_logger("mkrpc.interconnect")
 
+_SERVE = (
+    "does that kernel answer requests? One that runs "
+    "--program 0=mkrpc.instance.multikernel.cpu_hotplug:serve_cpus does (mkrpc load)"
+)
+
 _ERRORS: dict[int, tuple[type[MkrpcError], str]] = {
     errno.EBUSY: (InstanceBusyError, "it runs something, or cannot be started now"),
     errno.EINVAL: (InvalidArgumentError, "the kernel's log says why: mkrpc dmesg"),
@@ -62,7 +67,7 @@ _ERRORS: dict[int, tuple[type[MkrpcError], str]] = {
     errno.ENODEV: (NoCpuError, "mkrpc show lists instances and their CPUs"),
     errno.ENOMEM: (LimitReachedError, "too many handlers are registered there"),
     errno.ENOSPC: (LimitReachedError, "those before it were not taken: does the receiver listen?"),
-    errno.ETIMEDOUT: (StuckError, "does that kernel answer requests? cpu_hotplug:serve_cpus does"),
+    errno.ETIMEDOUT: (StuckError, _SERVE),
 }
 
 

@@ -69,7 +69,10 @@ class Overview:
             for address in record.cpus:
                 if address.apic_id == apic_id:
                     return record, address.cpu
-        raise NotFoundError(f"no CPU has APIC id {apic_id}", advice="'mkrpc show' lists them")
+        raise NotFoundError(
+            f"no CPU has APIC id {apic_id} in a kernel that runs or ran",
+            advice="'mkrpc show' lists them",
+        )
 
     def address_of(self, incarnation: bytes, cpu: int) -> CpuAddress:
         """The routing registers of a CPU as last published, of who lives or was the last."""

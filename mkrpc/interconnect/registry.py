@@ -75,7 +75,8 @@ class Registry:
         record = self.records.get(instance_id)
         if record is None:
             raise NotFoundError(
-                f"there is no instance {instance_id}", advice="'mkrpc show' lists them"
+                f"instance {instance_id} is not attached, and never was",
+                advice="'mkrpc show' lists those that there are, 'mkrpc exec' starts one",
             )
         if record.session is None:
             raise NotFoundError(
@@ -99,7 +100,10 @@ class Registry:
                     f"which is not attached: {record.reason}",
                     advice="'mkrpc exec' starts it again",
                 )
-        raise NotFoundError(f"no CPU has APIC id {apic_id}", advice="'mkrpc show' lists them")
+        raise NotFoundError(
+            f"no CPU has APIC id {apic_id} in a kernel that runs",
+            advice="'mkrpc show' lists them",
+        )
 
     def note_expected(self, each: Incarnation, reason: str) -> None:
         """An incarnation of an earlier interconnect, which may come back."""

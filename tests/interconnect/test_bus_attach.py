@@ -155,7 +155,7 @@ def test_the_same_id_comes_back_as_a_new_incarnation_with_its_own_row(machine: A
     assert (record.attached, record.reason, record.incarnations) == (False, "killed by signal 9", 1)
     with pytest.raises(NotFoundError, match="killed by signal 9"):
         wire.bus.session(1)
-    with pytest.raises(NotFoundError, match="there is no instance 44"):
+    with pytest.raises(NotFoundError, match="instance 44 is not attached, and never was"):
         wire.bus.session(44)
     incarnation, accounts = wire.bus.mirrored(1)
     assert incarnation == old.incarnation
