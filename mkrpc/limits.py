@@ -10,6 +10,7 @@ __all__ = [
     "MAX_CPUS",
     "MAX_ENTRY",
     "MAX_FAULTS",
+    "MAX_FRAME_BYTES",
     "MAX_HANDLERS",
     "MAX_INSTANCE_ID",
     "MAX_POOL",
@@ -44,6 +45,13 @@ MAX_CMDLINE: Final = 2047
 
 MAX_POOL: Final = 4096
 """CPUs that no instance has."""
+
+MAX_FRAME_BYTES: Final = 1024 * 1024
+"""The largest frame, and the largest request of any method that a server accepts.
+
+Whoever sends more loses the connection (or the call) with RESOURCE_EXHAUSTED, which the client
+reads as :class:`mkrpc.errors.FrameTooLargeError`; nobody else notices.
+"""
 
 MAX_FAULTS: Final = 64
 """Faults injected at a time."""

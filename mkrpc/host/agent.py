@@ -25,6 +25,7 @@ from mkrpc.host.children import (
     run_interconnect,
 )
 from mkrpc.host.fork_server import FORK_SERVER, PRELOAD
+from mkrpc.host.hello import check_start
 from mkrpc.host.kept import KeptInstances
 from mkrpc.instance.config import kernel_config
 from mkrpc.state_dir import BOOKS_FILE, CONFIG_FILE, RECORD_FILE
@@ -81,6 +82,7 @@ class HostAgent:
         :meth:`interrupt`.
         """
         self._check_descriptors()
+        check_start(self)
         self._say(progress="starting the interconnect")
         self.start_interconnect()
         waiting = []

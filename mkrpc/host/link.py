@@ -18,8 +18,9 @@ from mkrpc.errors import (
 )
 from mkrpc.host.agent import HostAgent
 from mkrpc.host.child import Child
+from mkrpc.host.hello import describe
 from mkrpc.host.keeper import InterconnectKeeper
-from mkrpc.host.orders import change, describe
+from mkrpc.host.orders import change
 from mkrpc.host.pauses import Pauses
 from mkrpc.interconnect.hosts import ATTACH_HOST
 from mkrpc.link.frames import WIRE_VERSION

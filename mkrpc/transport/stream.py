@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Final, NoReturn, Protocol, TypeAlias
 
 from mkrpc.errors import MkrpcError
+from mkrpc.limits import MAX_FRAME_BYTES
 from mkrpc.transport.address import Address
 from mkrpc.transport.supervision import end_loudly
 
@@ -34,13 +35,6 @@ __all__ = [
     "StreamServer",
     "stop_loudly",
 ]
-
-MAX_FRAME_BYTES: Final = 1024 * 1024
-"""The largest frame, and the largest request of any method that a server accepts.
-
-Whoever sends more loses the connection (or the call) with RESOURCE_EXHAUSTED, which the client
-reads as :class:`mkrpc.errors.FrameTooLargeError`; nobody else notices.
-"""
 
 MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
 """The largest unary answer that a client accepts; a client's own limit, not a server's."""
