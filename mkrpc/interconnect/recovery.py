@@ -201,7 +201,7 @@ class Recovery:
             # Above everything that anybody who is back has been told.
             self._count.ended(elsewhere=self._elsewhere_ended)
         self.closed = False
-        self._books.fold_the_dead()
+        self._books.fold_the_dead({write.source for write in self.held})
         if self.sink is not None:
             after_us = looked_us - (self._began_us or 0)
             self.sink(BarrierOpened(back=back, missing=len(missing), after_us=after_us))

@@ -1,6 +1,7 @@
 """The books as they were before this interconnect: from what was kept, and from the sources."""
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 
 from mkrpc.errors import ProtocolError
 from mkrpc.interconnect.ledger import OVERFLOW, Ledger, Party, RowKey
@@ -74,13 +75,15 @@ class RestoredBooks:
                 self._ledger.book(row, legs.count)
                 self._ledger.settle(row, legs.outcome, legs.count)
 
-    def fold_the_dead(self) -> None:
+    def fold_the_dead(self, awaited: AbstractSet[Party] = frozenset()) -> None:
         """Rows of those who have ended may be folded, as always, if nothing of theirs is in flight.
 
-        Those of whom something is are finished when that has settled.
+        Those of whom something is, or will be, as of the sources in ``awaited``, are finished when
+        that has settled.
         """
         parties = {party for row in self._ledger for party in (row.key.source, row.key.destination)}
         parties -= {row.key.source for row in self._ledger if row.written != row.ended}
+        parties -= awaited
         for party in sorted(parties - {None}, key=_by_birth):
             assert party is not None
             if len(party.identity) != IDENTITY_BYTES or party.identity in self._kept:
