@@ -66,10 +66,12 @@ _log = structlog.get_logger("mkrpc.interconnect")
 def request_from(frame: bytes) -> Any:
     """An InjectStreamRequest whose ``words`` are bytes; :class:`ProtocolError` if it is none.
 
-    Encoders may write a repeated field in several parts, or number by number; hardly one does.
+    Encoders may write a repeated field in several parts, or number by number; hardly one does. Of
+    several parts the twin has the last, and numbers one by one are fields that it does not know.
     """
     try:
         request = _RequestTwin.FromString(frame)
+        request.DiscardUnknownFields()
         if not request.words or request.ByteSize() != len(frame):
             typed = pb.InjectStreamRequest.FromString(frame)
             words = column_to_wire(array("Q", typed.words))
@@ -225,11 +227,10 @@ class InjectionLink:
                 words=b"".join([request.words for request in requests]),
                 resolved_below=max([request.resolved_below for request in requests]),
                 each=requests[0].each,
-                on_done=self._singles_done,
+                on_done=partial(self._singles_done, requests[0].runs),
             )
         except MkrpcError:
             return False
-        self._answers.runs = requests[0].runs
         if singles.unanswered:
             self._made[singles] = None
         return True
@@ -278,13 +279,13 @@ class InjectionLink:
         self._answers.add(first_seq, count, tally, each=each)
         self._send_soon()
 
-    def _singles_done(self, answer: SinglesAnswer) -> None:
-        """Calls of one word each have theirs."""
+    def _singles_done(self, runs: bool, answer: SinglesAnswer) -> None:
+        """Calls of one word each have theirs; ``runs``: these asked for runs."""
         self._open.difference_update(range(answer.first, answer.last + 1))
         if not answer.of.unanswered:
             self._made.pop(answer.of, None)
         self._words -= answer.last - answer.first + 1
-        self._answers.add_singles(answer)
+        self._answers.add_singles(answer, runs=runs)
         self._send_soon()
 
     def _send_soon(self) -> None:

@@ -19,7 +19,8 @@ class _Row:
     """Answered words from number ``first`` to ``last``, and how their legs ended.
 
     ``outcomes``: of every word, if that was asked for; ``several`` and ``counts_only`` as in
-    :class:`~mkrpc.interconnect.tally.EachOutcome`. ``singles``: each word is a request.
+    :class:`~mkrpc.interconnect.tally.EachOutcome`. ``singles``: each word is a request; ``runs``:
+    several of these may be answered as one.
     """
 
     __slots__ = (
@@ -29,6 +30,7 @@ class _Row:
         "legs",
         "outcomes",
         "repeated",
+        "runs",
         "several",
         "singles",
     )
@@ -39,7 +41,7 @@ class _Row:
         self.legs = legs
         self.outcomes: bytearray | None = None
         self.several: Mapping[int, Mapping[LegKind, int]] = {}
-        self.counts_only = self.repeated = self.singles = False
+        self.counts_only = self.repeated = self.singles = self.runs = False
 
     def tell_each(self, each: EachOutcome | None) -> None:
         """The outcome of every word is wanted; None: it is not known."""
@@ -53,6 +55,7 @@ class _Row:
         """Take in words of other requests; whether they can be told in the same row."""
         if (
             not (self.singles and following.singles and self.last + 1 == following.first)
+            or self.runs is not following.runs
             or self.several
             or following.several
             or self.counts_only
@@ -66,12 +69,9 @@ class _Row:
         self.legs.update(following.legs)
         return True
 
-    def write(self, response: pb.InjectStreamResponse, *, runs: bool) -> int:
-        """Add it to a response; the kinds of legs that it has there besides.
-
-        ``runs``: several requests may be one row.
-        """
-        if self.singles and not runs:
+    def write(self, response: pb.InjectStreamResponse) -> int:
+        """Add it to a response; the kinds of legs that it has there besides."""
+        if self.singles and not self.runs:
             for seq in range(self.first, self.last + 1):
                 response.answered.add(first=seq, last=seq)
                 if self.outcomes is not None:
@@ -94,10 +94,9 @@ class _Row:
 
 class StreamAnswers:
     """The answers of one stream that are not told yet: to so many ``requests``, of so many
-    ``words`` together. ``runs``: several requests may be answered as one run."""
+    ``words`` together."""
 
     def __init__(self) -> None:
-        self.runs = False
         self.requests = self.words = 0
         self._rows: deque[_Row] = deque()
         self._legs: Counter[LegKind] = Counter()
@@ -115,10 +114,10 @@ class StreamAnswers:
         self.requests += 1
         self.words += count
 
-    def add_singles(self, answer: SinglesAnswer) -> None:
-        """Requests of one word each have theirs."""
+    def add_singles(self, answer: SinglesAnswer, *, runs: bool) -> None:
+        """Requests of one word each have theirs; ``runs``: they may be told as one run."""
         row = _Row(answer.first, answer.last, answer.legs)
-        row.singles = True
+        row.singles, row.runs = True, runs
         if answer.each is not None:
             row.tell_each(answer.each)
         count = answer.last - answer.first + 1
@@ -137,7 +136,7 @@ class StreamAnswers:
             words = row.last - row.first + 1
             self.words -= words
             self.requests -= words if row.singles else 1
-            room -= row.write(response, runs=self.runs)
+            room -= row.write(response)
             self._legs.update(row.legs)
             changed.update(dict.fromkeys(row.legs))
         response.legs.extend(leg_to_pb(kind, self._legs[kind]) for kind in changed)

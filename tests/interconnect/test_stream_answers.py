@@ -2,6 +2,7 @@
 
 from array import array
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import pytest
@@ -30,7 +31,6 @@ def words_of(*words: int) -> bytes:
 def answered(wire: Any, sizes: list[list[int]], *, each: bool, runs: bool) -> StreamAnswers:
     """The answers to groups of calls of one word each, and to calls of several in between."""
     answers = StreamAnswers()
-    answers.runs = runs
     seq = 1
     for number, words in enumerate(sizes):
         asked: dict[str, Any] = {"client_id": CLIENT, "first_seq": seq, "resolved_below": 1}
@@ -46,7 +46,10 @@ def answered(wire: Any, sizes: list[list[int]], *, each: bool, runs: bool) -> St
             )
         else:
             wire.bus.inject_singles(
-                **asked, words=words_of(*words), each=each, on_done=answers.add_singles
+                **asked,
+                words=words_of(*words),
+                each=each,
+                on_done=partial(answers.add_singles, runs=runs),
             )
         seq += len(words)
     wire.settle()
@@ -93,6 +96,25 @@ def test_requests_that_follow_one_another_are_one_row(machine: Any) -> None:
     assert [row.outcomes for row in response.outcomes] == [bytes([Outcome.DELIVERED] * 9)]
     alone = response_of(answered(machine((0, 1), (2,)), sizes, each=True, runs=False))
     assert [(run.first, run.last) for run in alone.answered] == [(n, n) for n in range(1, 10)]
+
+
+@pytest.mark.parametrize("asked", [(True, False), (False, True)])
+def test_who_did_not_ask_for_runs_is_told_of_each_request(machine: Any, asked: Any) -> None:
+    """Whatever was asked for with the requests beside it, which are told in the same response."""
+    bus = machine((0,)).bus
+    answers = StreamAnswers()
+    for number, runs in enumerate(asked):
+        bus.inject_singles(
+            client_id=CLIENT,
+            first_seq=1 + 3 * number,
+            resolved_below=1,
+            words=words_of(*[WORDS[4]] * 3),
+            on_done=partial(answers.add_singles, runs=runs),
+        )
+    told = [(run.first, run.last) for run in response_of(answers).answered]
+    alone = [[(seq, seq) for seq in range(first, first + 3)] for first in (1, 4)]
+    together = [[(1, 3)], [(4, 6)]]
+    assert told == [run for n, runs in enumerate(asked) for run in (together if runs else alone)[n]]
 
 
 def test_what_is_over_waits_for_the_next_response(
