@@ -276,7 +276,7 @@ class _Run:
 def _count_resumes(logs: Path) -> int:
     """How often instances say that they resumed over another stream."""
     mark = b'"event": "resumed"'
-    return sum(path.read_bytes().count(mark) for path in logs.glob("*.log"))
+    return sum(path.read_bytes().count(mark) for path in logs.glob("*.log*"))
 
 
 def keep(cluster: Cluster, seed: int) -> Path:

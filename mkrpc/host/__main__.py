@@ -30,6 +30,7 @@ def main() -> int:
     from mkrpc.host.agent import HostAgent
 
     logs.configure("host agent")
+    logs.bound(Path(sys.argv[1]) / "logs" / "host-agent.log")
     agent = HostAgent(Path(sys.argv[1]))
     # Until the event loop runs. No exception from here: it could lose a child just started.
     signal.signal(signal.SIGTERM, agent.interrupt)

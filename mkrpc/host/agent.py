@@ -27,6 +27,7 @@ from mkrpc.host.children import (
 from mkrpc.host.fork_server import FORK_SERVER, PRELOAD
 from mkrpc.host.hello import check_start
 from mkrpc.host.kept import KeptInstances
+from mkrpc.host.old_logs import OldLogs
 from mkrpc.instance.config import kernel_config
 from mkrpc.state_dir import BOOKS_FILE, CONFIG_FILE, RECORD_FILE
 from mkrpc.topology import Topology
@@ -61,6 +62,7 @@ class HostAgent:
         self.kept = KeptInstances(
             self.topology, {int(key): count for key, count in config.get("scripted", {}).items()}
         )
+        self.old_logs = OldLogs(state_dir / "logs")
         self._transport = ""
         self._via: dict[str, dict[str, str]] = config.get("via", {})
         self.record: dict[str, Any] | None = config.get("record")

@@ -114,6 +114,7 @@ def _begin(process: str, log_path: str) -> None:
     os.dup2(descriptor, 2)
     os.close(descriptor)
     logs.configure(process)
+    logs.bound(Path(log_path))
 
 
 def _report(ready: Any, start: Callable[[Callable[[dict[str, Any]], None]], int]) -> None:

@@ -26,6 +26,7 @@ def change(agent: HostAgent, order: pb.AttachHostResponse) -> tuple[int, int, Mk
             case "keep":
                 check_room(agent, order)
                 kept.keep(instance_id, order.keep.name, order.keep.apic_ids)
+                agent.old_logs.created(kept.name(instance_id))
             case "load":
                 check_room(agent, order)
                 kept.load(instance_id, order.load.image)
@@ -36,7 +37,9 @@ def change(agent: HostAgent, order: pb.AttachHostResponse) -> tuple[int, int, Mk
                 kept.unload(instance_id)
                 agent.instances.pop(instance_id, None)
             case _:
+                name = kept.name(instance_id)
                 kept.drop(instance_id)
+                agent.old_logs.deleted(name)
                 agent.instances.pop(instance_id, None)
     except MkrpcError as error:
         return instance_id, order.order, error
