@@ -56,6 +56,7 @@ def cpu_address_to_pb(address: CpuAddress) -> types.CpuAddress:
         ldr=address.ldr,
         dfr=address.dfr,
         software_enabled=address.software_enabled,
+        vacant=address.vacant,
     )
 
 
@@ -64,7 +65,9 @@ def cpu_address_from_pb(pb: types.CpuAddress) -> CpuAddress:
     mode = _MODE_FROM_PB.get(pb.mode)
     if mode is None:
         raise ProtocolError(f"CPU {pb.cpu} names APIC mode {pb.mode}, which does not exist")
-    return CpuAddress(pb.cpu, pb.apic_id, mode, pb.xapic_id, pb.ldr, pb.dfr, pb.software_enabled)
+    return CpuAddress(
+        pb.cpu, pb.apic_id, mode, pb.xapic_id, pb.ldr, pb.dfr, pb.software_enabled, pb.vacant
+    )
 
 
 def _register_to_pb(value: int) -> bytes:

@@ -35,6 +35,7 @@ MODULES = (
     "mkrpc.interconnect.changes",
     "mkrpc.interconnect.clients",
     "mkrpc.interconnect.clock",
+    "mkrpc.interconnect.cpu_owners",
     "mkrpc.interconnect.destination_outcomes",
     "mkrpc.interconnect.equal_legs",
     "mkrpc.interconnect.fan_legs",

@@ -76,6 +76,9 @@ class AccountReporter:
 
     def _changed_account(self, cpu: "Cpu") -> CpuAccount | None:
         number = cpu.number
+        while number >= len(self._heads):  # it has come since
+            self._heads.append(None)
+            self._stats.append((0,) * len(FIELDS))
         vectors = cpu.books.take_touched()
         cpu.changed = False
         known = self._stats[number]

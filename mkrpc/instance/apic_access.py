@@ -268,6 +268,11 @@ class ApicAccess:
             self._published_generation = apic.address_generation
             self.kernel.publish_address(self.number)
 
+    def forget_lvt_errors(self) -> None:
+        """The APIC is another one, which has raised none, and has published no address."""
+        self._lvt_booked = {}
+        self._published_generation = -1
+
     def book_lvt_error(self) -> int:
         """Book interrupts that LVT ERROR raised since the last call; returns their IRR bits.
 

@@ -10,6 +10,7 @@ from mkrpc.errors import (
     MkrpcError,
 )
 from mkrpc.instance.accounting import view_of
+from mkrpc.instance.cpu_slots import add_cpu, remove_cpu
 from mkrpc.instance.diagnosis import pending_view
 from mkrpc.instance.instructions import Hlt, WriteIcr
 from mkrpc.instance.procfs import proc_cmdline, proc_interrupts, proc_stat
@@ -228,6 +229,10 @@ class CommandQueue:
                 return Reply(command.number, text=self._proc(command.action))
             case CommandKind.READ_PENDING:
                 return Reply(command.number, pending=self._pending(command))
+            case CommandKind.REMOVE_CPU:
+                return Reply(command.number, text=str(remove_cpu(self._kernel, command.word)))
+            case CommandKind.ADD_CPU:
+                return Reply(command.number, text=str(add_cpu(self._kernel, command.word)))
             case CommandKind.SHUTDOWN:
                 self._kernel.hotplug.parking.shut_down()
                 return _parked(command, len(self._kernel.hotplug.parking.parked))

@@ -41,6 +41,7 @@ _FIXED: Final = DeliveryMode.FIXED
 _LOWEST_PRIORITY: Final = DeliveryMode.LOWEST_PRIORITY
 _DELIVERED: Final = Outcome.DELIVERED
 _COALESCED: Final = Outcome.COALESCED
+_APIC_DISABLED: Final = Outcome.REJECTED_APIC_DISABLED
 
 
 class Cpu(ApicAccess):
@@ -137,9 +138,11 @@ class Cpu(ApicAccess):
                 self.books.coalesce(vector)
             elif apic.lvt_delivered:
                 self.book_lvt_error()
-            return outcome
-        outcome = apic.accept(icr)
-        self.core_pending = self.core_pending or outcome is _DELIVERED
+        else:
+            outcome = apic.accept(icr)
+            self.core_pending = self.core_pending or outcome is _DELIVERED
+        if outcome is _APIC_DISABLED and self.number in self.kernel.hotplug.vacant:
+            return Outcome.REJECTED_NO_SUCH_APIC  # it has left: on its way here all the same
         return outcome
 
     def arrive(self, icr: Icr) -> Outcome:
@@ -314,6 +317,15 @@ class Cpu(ApicAccess):
         if not 0 <= level <= 7:
             raise InvalidArgumentError(f"log level {level}", advice="levels are 0 to 7")
         self.kernel.log.emit(level, text, self.number)
+
+    def replace_apic(self, apic: LocalApic) -> None:
+        """Another APIC of the same id in its place, as after power-up; what the one before held is
+        discarded, with its place in the books."""
+        before = self.apic.irr, self.apic.isr
+        self.apic = apic
+        self.core_pending = False
+        self.forget_lvt_errors()
+        self.observe(before)
 
     def stop(self) -> None:
         """For good, as after a panic: everything dropped, IF = 0, halted. Only INIT ends it."""

@@ -26,18 +26,20 @@ class Hotplug:
     """``offline``: CPUs by number that are offline, by :meth:`take_offline` or because the reboot
     vector stopped them. All are online at boot but the spare ones.
 
+    ``vacant``: CPUs by number that have left this kernel; all of them are offline.
     ``boot``: of a kernel whose CPUs wait for SIPI; None of one that was online from the start.
     ``parking``: its end.
 
     A CPU that an INIT from elsewhere has stopped is still online: its kernel knows nothing of it.
     """
 
-    __slots__ = ("_kernel", "_starting", "boot", "offline", "parking")
+    __slots__ = ("_kernel", "_starting", "boot", "offline", "parking", "vacant")
 
     def __init__(self, kernel: "Kernel") -> None:
         self._kernel = kernel
         self._starting: set[int] = set()
         self.offline: set[int] = set()
+        self.vacant: set[int] = set()
         self.parking = Parking(kernel)
         self.boot = SmpBoot(kernel) if kernel.config.wait_for_sipi else None
 
@@ -90,6 +92,11 @@ class Hotplug:
         boot = kernel.cpus[BOOT_CPU]
         if number not in self.offline:
             raise ClusterStateError(f"CPU {number} is online")
+        if number in self.vacant:
+            raise ClusterStateError(
+                f"CPU {number}, APIC id {cpu.apic_id}, has left this kernel",
+                advice="have it added again: mkrpc update",
+            )
         if kernel.on_startup != self.start_secondary:
             raise ClusterStateError(
                 "on_startup was replaced: this kernel's CPUs start as that says",

@@ -34,6 +34,7 @@ from mkrpc.link.messages import Message
 from mkrpc.link.source import SourceWindow
 from mkrpc.outcome import Outcome
 from mkrpc.x86.icr import decode
+from mkrpc.x86.lapic import LocalApic
 
 if TYPE_CHECKING:
     from mkrpc.instance.multikernel.live import Multikernel
@@ -109,10 +110,9 @@ class Kernel:
         self.no_irq_handler_limit = Ratelimit()
         self.on_startup: Startup = self.hotplug.start_secondary
         self.handlers: tuple[Handler, ...] = ()
-        kind = BufferedCpu if config.store_buffer and memory is not None else Cpu
-        numbers = range(len(config.apic_ids))
-        self.cpus = tuple(kind(self, number, booted_apic(config, number)) for number in numbers)
-        self._cpu_count = len(self.cpus)
+        self.cpus: tuple[Cpu, ...] = ()
+        for number in range(len(config.apic_ids)):
+            self.add_cpu(booted_apic(config, number))
         self.hotplug.leave_out_spares()
         self.commands = CommandQueue(self)
         self._settles_by_word = config.boundary == "word"
@@ -138,6 +138,12 @@ class Kernel:
                 advice=f"it has CPUs 0 to {len(self.cpus) - 1}",
             )
         return self.cpus[number]
+
+    def add_cpu(self, apic: LocalApic) -> None:
+        """One more CPU, with the next number; ``config`` has its APIC id."""
+        kind = BufferedCpu if self.config.store_buffer and self.memory is not None else Cpu
+        self.cpus = (*self.cpus, kind(self, len(self.cpus), apic))
+        self._cpu_count = len(self.cpus)
 
     def register_handler(self, handler: Handler) -> None:
         """Call ``handler(cpu)`` at every multikernel interrupt, after those registered before.
@@ -323,13 +329,9 @@ class Kernel:
         """The routing registers of a CPU as they are now."""
         address = self.cpus[cpu].apic.address
         return CpuAddress(
-            cpu=cpu,
-            apic_id=address.initial_id,
-            mode=int(address.mode),
-            xapic_id=address.xapic_id,
-            ldr=address.ldr,
-            dfr=address.dfr,
-            software_enabled=address.software_enabled,
+            *(cpu, address.initial_id, int(address.mode), address.xapic_id),
+            *(address.ldr, address.dfr, address.software_enabled),
+            vacant=cpu in self.hotplug.vacant,
         )
 
     def oops(self, cpu: Cpu, error: BaseException, *, vector: int | None) -> None:

@@ -32,8 +32,9 @@ class Moves:
         """A frame is on its way for the first time."""
         for event in frame.events:
             if isinstance(event, CpuAddress):
-                which = moved(self._known[event.cpu], event)
-                self._known[event.cpu] = event
+                which = _take(self._known, event)
+                if event.cpu == len(self._told):
+                    self._told.append(NEVER_MOVED)
                 if any(which):
                     self._changed.append((frame.frame, event.cpu, which))
 
@@ -52,6 +53,7 @@ class Moves:
     def told(self) -> tuple[Moved, ...]:
         """Of every CPU, with what may not have come; empty if none ever had another address."""
         told = list(self._told)
+        told += [NEVER_MOVED] * (len(self._kernel.cpus) - len(told))
         for cpu, which in self._not_acknowledged():
             told[cpu] = told[cpu].at(NOT_TOLD_YET, which)
         return tuple(told) if any(each.ever for each in told) else ()
@@ -62,5 +64,14 @@ class Moves:
         known = list(self._known)
         for event in self._kernel.events:
             if isinstance(event, CpuAddress):
-                yield event.cpu, moved(known[event.cpu], event)
-                known[event.cpu] = event
+                yield event.cpu, _take(known, event)
+
+
+def _take(known: list[CpuAddress], event: CpuAddress) -> tuple[bool, bool]:
+    """What has changed by this, which is known from now on. A CPU that has come was nowhere."""
+    if event.cpu == len(known):
+        known.append(event)
+        return True, True
+    which = moved(known[event.cpu], event)
+    known[event.cpu] = event
+    return which

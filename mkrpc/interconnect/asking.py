@@ -3,9 +3,11 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
+from mkrpc.errors import InstanceBusyError
 from mkrpc.interconnect.commands import Asked, Commands
 from mkrpc.interconnect.faults import FaultInjection
 from mkrpc.interconnect.injection import Injections
+from mkrpc.interconnect.session import Session
 from mkrpc.interconnect.singles import Singles, SinglesAnswer
 from mkrpc.interconnect.tally import Tally
 from mkrpc.link.frames import CommandKind, Reply
@@ -166,11 +168,25 @@ class Asking(FaultInjection, ABC):
         :raises NotFoundError: the instance is not attached.
         :raises InvalidArgumentError: it has no such CPU, or a number does not fit.
         :raises LimitReachedError: the instance owes too many answers.
+        :raises InstanceBusyError: ADD_CPU of an APIC id that another one has, or may yet have.
         """
         session = self._registry.session(instance_id)
+        if kind is CommandKind.ADD_CPU:
+            self._check_free(session, word)
         return self._commands.ask(
             session, kind=kind, cpu=cpu, word=word, count=count, action=action, on_reply=on_reply
         )
+
+    def _check_free(self, session: Session, apic_id: int) -> None:
+        """Whether an instance may be told to take a CPU in: nobody else has it, and nothing is on
+        its way to where it was. Until it has answered the id is kept for it."""
+        registry = self._registry
+        owner = registry.cpus.owner(apic_id)
+        why = registry.why_not_free(apic_id)
+        if why and (owner is None or owner[0] is not session):
+            raise InstanceBusyError(
+                f"EBUSY: APIC id {apic_id} {why}", advice="remove it there first, or try again"
+            )
 
     def abandon(self, request: Tally | Singles | Asked) -> None:
         """Nobody waits for this any more: what inject, write_icr or command returned.

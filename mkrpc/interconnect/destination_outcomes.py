@@ -29,6 +29,8 @@ A_DESTINATIONS_AGAIN = frozenset(
         Outcome.LOST_TARGET_DEAD_MAYBE_DELIVERED,
         Outcome.LOST_INTERCONNECT_RESTART,
         Outcome.LOST_INTERCONNECT_RESTART_MAYBE_DELIVERED,
+        Outcome.REJECTED_NO_SUCH_APIC,
     }
 )
-"""What it can say besides to a leg that an earlier interconnect may have handed over."""
+"""What it can say besides to a leg that an earlier interconnect may have handed over.
+The last one also to any leg, while a CPU that it had has left."""

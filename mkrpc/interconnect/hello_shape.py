@@ -20,6 +20,8 @@ def address_problem(address: CpuAddress) -> str:
         return f"CPU {address.cpu} names APIC mode {address.mode}"
     if not 0 <= address.apic_id < NOBODY:
         return f"CPU {address.cpu} has APIC id {address.apic_id:#x}, which is no id (R25)"
+    if address.vacant and address.mode:
+        return f"CPU {address.cpu} has left, and is in APIC mode {address.mode}"
     if address.xapic_id >> 8 or address.ldr >> 32 or address.dfr >> 32:
         return f"CPU {address.cpu} has an xAPIC id, LDR or DFR wider than the register"
     return ""

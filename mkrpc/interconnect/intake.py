@@ -105,7 +105,7 @@ class Intake:
         count = len(words)
         if not count or min(words) < 0 or max(words) >> _WORD_BITS:
             raise ProtocolError(f"writes from {writes.first_seq} on hold no ICR words of 64 bits")
-        apic_id, asked = self._writer(session, writes.cpu, writes.command)
+        apic_id, asked = self._writer(session, writes.cpu, writes.command, again=writes.stamp != 0)
         session.take_seqs(writes.first_seq, count, stamp=writes.stamp)
         if asked is not None:
             asked.count_written(count)
@@ -158,7 +158,7 @@ class Intake:
         if event.word >> _WORD_BITS or event.word < 0:
             raise ProtocolError(f"write {event.seq} is no ICR word of 64 bits")
         check_settled(event)
-        apic_id, asked = self._writer(session, event.cpu, event.command)
+        apic_id, asked = self._writer(session, event.cpu, event.command, again=event.stamp != 0)
         session.take_seqs(event.seq, 1, stamp=event.stamp)
         if asked is not None:
             asked.count_written(1)
@@ -171,10 +171,12 @@ class Intake:
             tally=asked.tally if asked else None,
             on_resolved=self._told(session, asked),
         )
-        self._router.settle_at_source(write, session, event.outcome)
+        self._router.settle_at_source(write, session, event.cpu, event.outcome)
 
     @staticmethod
-    def _writer(session: Session, cpu: int, command: int) -> tuple[int, Asked | None]:
+    def _writer(
+        session: Session, cpu: int, command: int, *, again: bool
+    ) -> tuple[int, Asked | None]:
         """The APIC id of the writing CPU, and the open request that it writes for, if any.
 
         The message names the CPU by its number within the instance, so it cannot name another's.
@@ -183,6 +185,8 @@ class Intake:
             raise ProtocolError(
                 f"a write by CPU {cpu}, instance {session.instance_id} has {len(session.addresses)}"
             )
+        if session.addresses[cpu].vacant and not again:
+            raise ProtocolError(f"a write by CPU {cpu}, which has left")
         asked = session.asked_for(command) if command else None
         if asked is not None and asked.tally is None:
             raise ProtocolError(f"command {command} did not ask for ICR writes")

@@ -92,6 +92,10 @@ class MirrorRow:
         self._clock = clock or Clock()
         self._cpus = [_CpuMirror(number) for number in range(cpus)]
 
+    def grow(self) -> None:
+        """One more CPU has come to the instance."""
+        self._cpus.append(_CpuMirror(len(self._cpus)))
+
     def apply(self, account: CpuAccount) -> None:
         """Take over what has changed on one CPU.
 

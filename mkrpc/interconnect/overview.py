@@ -64,11 +64,14 @@ class Overview:
 
         :raises NotFoundError: no CPU has or had the id.
         """
-        records = sorted(self._registry.records.values(), key=lambda record: not record.attached)
-        for record in records:
-            for address in record.cpus:
-                if address.apic_id == apic_id:
-                    return record, address.cpu
+        found = [
+            (address.vacant, not record.attached, record.instance_id, record, address.cpu)
+            for record in self._registry.records.values()
+            for address in record.cpus
+            if address.apic_id == apic_id
+        ]
+        if found:
+            return min(found)[3:]
         raise NotFoundError(
             f"no CPU has APIC id {apic_id} in a kernel that runs or ran",
             advice="'mkrpc show' lists them",
@@ -99,7 +102,8 @@ class Overview:
         return {session.instance_id: session.hello.name for session in self.sessions()}
 
     def apic_ids(self, instance_id: int) -> list[int]:
-        """Initial APIC ids of an instance that lives, by CPU number.
+        """Initial APIC ids of an instance that lives, by CPU number, those that have left among
+        them.
 
         :raises NotFoundError: it is not attached.
         """

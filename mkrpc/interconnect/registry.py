@@ -8,6 +8,7 @@ from mkrpc.errors import (
     NotFoundError,
     ProtocolError,
 )
+from mkrpc.interconnect.cpu_owners import CpuOwners
 from mkrpc.interconnect.floors import Publications
 from mkrpc.interconnect.hello_shape import address_problem, check_hello
 from mkrpc.interconnect.session import Session
@@ -15,8 +16,6 @@ from mkrpc.interconnect.takeover import Incarnation
 from mkrpc.link.endpoint import check_wire_version
 from mkrpc.link.frames import CpuAddress, Hello
 from mkrpc.link.moved import moved
-from mkrpc.x86.apic_base import ApicMode
-from mkrpc.x86.destination import ApicAddress, DestinationMap
 
 __all__ = ["MAX_INCARNATIONS", "InstanceRecord", "Registry"]
 
@@ -49,16 +48,17 @@ class InstanceRecord:
 
 
 class Registry:
-    """Live sessions by instance id and by APIC id; ``map``: the destinations that they publish.
+    """Live sessions by instance id and, ``cpus``, by APIC id; ``map``: the destinations that they
+    publish.
     ``publications``: what sources have published as resolved, and who is to be told."""
 
     def __init__(self) -> None:
         self.records: dict[int, InstanceRecord] = {}
-        self._owners: dict[int, tuple[Session, int]] = {}
         self._incarnations: dict[bytes, None] = {}
         self._alive: dict[bytes, Session] = {}
         self._expected: set[bytes] = set()
-        self.map = DestinationMap()
+        self.cpus = CpuOwners()
+        self.map = self.cpus.map
         self.publications = Publications()
         self.version = 0
         """Rises with every change of who has which CPU and of what routing goes by."""
@@ -90,11 +90,12 @@ class Registry:
 
         :raises NotFoundError: nobody that lives has it.
         """
-        owner = self._owners.get(apic_id)
+        owner = self.cpus.owner(apic_id)
         if owner is not None:
             return owner
         for record in self.records.values():
-            if any(address.apic_id == apic_id for address in record.cpus):
+            gone = not record.attached
+            if gone and any(each.apic_id == apic_id and not each.vacant for each in record.cpus):
                 raise NotFoundError(
                     f"APIC id {apic_id} belongs to instance {record.instance_id} ({record.name}), "
                     f"which is not attached: {record.reason}",
@@ -187,9 +188,9 @@ class Registry:
                 advice="'mkrpc exec' starts the instance again",
             )
         session = record.session
-        if [a.apic_id for a in session.addresses] != [
-            a.apic_id for a in sorted(hello.cpus, key=lambda address: address.cpu)
-        ]:
+        known, cpus = session.addresses, sorted(hello.cpus, key=lambda address: address.cpu)
+        # It may have taken in more since, which a frame says that has not come yet.
+        if [a.apic_id for a in known] != [a.apic_id for a in cpus[: len(known)]]:
             raise ProtocolError(f"instance {hello.instance_id} comes back with other CPUs")
         if hello.generation < session.generation:
             raise ProtocolError(
@@ -217,14 +218,16 @@ class Registry:
                 advice="give the new instance another id, or end the old one first",
             )
         for address in hello.cpus:
-            owner = self._owners.get(address.apic_id)
-            if owner is not None:
-                session, cpu = owner
+            why = "" if address.vacant else self.why_not_free(address.apic_id)
+            if why:
                 raise AlreadyExistsError(
-                    f"APIC id {address.apic_id} belongs to CPU {cpu} of instance "
-                    f"{session.instance_id} ({session.hello.name!r})",
+                    f"APIC id {address.apic_id} {why}",
                     advice="give every CPU of the machine its own APIC id",
                 )
+
+    def why_not_free(self, apic_id: int) -> str:
+        """Who has an APIC id, or is about to have it or to be rid of it; empty for nobody."""
+        return self.cpus.why_not_free(apic_id, self.sessions())
 
     def add(self, session: Session) -> None:
         """A checked session comes to life."""
@@ -240,8 +243,8 @@ class Registry:
             incarnations=_count(before, hello.incarnation),
         )
         for address in session.addresses:
-            self._owners[address.apic_id] = (session, address.cpu)
-            self.map.put(_apic_address(address))
+            if not address.vacant:
+                self.cpus.put(session, address)
         self._alive[hello.incarnation] = session
         self.version += 1
         self._remember(hello.incarnation)
@@ -261,30 +264,33 @@ class Registry:
         del self._alive[record.incarnation]
         self.version += 1
         for address in session.addresses:
-            del self._owners[address.apic_id]
-            self.map.discard(address.apic_id)
+            if not address.vacant:
+                self.cpus.remove(address.apic_id)
 
     def change_address(self, session: Session, address: CpuAddress) -> tuple[bool, bool]:
-        """A CPU has written a register that routing goes by; returns what :func:`moved` does.
+        """A CPU has written a register that routing goes by, has left or has come; returns what
+        :func:`moved` does.
 
         :raises ProtocolError: the instance has no such CPU, or the initial APIC id is another,
-            which hardware cannot change.
+            which a number keeps, or one that somebody else has.
         """
-        if not 0 <= address.cpu < len(session.addresses):
-            raise ProtocolError(f"an address of CPU {address.cpu}, which does not exist")
-        known = session.addresses[address.cpu]
-        if known.apic_id != address.apic_id:
-            raise ProtocolError(
-                f"CPU {address.cpu} had APIC id {known.apic_id}, now {address.apic_id}"
-            )
-        problem = address_problem(address)
+        problem = address_problem(address) or self.cpus.claim_problem(session, address)
         if problem:
             raise ProtocolError(problem)
-        if known != address:
+        new = address.cpu == len(session.addresses)
+        known = None if new else session.addresses[address.cpu]
+        if known == address:
+            return False, False
+        self.version += 1
+        if known is None:
+            session.grow(address)
+        else:
             session.addresses[address.cpu] = address
-            self.map.put(_apic_address(address))
-            self.version += 1
-        return moved(known, address)
+        if not address.vacant:
+            self.cpus.put(session, address)
+        elif known is not None and not known.vacant:
+            self.cpus.remove(address.apic_id)
+        return (True, True) if known is None else moved(known, address)
 
 
 def _count(before: InstanceRecord | None, incarnation: bytes) -> int:
@@ -292,14 +298,3 @@ def _count(before: InstanceRecord | None, incarnation: bytes) -> int:
     if before is None:
         return 1
     return before.incarnations + (before.incarnation != incarnation)
-
-
-def _apic_address(address: CpuAddress) -> ApicAddress:
-    return ApicAddress(
-        initial_id=address.apic_id,
-        mode=ApicMode(address.mode),
-        xapic_id=address.xapic_id,
-        ldr=address.ldr,
-        dfr=address.dfr,
-        software_enabled=address.software_enabled,
-    )

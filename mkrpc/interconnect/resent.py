@@ -82,11 +82,16 @@ class ResentWrites:
         than that, which could be any.
         """
         marked = [self._mark(write, target) for target in found]
-        asked = {target.apic_id: target for target in self._moved_since(write, icr)}
+        asked = self._asked(write, icr)
         stayed = any(target.apic_id not in asked and _is_at_home(target) for target in found)
         for index, target in enumerate(marked):
             other = asked.pop(target.apic_id, None)
-            if other is not None and target.resent is not Resent.BORN_LATER:
+            if other is None:
+                continue
+            if other.session is not target.session:
+                lets = self._lets(write, icr, other)
+                marked[index] = other if lets else replace(other, refusal=target.refusal)
+            elif target.resent is not Resent.BORN_LATER:
                 marked[index] = replace(other, refusal=target.refusal)
         marked += [target for target in asked.values() if self._lets(write, icr, target)]
         elsewhere = self._count.last_end_elsewhere > write.stamp
@@ -94,7 +99,25 @@ class ResentWrites:
             marked.append(_NOBODY_KNOWS)
         return marked or [_NOBODY_KNOWS]
 
-    def _moved_since(self, write: Write, icr: Icr) -> Iterator[Target]:
+    def _asked(self, write: Write, icr: Icr) -> dict[int, Target]:
+        """Of the CPUs that have another address than then, one for each APIC id.
+
+        Several instances may have had the same since: of those that the write may come to, whoever
+        was the first to be rid of it had it when the write was made, and most likely got it.
+        """
+        asked: dict[int, tuple[int, Target]] = {}
+        for since, target in self._moved_since(write, icr):
+            before = asked.get(target.apic_id)
+            if before is None or self._rank(write, icr, since, target) < self._rank(
+                write, icr, *before
+            ):
+                asked[target.apic_id] = since, target
+        return {apic_id: target for apic_id, (_, target) in asked.items()}
+
+    def _rank(self, write: Write, icr: Icr, since: int, target: Target) -> tuple[bool, int]:
+        return not self._lets(write, icr, target), since
+
+    def _moved_since(self, write: Write, icr: Icr) -> Iterator[tuple[int, Target]]:
         """CPUs that the write may have named or not: nobody knows their addresses of then."""
         logical = icr.shorthand is Shorthand.NONE and icr.destination_mode
         for session in self._registry.sessions():
@@ -105,7 +128,8 @@ class ResentWrites:
                 if since > write.stamp and not (
                     itself and icr.shorthand is Shorthand.ALL_EXCLUDING_SELF
                 ):
-                    yield Target(session, address.cpu, address.apic_id, None, Resent.ASKED_ONLY)
+                    cpu, apic_id = address.cpu, address.apic_id
+                    yield since, Target(session, cpu, apic_id, None, Resent.ASKED_ONLY)
 
     def arbitrate(
         self,

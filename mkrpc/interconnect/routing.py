@@ -101,15 +101,15 @@ class Router:
             target = self._resent.arbitrate(write, seq, found, choose)
             self._send(write, icr, (target,), seq, 1)
 
-    def settle_at_source(self, write: Write, session: Session, outcome: Outcome) -> None:
-        """Book a write that never left its APIC: a self IPI, or one that it refused to send."""
+    def settle_at_source(self, write: Write, session: Session, cpu: int, outcome: Outcome) -> None:
+        """Book a write of a CPU that never left its APIC: a self IPI, or one that it refused to
+        send."""
         assert write.apic_id is not None
         if self.sink is not None:
             self.trace_write(write)
         icr = decode(write.word)
         target = _NOBODY[0]
         if icr.shorthand is Shorthand.SELF and outcome in AT_ITS_OWN_GATE:
-            _, cpu = self._registry.cpu_owner(write.apic_id)
             target = Target(session, cpu, write.apic_id, None)
         run = self._begin(write, icr, (target,), write.first_seq, write.count)[0]
         self.settle(run, outcome)

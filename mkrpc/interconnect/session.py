@@ -143,6 +143,13 @@ class Session(SourceSide):
         if self.alive:
             self._on_ready(self)
 
+    def grow(self, address: CpuAddress) -> None:
+        """One more CPU has come to the instance."""
+        self.addresses.append(address)
+        self.moved.append(NEVER_MOVED)
+        self.mirror.grow()
+        self._queue_limit = max(QUEUE_LIMIT, QUEUE_PER_CPU * len(self.addresses))
+
     # --- its link -------------------------------------------------------------------------------
 
     def speaks(self, generation: int) -> bool:
@@ -235,8 +242,12 @@ class Session(SourceSide):
             )
 
     def _check_outcome(self, run: OutcomeRun) -> None:
-        again = run.outcome in A_DESTINATIONS_AGAIN and self.legs.all_resent(run.count)
-        if run.outcome not in A_DESTINATIONS and not again:
+        outcome = run.outcome
+        if outcome in A_DESTINATIONS:
+            return
+        again = outcome in A_DESTINATIONS_AGAIN and self.legs.all_resent(run.count)
+        left = outcome is Outcome.REJECTED_NO_SUCH_APIC and any(a.vacant for a in self.addresses)
+        if not (again or left):
             raise ProtocolError(f"an instance that lives calls a leg {run.outcome.text}")
 
     # --- commands -------------------------------------------------------------------------------

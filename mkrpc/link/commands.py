@@ -39,6 +39,12 @@ class CommandKind(IntEnum):
     SEND_REQUEST = 22
     """As SEND_MESSAGE: a request, with the subtype in place of the type, for resource
     ``count >> 32``. Answered with its ACK; ``text``: 0 or a negative errno."""
+    REMOVE_CPU = 23
+    """Take the CPU with APIC id ``word`` offline and give it up. ``text``: the number it had, which
+    stays its own; so too if it has been given up before."""
+    ADD_CPU = 24
+    """Take in the CPU with APIC id ``word``, offline. ``text``: its number; so too if it is there
+    already."""
 
 
 @dataclass(frozen=True, slots=True)

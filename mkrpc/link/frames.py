@@ -69,7 +69,9 @@ class CpuAddress:
 
     ``cpu`` is the number within its instance; ``mode`` is :class:`mkrpc.x86.lapic.ApicMode` as an
     integer; ``ldr`` and ``dfr`` are the raw 32-bit registers. ``software_enabled`` is SVR bit 8:
-    lowest priority is arbitrated among the CPUs that have it set (R32, R37).
+    lowest priority is arbitrated among the CPUs that have it set (R32, R37). ``vacant``: the CPU
+    has left this kernel, whose number it stays, and no destination and no shorthand finds it there;
+    its mode is then 0.
     """
 
     cpu: int
@@ -79,6 +81,7 @@ class CpuAddress:
     ldr: int
     dfr: int
     software_enabled: bool
+    vacant: bool = False
 
     @property
     def is_elsewhere(self) -> bool:

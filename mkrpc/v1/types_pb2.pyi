@@ -58,6 +58,8 @@ class CommandKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     COMMAND_KIND_SEND_MESSAGE: _ClassVar[CommandKind]
     COMMAND_KIND_MESSAGE_FATE: _ClassVar[CommandKind]
     COMMAND_KIND_SEND_REQUEST: _ClassVar[CommandKind]
+    COMMAND_KIND_REMOVE_CPU: _ClassVar[CommandKind]
+    COMMAND_KIND_ADD_CPU: _ClassVar[CommandKind]
 OUTCOME_UNSPECIFIED: Outcome
 OUTCOME_DELIVERED: Outcome
 OUTCOME_COALESCED: Outcome
@@ -101,9 +103,11 @@ COMMAND_KIND_FORCE_HALT: CommandKind
 COMMAND_KIND_SEND_MESSAGE: CommandKind
 COMMAND_KIND_MESSAGE_FATE: CommandKind
 COMMAND_KIND_SEND_REQUEST: CommandKind
+COMMAND_KIND_REMOVE_CPU: CommandKind
+COMMAND_KIND_ADD_CPU: CommandKind
 
 class CpuAddress(_message.Message):
-    __slots__ = ("cpu", "apic_id", "mode", "xapic_id", "ldr", "dfr", "software_enabled")
+    __slots__ = ("cpu", "apic_id", "mode", "xapic_id", "ldr", "dfr", "software_enabled", "vacant")
     CPU_FIELD_NUMBER: _ClassVar[int]
     APIC_ID_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
@@ -111,6 +115,7 @@ class CpuAddress(_message.Message):
     LDR_FIELD_NUMBER: _ClassVar[int]
     DFR_FIELD_NUMBER: _ClassVar[int]
     SOFTWARE_ENABLED_FIELD_NUMBER: _ClassVar[int]
+    VACANT_FIELD_NUMBER: _ClassVar[int]
     cpu: int
     apic_id: int
     mode: ApicMode
@@ -118,7 +123,8 @@ class CpuAddress(_message.Message):
     ldr: int
     dfr: int
     software_enabled: bool
-    def __init__(self, cpu: _Optional[int] = ..., apic_id: _Optional[int] = ..., mode: _Optional[_Union[ApicMode, str]] = ..., xapic_id: _Optional[int] = ..., ldr: _Optional[int] = ..., dfr: _Optional[int] = ..., software_enabled: _Optional[bool] = ...) -> None: ...
+    vacant: bool
+    def __init__(self, cpu: _Optional[int] = ..., apic_id: _Optional[int] = ..., mode: _Optional[_Union[ApicMode, str]] = ..., xapic_id: _Optional[int] = ..., ldr: _Optional[int] = ..., dfr: _Optional[int] = ..., software_enabled: _Optional[bool] = ..., vacant: _Optional[bool] = ...) -> None: ...
 
 class VectorCount(_message.Message):
     __slots__ = ("vector", "delivered", "coalesced", "handled", "eoi", "discarded")

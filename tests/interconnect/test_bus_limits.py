@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from mkrpc.errors import LimitReachedError
+from mkrpc.interconnect import cpu_owners as cpu_owners_module
 from mkrpc.interconnect import known_clients
 from mkrpc.interconnect import legs as legs_module
-from mkrpc.interconnect import registry as registry_module
 from mkrpc.interconnect import session as session_module
 from mkrpc.interconnect.injected_words import MAX_COUNT
 from mkrpc.link import source
@@ -152,13 +152,13 @@ def test_an_address_that_changes_between_writes_is_all_that_is_looked_at_again(
         alice.events.append(replace(alice.hello.cpus[0], mode=mode, ldr=ldr, dfr=0xFFFF_FFFF))
         alice.write(fixed(1 << n % 8, 0xEA, logical=True))
     looked_at = []
-    original = registry_module._apic_address
+    original = cpu_owners_module._apic_address
 
     def counted(address: CpuAddress) -> Any:
         looked_at.append(address.cpu)
         return original(address)
 
-    monkeypatch.setattr(registry_module, "_apic_address", counted)
+    monkeypatch.setattr(cpu_owners_module, "_apic_address", counted)
     alice.push()
     assert looked_at == [0] * 50
     wire.settle()
