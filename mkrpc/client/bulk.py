@@ -19,6 +19,7 @@ import grpc
 
 from mkrpc.client.answers import IpiResult
 from mkrpc.client.bulk_sender import BulkSender, WordOutcomes
+from mkrpc.client.calls import while_open
 from mkrpc.client.repeating import RESTART_PATIENCE_S, connection_broke
 from mkrpc.errors import ClusterStateError, DeadlineExceededError, MkrpcError, UnavailableError
 
@@ -30,6 +31,8 @@ MAX_GATHERED_WORDS = 1 << 20
 _WORD_ALLOWANCE_S = 0.001
 _ENDED = "the interconnect has ended the stream"
 _BACK_OFF_S = (0.05, 0.5)
+_GOODBYE_S = 1.0
+"""Seconds for the interconnect to end a stream of which nothing is left."""
 
 
 class BulkStream:
@@ -61,7 +64,7 @@ class BulkStream:
         self._call: Any = None
         self._calls = 0
         self._writers = 0
-        self._closing = False
+        self._closing = self._given_up = False
         self._error: MkrpcError | None = None
         self._attention = True
         """Whether somebody waits for words, or there will not be any more."""
@@ -133,13 +136,23 @@ class BulkStream:
             self._closing = self._attention = True
             well = self._error is None and not self._sender.unanswered
             self._changed.notify_all()
-            call, reader = self._call, self._reader
-        if not well and call is not None:
-            call.cancel()
+            reader = self._reader
+        if not well:
+            self._give_up()
         if reader is not None:
-            reader.join()
+            reader.join(_GOODBYE_S)
+            if reader.is_alive():  # the interconnect may be stopped
+                self._give_up()
+                reader.join()
         with self._changed:
             self._changed.wait_for(lambda: not self._writers)
+
+    def _give_up(self) -> None:
+        with self._changed:
+            self._given_up = True
+            call = self._call
+        if call is not None:
+            call.cancel()
 
     def __enter__(self) -> Self:
         return self
@@ -180,12 +193,17 @@ class BulkStream:
                 self._writers += 1
                 requests = self._requests(self._calls)
             try:
-                call = self._call = self._open_call(requests)
-            except ValueError:  # gRPC's word for a channel that is closed
+                with while_open():
+                    call = self._open_call(requests)
+            except ClusterStateError as error:
                 with self._changed:
                     self._writers -= 1
-                    self._end(ClusterStateError("the client is closed", advice="make another one"))
+                    self._end(error)
                 return
+            with self._changed:
+                self._call, given_up = call, self._given_up
+            if given_up:  # while it was opened: nobody else could cancel it
+                call.cancel()
             try:
                 for message in call:
                     broke_s, back_off_s = None, _BACK_OFF_S[0]

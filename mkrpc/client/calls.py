@@ -1,20 +1,42 @@
 """How a client calls: deadlines, repetition where it changes nothing, typed errors."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
 
 from mkrpc.client.repeating import repeat_while_broken
-from mkrpc.errors import DeadlineExceededError, MkrpcError, UnavailableError
+from mkrpc.errors import (
+    ClusterStateError,
+    DeadlineExceededError,
+    MkrpcError,
+    UnavailableError,
+)
 from mkrpc.transport.status import error_of
 
-__all__ = ["Caller"]
+__all__ = ["Caller", "closed", "while_open"]
 
 _INSTANCE_SILENT = (
     "the instance may be stopped or stuck in a handler: look with `mkrpc show`, end it with "
     "`mkrpc kill --force`"
 )
+
+
+def closed() -> ClusterStateError:
+    """What every call of a closed client ends with."""
+    return ClusterStateError("the client is closed", advice="make another one")
+
+
+@contextmanager
+def while_open() -> Iterator[None]:
+    """Around what begins a call, while which another thread may close the client."""
+    try:
+        yield
+    except ValueError as error:  # gRPC's word for a channel that is closed
+        if "closed" not in str(error):
+            raise
+        raise closed() from None
 
 
 class Caller:
@@ -34,7 +56,8 @@ class Caller:
     ) -> Any:
         """One unary call; ``if_silent`` is the advice when nobody answers in time."""
         try:
-            return method(request, timeout=self.timeout_s if limit_s is None else limit_s)
+            with while_open():
+                return method(request, timeout=self.timeout_s if limit_s is None else limit_s)
         except grpc.RpcError as error:
             raise self._typed(error, if_silent=if_silent) from None
 
@@ -43,7 +66,8 @@ class Caller:
     ) -> Any:
         """A call that changes nothing: repeated while an interconnect is started again."""
         try:
-            return repeat_while_broken(lambda: method(request, timeout=self.timeout_s))
+            with while_open():
+                return repeat_while_broken(lambda: method(request, timeout=self.timeout_s))
         except grpc.RpcError as error:
             raise self._typed(error, if_silent=if_silent) from None
 

@@ -28,6 +28,7 @@ from mkrpc.client.answers import (
 from mkrpc.client.books import Ledger
 from mkrpc.client.bulk import BulkStream
 from mkrpc.client.bulk_sender import INJECT_STREAM, BulkSender
+from mkrpc.client.calls import closed
 from mkrpc.client.channel import CONNECT_TIMEOUT_S, MAX_RECEIVE_BYTES, open_channel
 from mkrpc.client.destination import (
     Destination,
@@ -48,7 +49,6 @@ from mkrpc.client.pages import whole_cluster
 from mkrpc.client.watching import batches
 from mkrpc.client.why import WhyAnswer
 from mkrpc.errors import (
-    ClusterStateError,
     InvalidArgumentError,
     LimitReachedError,
     NotFoundError,
@@ -344,4 +344,4 @@ class _Closed:
     """The stub of a client that has been closed."""
 
     def __getattr__(self, method: str) -> NoReturn:
-        raise ClusterStateError("the client is closed", advice="make another one")
+        raise closed()

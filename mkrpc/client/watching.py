@@ -5,6 +5,7 @@ from typing import Any
 
 import grpc
 
+from mkrpc.client.calls import while_open
 from mkrpc.client.events import EventBatch
 from mkrpc.client.repeating import connection_broke
 from mkrpc.errors import MkrpcError
@@ -26,7 +27,8 @@ def batches(
 
 
 def _open(stub: Any) -> Any:
-    stream = stub.Watch(pb.WatchRequest())
+    with while_open():
+        stream = stub.Watch(pb.WatchRequest())
     # The headers come once the watcher is on the list. A refusal shows at the first event.
     stream.initial_metadata()
     return stream

@@ -144,3 +144,48 @@ def test_whoever_waits_for_a_stream_learns_that_another_thread_closed_it(opened,
     stream.close()
     assert isinstance(told.get(timeout=PATIENCE_S), ClusterStateError)
     waiting.join()
+
+
+def test_a_stream_that_is_closed_while_it_is_opened_is_given_up(opened):
+    """Nobody but whoever opens the call can cancel it then, and a server that is stopped would
+    never end it."""
+    stream = stream_of(opened)
+    closing = threading.Thread(target=stream.close)
+
+    def open_call(requests):
+        closing.start()
+        with stream._changed:
+            assert stream._changed.wait_for(lambda: stream._closing, PATIENCE_S)
+        return opened(requests)
+
+    stream._open_call = open_call
+    stream.send(WORD)
+    call = opened.next()
+    closing.join(PATIENCE_S)
+    still = closing.is_alive()
+    call.cancel()
+    closing.join()
+    assert not still, "close() waits for ever"
+
+
+def test_a_stream_of_which_nothing_is_left_does_not_wait_for_a_server_that_is_stopped(
+    opened, monkeypatch
+):
+    monkeypatch.setattr(bulk, "_GOODBYE_S", 0.01)
+    stream = stream_of(opened)
+    stream.send(WORD)
+    call = opened.next()
+    call.said.put(pb.InjectStreamResponse(window=1000, requests=100).SerializeToString())
+    answered = pb.InjectStreamResponse(answered=[pb.InjectedRun(first=1, last=1)])
+    while not stream._sender._in_flight:
+        call.asked.get(timeout=PATIENCE_S)
+        call.said.put(pb.InjectStreamResponse().SerializeToString())
+    call.said.put(answered.SerializeToString())
+    stream.flush()
+    closing = threading.Thread(target=stream.close)
+    closing.start()
+    closing.join(PATIENCE_S / 2)
+    still = closing.is_alive()
+    call.cancel()
+    closing.join()
+    assert not still, "close() waits for ever"

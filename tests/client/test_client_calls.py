@@ -163,3 +163,20 @@ def test_every_unary_call_has_a_deadline_and_injections_a_millisecond_more_a_wri
         client.inject(to=apic(2), count=100_000)
     assert 0 < remaining[0] < 8
     assert 100 < remaining[-1] < 108
+
+
+@pytest.mark.parametrize("call", ["_read", "_call"])
+def test_a_call_that_another_thread_closes_the_client_under_is_told_so(client, call):
+    """As one that is repeated while an interconnect is started again: it has its method by then."""
+    method = client._stub.GetCluster
+    client.close()
+    with pytest.raises(ClusterStateError, match="the client is closed"):
+        getattr(client, call)(method, pb.GetClusterRequest())
+
+
+def test_another_mistake_is_not_taken_for_that(client):
+    def wrong(request, timeout):
+        raise ValueError("invalid literal")
+
+    with pytest.raises(ValueError, match="invalid literal"):
+        client._read(wrong, pb.GetClusterRequest())
