@@ -8,6 +8,7 @@ import pytest
 from mkrpc import Topology
 from mkrpc.instance.config import kernel_config
 from mkrpc.instance.instructions import Nop
+from mkrpc.link.messages import Doorbell
 
 USER = 0x4000
 TOTAL = 3
@@ -111,6 +112,28 @@ def test_the_cpu_of_one_that_is_gone_rings_its_new_owner_alone(mk_machine) -> No
     machine.settle()
     assert post.doorbells == {2: 2}
     assert send(machine, 0, 1, b"nobody") == -ENODEV
+
+
+def test_nobody_is_rung_for_one_whose_cpu_changes_hands_as_it_is_sent_to(mk_machine) -> None:
+    """The program goes on, and with interrupts as they were."""
+    machine = mk_machine(topology("interconnect", 2))
+    kernel = machine.kernels[0]
+    listen(kernel)
+    machine.settle()
+    results = []
+
+    def program(cpu):
+        another = [Doorbell(2, 2)]
+        result = yield from kernel.multikernel.send_ipi_data(
+            1, b"in the post", USER, on_sent=lambda: kernel.post.told_of(another)
+        )
+        results.append((result, cpu.interrupts_enabled))
+
+    kernel.start_program(0, program)
+    machine.settle()
+    assert results == [(0, True)]
+    assert kernel.multikernel.rung == 0
+    assert machine.bus.balance() == []
 
 
 def test_no_two_instances_are_rung_at_one_cpu(mk_machine) -> None:

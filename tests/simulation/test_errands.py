@@ -174,6 +174,24 @@ def test_a_program_that_has_interrupts_disabled_is_not_cut_short(machine) -> Non
     assert received == [(0, b"later")]
 
 
+def test_the_fate_is_that_of_its_own_message_whoever_else_sends_meanwhile(machine, links) -> None:
+    """The channel has taken another CPU's message before the doorbell of this one is rung."""
+    received = listen(machine.kernels[1])
+    channel = machine.kernels[0].multikernel.links
+
+    def program(cpu):
+        while not channel.latest:
+            yield Nop()
+        yield from channel.send(1, USER, b"another")
+
+    machine.kernels[0].start_program(1, program)
+    replies = say(machine, 0, 1, "own")
+    machine.settle()
+    assert received == [(0, b"own"), (0, b"another")]
+    assert [reply.text for reply in replies] == [f"{links} 1"]
+    assert fate(machine, 0, 1, replies[0]) == "taken"
+
+
 @pytest.mark.parametrize(("target", "text", "result"), [(0, "x", -EINVAL), (1, "", -EINVAL)])
 def test_errnos_come_back(machine, target, text, result) -> None:
     replies = say(machine, 0, target, text)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mkrpc.errors import ClusterStateError, InvalidArgumentError, LimitReachedError, MkrpcError
 from mkrpc.instance.config import takes_messages
 from mkrpc.instance.execution import Body
-from mkrpc.instance.multikernel.live import Multikernel, Way
+from mkrpc.instance.multikernel.live import Multikernel, Sent, Way
 from mkrpc.instance.multikernel.mk_message import CpuPayload, MkType, Subtype
 from mkrpc.instance.multikernel.requests import Request
 from mkrpc.limits import MAX_INSTANCE_ID
@@ -84,14 +84,17 @@ class Errands:
     def _send(
         self, multikernel: Multikernel, command: Command, target: int, ipi_type: int, data: bytes
     ) -> Body:
-        result = yield from multikernel.send_ipi_data(target, data, ipi_type)
-        if result:
-            self._replies.append(Reply(command.number, text=str(result)))
-            return
-        way, number = multikernel.links.latest[target]
-        if way is Way.INTERCONNECT:
-            self._kernel.post.watch(target, number)
-        self._replies.append(Reply(command.number, text=f"{way} {number}"))
+        sent: list[Sent] = []
+
+        def on_sent() -> None:
+            way, number = multikernel.links.latest[target]
+            if way is Way.INTERCONNECT:
+                self._kernel.post.watch(target, number)
+            sent.append(Sent(way, number))
+
+        result = yield from multikernel.send_ipi_data(target, data, ipi_type, on_sent=on_sent)
+        text = f"{sent[0].way} {sent[0].number}" if sent else str(result)
+        self._replies.append(Reply(command.number, text=text))
 
     def _ask(self, multikernel: Multikernel, command: Command, target: int, operation: int) -> Body:
         resource = command.count >> 32

@@ -117,12 +117,20 @@ class MultikernelIpi:
         del self._handlers[ipi_type]
         return 0
 
-    def send_ipi_data(self, instance: int, data: bytes, ipi_type: int) -> Steps[int]:
+    def send_ipi_data(
+        self,
+        instance: int,
+        data: bytes,
+        ipi_type: int,
+        *,
+        on_sent: Callable[[], None] = lambda: None,
+    ) -> Steps[int]:
         """Put ``data`` into the channel and ring the instance: 0 or a negative errno.
 
         For ``yield from`` in a program or handler. Interrupts are off meanwhile, and other CPUs of
         this kernel wait: a ring with one producer has one. The fence before the doorbell keeps it
-        behind its payload, in x2APIC mode too (R17).
+        behind its payload, in x2APIC mode too (R17). ``on_sent`` is called when the channel has it:
+        by the time that the doorbell is rung others may have sent, and it may have been taken.
         """
         result = self._refuse(instance, data, ipi_type)
         if result:
@@ -135,6 +143,8 @@ class MultikernelIpi:
         self._sending = True
         try:
             result = yield from self.channel.send(instance, ipi_type, data)
+            if result == 0:
+                on_sent()
         finally:
             self._sending = False
         if result == 0 and self.channel.doorbell:
@@ -148,9 +158,10 @@ class MultikernelIpi:
         waits = self._switches.waits_for_icr_idle and self.kernel.config.mode is ApicMode.XAPIC
         while waits and (yield ReadRegister(Register.ICR)) & ICR_DELIVERY_STATUS:
             yield Nop()
-        self.rung += 1
         doorbell = self.doorbell_of(instance)
-        assert doorbell is not None, "refused"
+        if doorbell is None:
+            return  # Its CPU has become another's meanwhile, and nobody else is to be rung.
+        self.rung += 1
         yield WriteIcr(fixed(doorbell, MULTIKERNEL_VECTOR))
 
     def doorbell_of(self, instance: int) -> int | None:
