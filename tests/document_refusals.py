@@ -26,7 +26,7 @@ ROOMS = {
         *(f"mkrpc/interconnect/{name}.py" for name in ("lifecycle", "parking", "cpu_pool")),
         "mkrpc/interconnect/image.py",
         *("mkrpc/interconnect/start_up.py", "mkrpc/interconnect/kernfs.py"),
-        *("mkrpc/host/kept.py", "mkrpc/host/orders.py"),
+        *("mkrpc/host/kept.py", "mkrpc/host/orders.py", "mkrpc/host/hello.py"),
     ),
 }
 """By title: folders and files."""

@@ -14,7 +14,7 @@ from mkrpc.limits import MAX_INSTANCE_ID
 from mkrpc.link.messages import (
     MAX_FRAME_MESSAGES,
     MAX_MESSAGE_BYTES,
-    MAX_QUEUED_MESSAGES,
+    MAX_MESSAGES_OF_ONE,
     MESSAGE_WINDOW,
     Arrival,
     Doorbell,
@@ -43,16 +43,29 @@ class MessageBox:
     ``unsettled``: by target the numbers of its messages, the incarnation that each is for, and
     whether an earlier interconnect may have handed it over. ``doorbells``: that it is to be told.
     ``untaken``: by source the numbers of the messages for it that it has not taken out, in the
-    queue or in its hands, whether the source lives or not; ``holds``: how many. ``untold``: by
-    target, of how many of its own it has not been told what became of them.
+    queue or in its hands, whether the source lives or not; ``holds``: how many of each instance,
+    all its lives together. ``untold``: by target, of how many of its own it has not been told what
+    became of them.
     """
 
-    __slots__ = ("doorbells", "holds", "last", "queue", "settled", "unsettled", "untaken", "untold")
+    __slots__ = (
+        "_sender",
+        "doorbells",
+        "holds",
+        "last",
+        "queue",
+        "settled",
+        "unsettled",
+        "untaken",
+        "untold",
+    )
 
     def __init__(self) -> None:
         self.queue: deque[Arrival] = deque()
         self.untaken: dict[bytes, deque[int]] = {}
-        self.holds = 0
+        self.holds: Counter[int] = Counter()
+        self._sender: dict[bytes, int] = {}
+        """Which instance an incarnation is one of; as long as it has anything here."""
         self.settled: list[SettledMessages] = []
         self.untold: Counter[int] = Counter()
         self.unsettled: dict[int, deque[tuple[int, bytes, bool]]] = {}
@@ -80,16 +93,26 @@ class MessageBox:
         """A message for it."""
         self.queue.append(arrival)
         self.untaken.setdefault(arrival.source, deque()).append(arrival.seq)
-        self.holds += 1
+        self._sender[arrival.source] = arrival.sender
+        self.holds[arrival.sender] += 1
+
+    def is_full(self, sender: int) -> bool:
+        """Whether it can be given no more of this instance's messages."""
+        return self.holds[sender] >= MAX_MESSAGES_OF_ONE
 
     def take(self, taken: Taken) -> None:
         """It has taken messages out."""
         untaken = self.untaken.get(taken.source)
+        if untaken is None:
+            return
+        sender = self._sender[taken.source]
         while untaken and untaken[0] <= taken.seq:
             untaken.popleft()
-            self.holds -= 1
-        if untaken is not None and not untaken:
-            del self.untaken[taken.source]
+            self.holds[sender] -= 1
+        if not untaken:
+            del self.untaken[taken.source], self._sender[taken.source]
+        if not self.holds[sender]:
+            del self.holds[sender]
 
 
 class Messages:
@@ -214,7 +237,7 @@ class Messages:
             destination_id=message.target,
             icr=decode(fixed(target.addresses[0].apic_id, MULTIKERNEL_VECTOR)),
         )
-        if refused is None and target.box.holds >= MAX_QUEUED_MESSAGES:
+        if refused is None and target.box.is_full(session.instance_id):
             refused = Outcome.REJECTED_BACKPRESSURE
         if refused is not None and message.stamp:
             return Outcome.LOST_INTERCONNECT_RESTART_MAYBE_DELIVERED

@@ -13,6 +13,7 @@ from mkrpc.outcome import Outcome
 
 __all__ = [
     "MAX_FRAME_MESSAGES",
+    "MAX_MESSAGES_OF_ONE",
     "MAX_MESSAGE_BYTES",
     "MAX_QUEUED_MESSAGES",
     "MESSAGE_WINDOW",
@@ -30,9 +31,14 @@ many as a ring has slots."""
 MAX_MESSAGE_BYTES = 256
 """Bytes of one message between live instances, by either way."""
 
-MAX_QUEUED_MESSAGES = 8192
+MAX_MESSAGES_OF_ONE = 2 * MESSAGE_WINDOW
+"""Messages of all lives of one instance that wait for another to take them: a window of the life
+that is, and one of those before it. One more is ``rejected(backpressure)``, and nobody else's."""
+
+MAX_QUEUED_MESSAGES = 16_384
 """Messages that wait for one instance to take them, at the interconnect and in its own hands
-together: a window of each other instance. One more is ``rejected(backpressure)``."""
+together: the most of each other instance. An interconnect that hands over one more loses its
+stream."""
 
 MAX_FRAME_MESSAGES = 64
 """Messages in one frame to an instance at most, and reports of them in any frame."""

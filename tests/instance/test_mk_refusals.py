@@ -29,7 +29,7 @@ def test_more_messages_than_may_wait_are_refused(make_kernel):
         Arrival(1, bytes(16), seq, 0x4000, b"data", 1) for seq in range(1, MAX_QUEUED_MESSAGES + 2)
     ]
     post.arrived(numbered[:-1])
-    with pytest.raises(ProtocolError, match="more than 8192 messages to take"):
+    with pytest.raises(ProtocolError, match=f"more than {MAX_QUEUED_MESSAGES} messages to take"):
         post.arrived(numbered[-1:])
     assert post.take() == numbered[0]
     post.arrived(numbered[-1:])
