@@ -21,6 +21,10 @@ _VECTORS = 256
 _MAX_STATS = 64
 """Fields of irq_stat that a report may name; Linux has fewer."""
 
+_DELIVERED_BITS = 44
+"""What is delivered of one vector to one CPU stays below, half a year at a million a second: the
+ledger has to be able to say the sum over all of an instance."""
+
 _COUNTS = ("delivered", "coalesced", "handled", "eoi", "discarded")
 
 
@@ -175,8 +179,10 @@ class MirrorRow:
             raise _went_back(account.cpu, "multikernel")
         vectors, stats = mirror.vectors, mirror.stats
         for count in account.vectors:
-            if not 0 <= count.vector < _VECTORS:
-                raise ProtocolError(f"CPU {account.cpu} counts vector {count.vector}")
+            if not 0 <= count.vector < _VECTORS or count.delivered >> _DELIVERED_BITS:
+                raise ProtocolError(
+                    f"CPU {account.cpu} counts vector {count.vector}, delivered {count.delivered}"
+                )
             known = vectors.get(count.vector)
             if known is not None and (
                 count.delivered < known.delivered

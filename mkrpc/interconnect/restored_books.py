@@ -19,7 +19,8 @@ __all__ = ["RestoredBooks"]
 _MODES = {int(mode): mode for mode in DeliveryMode}
 _VECTORS = range(256)
 _COUNTS = range(1, 1 << 40)
-"""Legs in a row of a source's books: the sum of all rows stays within 64 bits."""
+"""Legs of a row of a source's books that ended alike, and each outcome comes once: the sum of all
+rows stays within 64 bits."""
 
 
 class RestoredBooks:
@@ -108,7 +109,8 @@ class RestoredBooks:
         key = book.key
         mode = _MODES.get(key.delivery_mode)
         counts = all(legs.count in _COUNTS for legs in book.outcomes)
-        if mode is None or key.vector not in _VECTORS or not counts or not book.outcomes:
+        once = 0 < len(book.outcomes) == len({legs.outcome for legs in book.outcomes})
+        if mode is None or key.vector not in _VECTORS or not counts or not once:
             raise ProtocolError(f"instance {session.instance_id} has books that cannot be: {book}")
         return RowKey(session.party, self._destination(book), key.apic_id, mode, key.vector)
 

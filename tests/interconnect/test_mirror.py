@@ -80,6 +80,7 @@ def test_applying_a_report_twice_changes_nothing(steps: list[tuple[int, int, int
         account(multikernel=5, ppr=-1),
         account(multikernel=5, activity="asleep"),
         account(multikernel=5, vectors=[count(256, n=1)]),
+        account(multikernel=5, vectors=[count(n=1 << 44)]),
         account(2, multikernel=5),
         account(-1, multikernel=5),
     ],

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from mkrpc.errors import ProtocolError
 from mkrpc.interconnect import ledger
 from mkrpc.interconnect.apic_bus import ApicBus
 from mkrpc.interconnect.ledger import Party, RowKey
@@ -79,6 +80,15 @@ def inject(bus: ApicBus, client: bytes, word: int, first_seq: int) -> None:
         resolved_below=1,
         on_done=lambda _tally: None,
     )
+
+
+def test_an_outcome_comes_once_in_a_row_of_a_sources_books() -> None:
+    """Else the sum of what one source says would be more than the ledger can."""
+    bus = taken_over()
+    ended = EndedLegs(REFUSED, 1 << 39)
+    with pytest.raises(ProtocolError, match="books that cannot be"):
+        come_back(bus, 0, SourceBook(BookKey(b"", TO_NOBODY, NOBODY, 0, 0xEA), (ended, ended)))
+    assert bus.totals().written == 0
 
 
 def a_client_that_waits() -> ApicBus:
