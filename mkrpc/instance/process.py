@@ -56,6 +56,11 @@ EXIT_FENCED = 7
 LEAVE_TIMEOUT_S = 3.0
 """Seconds for the last reports and the goodbye to go out; then the process ends without."""
 
+GATHER_S = 0.005
+"""Seconds for which writes of programs gather while the instance is beyond its rate. A frame costs
+the interconnect, and so all others, as much with one write as with hundreds that are refused.
+Whatever else there is to say goes at once, and takes them along."""
+
 BEGIN_PATIENCE_S = 20.0
 """Seconds in which an instance that was never attached tries again, if what refuses it may pass, as
 an interconnect does that recovers."""
@@ -79,6 +84,7 @@ class InstanceProcess:
         self._leaving: tuple[int, str] | None = None
         self._said_goodbye = False
         self._timer: asyncio.TimerHandle | None = None
+        self._gathering: asyncio.TimerHandle | None = None
         self._answered_us = 0
         """Of the beats past the stream, as the attachment knows it."""
         self._heartbeats = Heartbeats(
@@ -109,8 +115,9 @@ class InstanceProcess:
         try:
             return await self._done
         finally:
-            if self._timer is not None:
-                self._timer.cancel()
+            for timer in (self._timer, self._gathering):
+                if timer is not None:
+                    timer.cancel()
             self._uplink.stop()
             self._heartbeats.stop()
 
@@ -154,7 +161,7 @@ class InstanceProcess:
         What it took with it may have let CPUs run on.
         """
         if self._attachment.connected and self._tell_time():
-            self._go_on()
+            self._go_on(gather=True)
 
     def stream_ended(self, error: MkrpcError | None) -> None:
         """The stream is gone: come back, unless that is hopeless or not wanted."""
@@ -246,11 +253,17 @@ class InstanceProcess:
 
     # The kernel.
 
-    def _go_on(self) -> None:
-        """After the kernel has done something: send, run on, or leave if it has failed."""
+    def _go_on(self, *, gather: bool = False) -> None:
+        """After the kernel has done something: send, run on, or leave if it has failed.
+
+        ``gather``: nobody has asked for what there is to send; see :data:`GATHER_S`.
+        """
         if self.kernel.failed is not None:
             self._leave(EXIT_PANIC, last_words(self.kernel))
-        self._pump()
+        if not (gather and self._attachment.books.over_rate and self._leaving is None):
+            self._pump()
+        elif self._gathering is None:
+            self._gathering = self._loop.call_later(GATHER_S, self._gathered)
         if not self._running and self._leaving is None and self.kernel.runnable:
             self._running = True
             self._loop.call_soon(self._advance)
@@ -259,7 +272,12 @@ class InstanceProcess:
         self._running = False
         if self._leaving is None and not self._done.done() and self._tell_time():
             run_for_a_turn(self._attachment.run)
-            self._go_on()
+            self._go_on(gather=True)
+
+    def _gathered(self) -> None:
+        self._gathering = None
+        if not self._done.done() and self._tell_time():
+            self._pump()
 
     def _pump(self) -> None:
         connection = self._uplink.connection

@@ -20,10 +20,11 @@ class SourceBooks:
     """Counts of legs by row and outcome; it is published to an interconnect that takes over.
 
     Told together with what is resolved, so it covers exactly the writes that the source knows to be
-    resolved: what is not resolved is sent again, and is booked then (design 3.4).
+    resolved: what is not resolved is sent again, and is booked then (design 3.4). ``over_rate``:
+    of what was told last, some was refused for being beyond the source's rate (design 3.5).
     """
 
-    __slots__ = ("_foldable", "_newest", "_rows")
+    __slots__ = ("_foldable", "_newest", "_rows", "over_rate")
 
     def __init__(self) -> None:
         self._rows: dict[BookKey, dict[Outcome, int]] = {}
@@ -31,6 +32,7 @@ class SourceBooks:
         """The incarnation of each instance id that was met last."""
         self._foldable = False
         """Whether one has taken another's place since rows were last folded."""
+        self.over_rate = False
 
     def __len__(self) -> int:
         """How many rows."""
@@ -43,10 +45,13 @@ class SourceBooks:
 
     def add(self, books: Iterable[SourceBook]) -> None:
         """More legs have ended."""
+        over_rate = False
         for book in books:
             row = self._row(book.key)
             for legs in book.outcomes:
                 row[legs.outcome] = row.get(legs.outcome, 0) + legs.count
+                over_rate = over_rate or legs.outcome is Outcome.REJECTED_RATE_LIMITED
+        self.over_rate = over_rate
 
     def _row(self, key: BookKey) -> dict[Outcome, int]:
         row = self._rows.get(key)
