@@ -10,13 +10,13 @@ import json
 import statistics
 import time
 from array import array
-from collections.abc import Callable
 
 import click
 
 from mkrpc.compiled.finder import state
 from mkrpc.frame_codec import decode_down, encode_down, encode_up
 from mkrpc.instance.attachment import Attachment
+from mkrpc.instance.boot_clock import BootClock
 from mkrpc.instance.config import KernelConfig
 from mkrpc.instance.cpu import Cpu
 from mkrpc.instance.kernel import Kernel
@@ -39,19 +39,10 @@ FIRST_APIC_ID = 4
 SOURCE = bytes(range(16))
 
 
-def _clock() -> Callable[[], int]:
-    began = time.monotonic_ns()
-
-    def now_us() -> int:
-        return (time.monotonic_ns() - began) // 1000
-
-    return now_us
-
-
 def _kernel(runs: list[int]) -> Kernel:
     apic_ids = tuple(range(FIRST_APIC_ID, FIRST_APIC_ID + CPUS))
     config = KernelConfig(instance_id=1, name="mk1", apic_ids=apic_ids)
-    kernel = Kernel(config, incarnation=bytes(range(1, 17)), now_us=_clock())
+    kernel = Kernel(config, incarnation=bytes(range(1, 17)), now_us=BootClock())
 
     def handler(_cpu: Cpu) -> None:
         runs[0] += 1

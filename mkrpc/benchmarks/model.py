@@ -10,6 +10,7 @@ from typing import Any
 
 from mkrpc.benchmarks.bench_programs import LAST_AT, on_ring
 from mkrpc.benchmarks.serving import ACKNOWLEDGEMENT, passed, serve
+from mkrpc.instance.boot_clock import BootClock
 from mkrpc.instance.config import KernelConfig
 from mkrpc.instance.kernel import Kernel
 from mkrpc.instance.memory import SharedMemory
@@ -44,11 +45,10 @@ class Model:
         apic_ids = tuple(range(MODEL_CPUS))
         config = KernelConfig(instance_id=_INSTANCE, name="model", apic_ids=apic_ids)
         self._memory = SharedMemory(bytearray(_MEMORY_BYTES))
-        began_ns = time.monotonic_ns()
         self.kernel = Kernel(
             config,
             incarnation=bytes(16),
-            now_us=lambda: (time.monotonic_ns() - began_ns) // 1000,
+            now_us=BootClock(),
             memory=self._memory,
         )
         self.kernel.register_handler(on_ring)

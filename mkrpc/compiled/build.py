@@ -23,6 +23,7 @@ MODULES = (
     "mkrpc.instance.apic_access",
     "mkrpc.instance.arrivals",
     "mkrpc.instance.attachment",
+    "mkrpc.instance.boot_clock",
     "mkrpc.instance.cpu",
     "mkrpc.instance.execution",
     "mkrpc.instance.kernel",

@@ -1,11 +1,12 @@
 """Puts an instance together from what it boots with: kernel, handlers, programs, attachment."""
 
 import secrets
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mkrpc.instance.attachment import Attachment
+from mkrpc.instance.boot_clock import BootClock
 from mkrpc.instance.kernel import Kernel
 from mkrpc.instance.link_files import LINKS_DIRECTORY, LinkFiles
 from mkrpc.instance.link_windows import LinkWindows
@@ -27,17 +28,12 @@ def assemble(boot: "Boot") -> tuple[Kernel, Attachment]:
     InvalidArgumentError and its like for programs and handlers that cannot be, StartUpError for
     memory that cannot be mapped or a journal that cannot be made.
     """
-    started = time.monotonic_ns()
-
-    def now_us() -> int:
-        return (time.monotonic_ns() - started) // 1000
-
     incarnation = secrets.token_bytes(IDENTITY_BYTES)
     memory = None
     if boot.memory is not None:
         memory = map_memory(boot.memory, _windows(boot, incarnation, boot.memory.parent))
     recorder = None
-    clock = now_us
+    clock: Callable[[], int] = BootClock()
     if boot.recording is not None:
         recorder = begin_recording(
             boot.recording,
@@ -47,7 +43,7 @@ def assemble(boot: "Boot") -> tuple[Kernel, Attachment]:
             programs=boot.programs,
             handlers=boot.handlers,
         )
-        clock = recorder.clock(now_us)
+        clock = recorder.clock(clock)
         memory = RecordedMemory(memory, recorder.loaded) if memory is not None else None
     kernel = Kernel(boot.config, incarnation=incarnation, now_us=clock, memory=memory)
     for handler in boot.handlers:

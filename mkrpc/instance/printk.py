@@ -58,7 +58,7 @@ class Printk:
             raise InvalidArgumentError(
                 f"a log of {records} records", advice="a log has at least one record"
             )
-        self._ring: deque[tuple[int, int, int, int, str]] = deque(maxlen=records)
+        self._ring: deque[tuple[int, int, int, str]] = deque(maxlen=records)
         self._append = self._ring.append
         self._now_us = now_us
         self._written = 0
@@ -84,17 +84,18 @@ class Printk:
         text = text.encode("utf-8", "backslashreplace").decode()
         for line in text.removesuffix("\n").split("\n"):
             self._written += 1
-            self._ring.append((self._written, level, now_us, cpu, line[:LOG_LINE_MAX]))
+            self._ring.append((level, now_us, cpu, line[:LOG_LINE_MAX]))
 
     def emit_plain(self, level: int, text: str, cpu: int) -> None:
         """:meth:`emit` of one short line of ASCII: on the way of every multikernel interrupt."""
-        self._written = number = self._written + 1
-        self._append((number, level, self._now_us(), cpu, text))
+        self._written += 1
+        self._append((level, self._now_us(), cpu, text))
 
     def since(self, number: int) -> list[LogRecord]:
         """All records that are still there from ``number`` on, oldest first."""
         skipped = min(len(self._ring), max(0, number - self.dropped - 1))
-        return [LogRecord(*entry) for entry in islice(self._ring, skipped, None)]
+        entries = enumerate(islice(self._ring, skipped, None), self.dropped + skipped + 1)
+        return [LogRecord(number, *entry) for number, entry in entries]
 
 
 class Ratelimit:
