@@ -154,6 +154,8 @@ class HeldLease:
     def grant(self, lease_us: int) -> None:
         """The last hello has been answered by a welcome."""
         self.lease_us = lease_us
+        # The hello is later than all of these, and another lease may be longer than theirs.
+        self._unanswered.clear()
         self._renew(self._hello_us)
         self.came()
         self._last_us = max(self._last_us, self._hello_us)

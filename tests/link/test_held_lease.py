@@ -46,6 +46,25 @@ def test_an_answer_renews_it_from_when_the_beat_was_sent_not_from_when_the_answe
     assert lease.end_us == 1100 + LEASE_US
 
 
+def test_beats_of_a_lease_before_are_forgotten_with_it() -> None:
+    """They were answered by another way, and the link's end of that never came; the next lease, of
+    an interconnect that was started with another one, is longer than all of them."""
+    lease = held()
+    while len(lease._unanswered) < BEATS_PER_LEASE:
+        lease.advance(lease.next_beat_us)
+        lease.beat()
+        lease.answered_elsewhere(lease.now_us)
+    lease.hello()
+    lease.grant(100 * LEASE_US)
+    hello_us = lease.now_us
+    lease.advance(lease.next_beat_us)
+    last = lease.beat()
+    lease.answered(last - 1)
+    assert lease.since_us == hello_us
+    lease.answered(last)
+    assert lease.since_us == lease.now_us
+
+
 def test_a_link_over_which_nothing_comes_is_given_up_after_half_a_lease() -> None:
     """Not the lease: another link, whose hello counts as much, has the other half."""
     lease = held(1000)
