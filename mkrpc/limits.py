@@ -13,6 +13,7 @@ __all__ = [
     "MAX_FRAME_BYTES",
     "MAX_HANDLERS",
     "MAX_INSTANCE_ID",
+    "MAX_LEASE_S",
     "MAX_POOL",
     "MAX_STORE_BUFFER",
     "MAX_WRITES_PER_S",
@@ -42,6 +43,9 @@ MAX_CPUS: Final = 512
 
 MAX_CMDLINE: Final = 2047
 """Characters of a kernel's command line: COMMAND_LINE_SIZE of x86, its zero byte left out."""
+
+MAX_LEASE_S: Final = 3600
+"""Seconds of silence after which an instance is taken for dead, at most."""
 
 MAX_POOL: Final = 4096
 """CPUs that no instance has."""

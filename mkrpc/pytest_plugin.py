@@ -28,7 +28,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         "mk_topology(file=None, *, instances=2, cpus=2, policy='bare-metal', mode='x2apic', "
-        "apic={}): the topology of the mk_cluster fixture",
+        "apic={}, lease_s=0): the topology of the mk_cluster fixture",
     )
 
 
@@ -113,7 +113,7 @@ def _marked_topology(*files: object, **arguments: object) -> "Topology":
     pytest.fail(f"mk_topology: {problem}", pytrace=False)
 
 
-_SHAPE = ("instances", "cpus", "policy", "mode", "apic")
+_SHAPE = ("instances", "cpus", "policy", "mode", "apic", "lease_s")
 
 
 def _topology(topology: "Topology | None", shape: dict[str, object]) -> "Topology":

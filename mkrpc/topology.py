@@ -34,6 +34,7 @@ from mkrpc.topology_spec import (
     MAX_PRINTK_RECORDS,
     ApicSpec,
     InstanceSpec,
+    LeaseSeconds,
     Mode,
     Name,
     ProgramSpec,
@@ -72,8 +73,9 @@ class Topology(Spec):
     every local APIC, where its instance does not say otherwise. ``rate``: how many ICR writes pass
     of each instance that says nothing else, ``client_rate`` of all clients together.
     ``faults``: what goes wrong from the start. ``links``: messages between kernels of one host go
-    through memory that they share, or all through the interconnect. ``pool``: APIC ids of CPUs
-    that no instance has yet.
+    through memory that they share, or all through the interconnect. ``lease_s``: seconds of silence
+    after which an instance is taken for dead; 0 for 3 s, and more where many share a core.
+    ``pool``: APIC ids of CPUs that no instance has yet.
     """
 
     name: Name = "machine"
@@ -83,6 +85,7 @@ class Topology(Spec):
     rate: RateSpec = RateSpec()
     client_rate: RateSpec = RateSpec()
     links: Literal["memory", "interconnect"] = "memory"
+    lease_s: LeaseSeconds = 0
     faults: Annotated[tuple[FaultSpec, ...], Field(max_length=MAX_FAULTS)] = ()
     instances: Annotated[tuple[InstanceSpec, ...], Field(min_length=1, max_length=MAX_INSTANCES)]
     pool: Annotated[tuple[Annotated[StrictInt, Field(ge=0)], ...], Field(max_length=MAX_POOL)] = ()
@@ -97,6 +100,7 @@ class Topology(Spec):
         mode: Mode = "x2apic",
         apic: Mapping[str, Any] | None = None,
         pool: int = 0,
+        lease_s: int = 0,
     ) -> Self:
         """Instances 0 to ``instances - 1`` of ``cpus`` CPUs each, APIC ids in order from 0.
 
@@ -114,7 +118,7 @@ class Topology(Spec):
         specs = [{"id": number, "cpu_count": cpus} for number in range(instances)]
         table = {} if apic is None else apic
         plain = {"policy": policy, "mode": mode, "apic": table, "instances": specs}
-        return cls.from_dict(plain).with_pool(pool)
+        return cls.from_dict({**plain, "lease_s": lease_s}).with_pool(pool)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:

@@ -16,6 +16,7 @@ from mkrpc.limits import (
     MAX_ENTRY,
     MAX_HANDLERS,
     MAX_INSTANCE_ID,
+    MAX_LEASE_S,
     MAX_STORE_BUFFER,
     MAX_WRITES_PER_S,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "MAX_PRINTK_RECORDS",
     "ApicSpec",
     "InstanceSpec",
+    "LeaseSeconds",
     "Mode",
     "Name",
     "ProgramSpec",
@@ -41,6 +43,7 @@ MAX_PRINTK_RECORDS = 1 << 20
 Mode = Literal["x2apic", "xapic"]
 
 Name = Annotated[StrictStr, Field(pattern=r"^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$")]
+LeaseSeconds = Annotated[StrictInt, Field(ge=0, le=MAX_LEASE_S)]
 _Entry = Annotated[StrictStr, Field(max_length=MAX_ENTRY, pattern=ENTRY)]
 
 

@@ -1,5 +1,8 @@
 """Programs and handlers that recordings name: a replay must find them by ``module:name``."""
 
+import os
+from pathlib import Path
+
 from mkrpc.instance.instructions import Load, Store, WriteIcr
 from mkrpc.x86.icr import fixed
 from mkrpc.x86.irq_vectors import MULTIKERNEL_VECTOR
@@ -26,7 +29,8 @@ def take_note(cpu):
 
 
 def hang(cpu):
-    """A handler that never returns."""
+    """A handler that never returns; whoever reads the pipe HUNG learns that it has begun."""
+    Path(os.environ["HUNG"]).write_text("hung")
     while True:
         pass
 

@@ -198,6 +198,12 @@ def test_a_bad_file_is_one_error_that_names_file_line_key_and_way_out(tmp_path, 
     assert caught.value.advice
 
 
+@pytest.mark.parametrize("lease_s", [-1, 3601, 1.5])
+def test_a_lease_is_whole_seconds_up_to_an_hour(lease_s):
+    with pytest.raises(TopologyError, match="lease_s"):
+        Topology.of(instances=1, cpus=1, lease_s=lease_s)
+
+
 @pytest.mark.parametrize("name", RESERVED_NAMES)
 def test_no_instance_may_be_called_like_a_shorthand(name):
     with pytest.raises(TopologyError, match="destination shorthand"):
@@ -222,8 +228,8 @@ def test_problems_are_told_by_line_each_with_its_hint(tmp_path):
     assert [part.split(":")[0] for part in parts[:-1]] == [f"line {n}" for n in (1, 3, 5, 6, 8)]
     assert parts[-1] == "and 2 more, named once these are mended"
     assert caught.value.advice == (
-        "line 1: known keys: name, policy, mode, apic, rate, client_rate, links, faults, "
-        "instances, pool; line 3, line 5: instance ids are 0 (the host) to 511; "
+        "line 1: known keys: name, policy, mode, apic, rate, client_rate, links, lease_s, "
+        "faults, instances, pool; line 3, line 5: instance ids are 0 (the host) to 511; "
         "line 6, line 8: choose one of them"
     )
 

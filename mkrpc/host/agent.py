@@ -160,7 +160,7 @@ class HostAgent:
             "switches": {
                 spec.id: spec.switches(self.topology.apic) for spec in self.topology.instances
             },
-            "instances": len(self.topology.instances),
+            "lease": (self.topology.lease_s, len(self.topology.instances)),
             "name": self.state_dir.name,
             "books": str(self.state_dir / BOOKS_FILE),
             "record": self.record,

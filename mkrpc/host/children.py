@@ -49,6 +49,7 @@ def run_interconnect(options: dict[str, Any], log_path: str, ready: Any) -> None
             ready.recv_bytes()
         except EOFError:
             return  # The host agent is gone: nobody is to take over from anybody.
+    lease_s, instances = options["lease"]
     _report(
         ready,
         lambda tell: serve(
@@ -59,7 +60,7 @@ def run_interconnect(options: dict[str, Any], log_path: str, ready: Any) -> None
             faults=[Fault.of(table) for table in options["faults"]],
             arbitration=options["arbitration"],
             switches=Switches(apic=options["apic"], instances=options["switches"]),
-            lease_us=lease_us_for(options["instances"], len(os.sched_getaffinity(0))),
+            lease_us=lease_s * 1_000_000 or lease_us_for(instances, len(os.sched_getaffinity(0))),
             books=Path(options["books"]),
             recording=_recording(options),
             on_listening=lambda address: tell({"address": address, "transport": chosen().name}),

@@ -163,6 +163,8 @@ def count(request, monkeypatch):
     return count
 
 
+# Nor may an instance be taken for dead meanwhile.
+@pytest.mark.mk_topology(lease_s=60)
 def test_words_happen_once_over_a_killed_interconnect(mk_cluster, count, assert_mirrors, read_cal):
     client = mk_cluster.client
     with client.bulk() as stream:

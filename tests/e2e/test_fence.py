@@ -25,6 +25,14 @@ def stop_and_wait(pid: int) -> None:
         continue
 
 
+@pytest.mark.mk_topology(lease_s=1)
+def test_a_topology_says_how_long_an_instance_may_be_silent(mk_cluster, wait_for_state):
+    client = mk_cluster.client
+    stop_and_wait(client.find_instance(1).pid)
+    wait_for_state(client, 1, "failed")
+    assert client.find_instance(1).detail == "lease expired: silent for 1 s"
+
+
 @pytest.mark.mk_topology(instances=3, cpus=2)
 def test_a_stopped_instance_ends_with_its_lease_and_comes_back_as_a_new_one(
     mk_cluster, read_cal, assert_mirrors, wait_for_state

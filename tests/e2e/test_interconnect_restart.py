@@ -22,7 +22,10 @@ from mkrpc.instance.instructions import Hlt, WriteIcr
 from mkrpc.state_dir import BOOKS_FILE
 from mkrpc.x86.icr import fixed
 
-pytestmark = pytest.mark.e2e
+LEASE_S = 60
+"""However long another interconnect takes to start where there is much else to do."""
+
+pytestmark = [pytest.mark.e2e, pytest.mark.mk_topology(lease_s=LEASE_S)]
 
 WRITES = 5000
 """ICR writes of one program."""
@@ -116,7 +119,7 @@ class Injecting:
 
 
 def test_killed_under_load_it_costs_nobody_anything(mk_cluster_factory, assert_mirrors):
-    cluster = mk_cluster_factory(instances=4, cpus=1, programs=ringers(range(4)))
+    cluster = mk_cluster_factory(instances=4, cpus=1, lease_s=LEASE_S, programs=ringers(range(4)))
     client = cluster.client
     start_ringing(client, range(4))
     injecting = Injecting(cluster, 0)
@@ -142,7 +145,7 @@ def test_killed_together_with_an_instance_it_waits_for_the_others_alone(
     mk_cluster_factory, assert_mirrors, wait_for_state
 ):
     """The host agent has seen both end: nobody waits for the lease of one whose process is gone."""
-    cluster = mk_cluster_factory(instances=3, cpus=1, programs=ringers(range(3)))
+    cluster = mk_cluster_factory(instances=3, cpus=1, lease_s=LEASE_S, programs=ringers(range(3)))
     client = cluster.client
     start_ringing(client, range(3))
     wait_until_on_disk(cluster, 2)
@@ -169,7 +172,7 @@ def test_killed_together_with_an_instance_it_waits_for_the_others_alone(
 
 def test_killed_twice_in_a_row(mk_cluster_factory, assert_mirrors):
     """The second time as soon as it serves, perhaps while it waits for instances."""
-    cluster = mk_cluster_factory(instances=3, cpus=1, programs=ringers(range(3)))
+    cluster = mk_cluster_factory(instances=3, cpus=1, lease_s=LEASE_S, programs=ringers(range(3)))
     client = cluster.client
     start_ringing(client, range(3))
     wait_until_written(client, WRITES // 2)
@@ -196,7 +199,7 @@ def wait_until_calls_are_on_disk(cluster: Cluster, count: int) -> None:
 
 def test_what_clients_wrote_that_called_once_is_in_their_names(mk_cluster_factory, assert_mirrors):
     """They never say that they have the answer, and everybody has it."""
-    cluster = mk_cluster_factory(instances=2, cpus=1)
+    cluster = mk_cluster_factory(instances=2, cpus=1, lease_s=LEASE_S)
     client = cluster.client
     for _ in range(3):
         with Client(cluster.address) as once:
@@ -264,7 +267,7 @@ def test_an_order_under_way_ends_by_name_and_what_it_began_goes_on(mk_cluster, w
 
 
 def test_on_tcp_it_listens_at_the_port_that_was_chosen_before(mk_cluster_factory):
-    cluster = mk_cluster_factory(address="127.0.0.1:0")
+    cluster = mk_cluster_factory(address="127.0.0.1:0", lease_s=LEASE_S)
     client = cluster.client
     before = incarnations(client.cluster())
     view = served_again(client, kill_interconnect(client))

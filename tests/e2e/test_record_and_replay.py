@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -130,6 +131,9 @@ def test_the_commands_record_and_replay(tmp_path, monkeypatch):
     monkeypatch.setenv(
         "PYTHONPATH", os.pathsep.join([str(PROGRAMS), os.environ.get("PYTHONPATH", "")])
     )
+    os.mkfifo(tmp_path / "hung")
+    monkeypatch.setenv("HUNG", str(tmp_path / "hung"))
+    hung = os.open(tmp_path / "hung", os.O_RDONLY | os.O_NONBLOCK)
     file = tmp_path / "hang.toml"
     file.write_text(
         "[[instances]]\nid = 0\ncpus = [0]\n[[instances]]\nid = 1\ncpus = [1]\n"
@@ -150,12 +154,18 @@ def test_the_commands_record_and_replay(tmp_path, monkeypatch):
     assert done.returncode == 0, done.stderr
     try:
         assert mkrpc("ipi", "--to", "0").returncode == 0
-        with pytest.raises(subprocess.TimeoutExpired):
-            subprocess.run(
-                [sys.executable, "-m", "mkrpc.cli", "ipi", "--to", "1"], timeout=2, check=False
-            )
+        ringing = subprocess.Popen(
+            [sys.executable, "-m", "mkrpc.cli", "ipi", "--to", "1"], stdout=subprocess.DEVNULL
+        )
+        poll = select.poll()
+        poll.register(hung, select.POLLIN)
+        began = poll.poll(60_000)
+        ringing.kill()
+        ringing.wait()
+        assert began, "the handler has not been called"
         assert mkrpc("kill", "--force", "1").returncode == 0
     finally:
+        os.close(hung)
         mkrpc("down")
     found = mkrpc("replay", folder, "--json")
     assert found.returncode == 0, found.stdout + found.stderr
