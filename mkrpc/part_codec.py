@@ -117,9 +117,7 @@ def hello_to_pb(hello: Hello) -> data.Hello:
         roster=hello.roster,
         resolved_below=hello.resolved_below,
         sent=hello.sent,
-        moved=[
-            data.Moved(physically=each.physically, logically=each.logically) for each in hello.moved
-        ],
+        moved=[data.Moved(**each._asdict()) for each in hello.moved],
         listens=hello.listens,
         deaf=hello.deaf,
     )
@@ -142,7 +140,7 @@ def hello_from_pb(pb: data.Hello) -> Hello:
         roster=pb.roster,
         resolved_below=pb.resolved_below,
         sent=pb.sent,
-        moved=tuple(Moved(each.physically, each.logically) for each in pb.moved),
+        moved=tuple(Moved(each.physically, each.logically, each.hotplugged) for each in pb.moved),
         listens=pb.listens,
         deaf=pb.deaf,
     )

@@ -5,6 +5,7 @@ import random
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,7 @@ class _Setting(click.ParamType):  # type: ignore[type-arg] # generic in new clic
 @click.option("--seed", type=Number(0, MAX_SEED), help="One seed, in place of many.")
 @click.option("--without", default="", metavar="TAGS", help="Leave out of it, as f1,s3-9,i2.")
 @click.option("--steps", is_flag=True, help="Print its steps.")
+@click.option("--move-cpus", is_flag=True, help="CPUs move from kernel to kernel, besides.")
 @click.option("--no-shrink", is_flag=True, help="Leave a run that breaks a law as it is.")
 @click.option("--list", "listing", is_flag=True, help="Print the scenarios.")
 @click.option("--defect", is_flag=True, help="Play the scenario with its defect alone.")
@@ -66,6 +68,7 @@ def sim(  # noqa: PLR0917 - click gives them by name
     seed: int | None,
     without: str,
     steps: bool,
+    move_cpus: bool,
     no_shrink: bool,
     listing: bool,
     defect: bool,
@@ -86,9 +89,9 @@ def sim(  # noqa: PLR0917 - click gives them by name
     if listing:
         return list_scenarios(as_json=as_json)
     if scenario is not None:
-        if without:
+        if without or move_cpus:
             raise InvalidArgumentError(
-                "--without is for runs without a scenario",
+                f"--{'without' if without else 'move-cpus'} is for runs without a scenario",
                 advice="leave it out: a scenario has its switches, --set SWITCH=VALUE",
             )
         ask = Ask(
@@ -110,21 +113,40 @@ def sim(  # noqa: PLR0917 - click gives them by name
     if seed is not None:
         if seeds is not None:
             raise InvalidArgumentError("--seed and --seeds", advice="one seed, or many")
-        return _one(seed, parse_tags(without), steps=steps, small=not no_shrink, as_json=as_json)
+        left_out = parse_tags(without)
+        result, lines = _run_one(seed, left_out, steps=steps, moving=move_cpus)
+        small = not no_shrink
+        return _show_one(result, left_out, lines, steps=steps, small=small, as_json=as_json)
     if without or steps:
         raise InvalidArgumentError(
             "--without and --steps are for one seed", advice="add --seed NUMBER"
         )
     wanted = range(first_seed, first_seed + (seeds or DEFAULT_SEEDS))
-    return _many(wanted, jobs or os.cpu_count() or 1, small=not no_shrink, as_json=as_json)
+    run_all = _run_all_moving if move_cpus else _run_all
+    jobs = jobs or os.cpu_count() or 1
+    return _many(run_all, wanted, jobs, small=not no_shrink, as_json=as_json)
 
 
-def _one(seed: int, without: frozenset[str], *, steps: bool, small: bool, as_json: bool) -> int:
+def _run_one(
+    seed: int, without: frozenset[str], *, steps: bool, moving: bool
+) -> "tuple[Result, list[str]]":
     from mkrpc.simulation.run import run
 
     # Printed afterwards: in the run, a reader that goes away would count as a law that is broken.
     lines: list[str] = []
-    result = run(seed, random.Random, without=without, tell=lines.append if steps else None)
+    tell = lines.append if steps else None
+    return run(seed, random.Random, without=without, tell=tell, moving=moving), lines
+
+
+def _show_one(
+    result: "Result",
+    without: frozenset[str],
+    lines: list[str],
+    *,
+    steps: bool,
+    small: bool,
+    as_json: bool,
+) -> int:
     shrunk = _shrink(result, without) if result.violation and small else None
     if as_json:
         print_json(_as_dict(result, shrunk) | ({"steps": lines} if steps else {}))
@@ -136,11 +158,18 @@ def _one(seed: int, without: frozenset[str], *, steps: bool, small: bool, as_jso
         if result.violation:
             _print_violation(result, shrunk)
         else:
-            click.echo(f"seed {seed} breaks no law")
+            click.echo(f"seed {result.seed} breaks no law")
     return EXIT_NO if result.violation else EXIT_OK
 
 
-def _many(seeds: range, jobs: int, *, small: bool, as_json: bool) -> int:
+def _many(
+    run_all: "Callable[[range], list[Result]]",
+    seeds: range,
+    jobs: int,
+    *,
+    small: bool,
+    as_json: bool,
+) -> int:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     began = time.monotonic()
@@ -156,7 +185,7 @@ def _many(seeds: range, jobs: int, *, small: bool, as_json: bool) -> int:
         disable=not sys.stderr.isatty(),
     ) as progress:
         task = progress.add_task("seeds", total=len(seeds))
-        for results in in_processes(_run_all, seeds, jobs):
+        for results in in_processes(run_all, seeds, jobs):
             for result in results:
                 events += result.events
                 frames += result.frames
@@ -206,6 +235,12 @@ def _run_all(seeds: range) -> "list[Result]":
     return [run(seed, random.Random) for seed in seeds]
 
 
+def _run_all_moving(seeds: range) -> "list[Result]":
+    from mkrpc.simulation.run import run
+
+    return [run(seed, random.Random, moving=True) for seed in seeds]
+
+
 def _shrink(result: "Result", without: frozenset[str]) -> "Shrunk":
     from mkrpc.simulation.shrink import shrink
 
@@ -214,6 +249,7 @@ def _shrink(result: "Result", without: frozenset[str]) -> "Shrunk":
             result.seed,
             random.Random,
             without=without,
+            moving=result.moving,
             on_try=lambda tries: status.update(f"shrinking seed {result.seed}: {tries} runs"),
         )
 
@@ -226,7 +262,7 @@ def _as_dict(result: "Result", shrunk: "Shrunk | None") -> dict[str, object]:
         small = {
             "without": tags_text(shrunk.without),
             "left": list(shrunk.left),
-            "replay": _replay(result.seed, shrunk.without),
+            "replay": _replay(result, shrunk.without),
         }
     return asdict(result) | small
 
@@ -244,16 +280,17 @@ def _print_counts(
 def _print_violation(result: "Result", shrunk: "Shrunk | None") -> None:
     click.echo(f"seed {result.seed} at {result.at_us} us: {result.violation}")
     if shrunk is None:
-        click.echo(f"  replay: {_replay(result.seed, frozenset())}")
+        click.echo(f"  replay: {_replay(result, frozenset())}")
         return
     click.echo(f"  small, after {shrunk.tries} runs: {shrunk.result.violation}")
     for line in shrunk.left:
         click.echo(f"    {line}")
-    click.echo(f"  replay: {_replay(result.seed, shrunk.without)}")
+    click.echo(f"  replay: {_replay(result, shrunk.without)}")
 
 
-def _replay(seed: int, without: frozenset[str]) -> str:
+def _replay(result: "Result", without: frozenset[str]) -> str:
     from mkrpc.simulation.tags import tags_text
 
     left_out = f" --without {tags_text(without)}" if without else ""
-    return f"mkrpc sim --seed {seed}{left_out} --steps"
+    moving = " --move-cpus" if result.moving else ""
+    return f"mkrpc sim --seed {result.seed}{moving}{left_out} --steps"

@@ -57,9 +57,9 @@ def remove_cpu(kernel: "Kernel", apic_id: int) -> int:
             raise ClusterStateError(f"EBUSY: {error}", advice=error.advice) from None
     _check_may_change(kernel)
     cpu = kernel.cpus[number]
-    hotplug.vacant.add(number)
-    cpu.stop()
+    cpu.stop()  # what it runs may still write in a `finally`: before it has left
     cpu.program = None
+    hotplug.vacant.add(number)
     policy = kernel.config.apic_policy
     cpu.replace_apic(LocalApic(apic_id, mode=ApicMode.DISABLED, policy=policy))
     text = f"Multikernel hotplug: Removing CPU {apic_id} (CPU {number} of this kernel)"

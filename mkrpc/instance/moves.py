@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from mkrpc.instance.kernel import Kernel
 from mkrpc.link.frames import CpuAddress, UpFrame
-from mkrpc.link.moved import NEVER_MOVED, NOT_TOLD_YET, Moved, moved
+from mkrpc.link.moved import HAS_COME, NEVER_MOVED, NOT_TOLD_YET, Moved, Which, moved
 
 __all__ = ["Moves"]
 
@@ -25,7 +25,7 @@ class Moves:
         self._kernel = kernel
         self._told = [NEVER_MOVED] * len(kernel.cpus)
         self._known = [kernel.address_of(cpu.number) for cpu in kernel.cpus]
-        self._changed: deque[tuple[int, int, tuple[bool, bool]]] = deque()
+        self._changed: deque[tuple[int, int, Which]] = deque()
         """What was sent and has not been acknowledged: in which frame, of which CPU, which."""
 
     def sent(self, frame: UpFrame) -> None:
@@ -58,7 +58,7 @@ class Moves:
             told[cpu] = told[cpu].at(NOT_TOLD_YET, which)
         return tuple(told) if any(each.ever for each in told) else ()
 
-    def _not_acknowledged(self) -> Iterable[tuple[int, tuple[bool, bool]]]:
+    def _not_acknowledged(self) -> Iterable[tuple[int, Which]]:
         for _, cpu, which in self._changed:
             yield cpu, which
         known = list(self._known)
@@ -67,11 +67,11 @@ class Moves:
                 yield event.cpu, _take(known, event)
 
 
-def _take(known: list[CpuAddress], event: CpuAddress) -> tuple[bool, bool]:
+def _take(known: list[CpuAddress], event: CpuAddress) -> Which:
     """What has changed by this, which is known from now on. A CPU that has come was nowhere."""
     if event.cpu == len(known):
         known.append(event)
-        return True, True
+        return HAS_COME
     which = moved(known[event.cpu], event)
     known[event.cpu] = event
     return which

@@ -18,7 +18,8 @@ class Asked:
     """A command that an instance owes an answer.
 
     ``tally`` is set for WRITE_ICR: it counts the writes that bear the command's number, and
-    ``on_resolved`` is called as they are resolved. ``replied``: the answer has come.
+    ``on_resolved`` is called as they are resolved. ``replied``: the answer has come. ``cpus``: how
+    many numbers the instance was known to have when it was asked.
     """
 
     session: "Session"
@@ -27,6 +28,10 @@ class Asked:
     tally: Tally | None = None
     on_resolved: Callable[[], None] = lambda: None
     replied: bool = False
+    cpus: int = 0
+
+    def __post_init__(self) -> None:
+        self.cpus = len(self.session.addresses)
 
     def count_written(self, count: int) -> None:
         """Writes that bear the command's number have come in."""

@@ -20,6 +20,7 @@ from mkrpc.interconnect.takeover import (
     KeptCall,
     KeptMirror,
 )
+from mkrpc.link.moved import Which
 from mkrpc.outcome import Outcome
 
 __all__ = ["ChangeLog", "incarnation_of"]
@@ -33,7 +34,7 @@ def incarnation_of(session: Session) -> Incarnation:
         name=session.party.name,
         pid=session.hello.pid,
         born=session.born,
-        apic_ids=tuple(address.apic_id for address in session.addresses),
+        apic_ids=tuple(each.apic_id for each in session.addresses if not each.vacant),
         elsewhere=_is_elsewhere(session),
     )
 
@@ -75,11 +76,12 @@ class ChangeLog:
         if self._asked:
             self._attached.append(incarnation_of(session))
 
-    def moved(self, session: Session, cpu: int, which: tuple[bool, bool]) -> None:
+    def moved(self, session: Session, cpu: int, which: Which) -> None:
         """One of its CPUs has another address: the roster number rises. ``which``: as
         :func:`mkrpc.link.moved.moved` says."""
         session.moved[cpu] = session.moved[cpu].at(self._count.moved(), which)
-        if self._asked and which[0]:
+        physically, _, hotplugged = which
+        if self._asked and (physically or hotplugged):
             self._attached.append(incarnation_of(session))
 
     def ended(self, incarnation: Incarnation, reason: str) -> None:

@@ -159,7 +159,7 @@ def _check_reply(asked: Asked, reply: Reply) -> None:
             f"{asked.tally.written} came"
         )
     views = [view.account.cpu for view in reply.cpus]
-    wanted = _cpus_asked_for(asked.session, command)
+    wanted = _cpus_asked_for(asked, len(views))
     if views != wanted:
         raise ProtocolError(
             f"command {command.number}, {command.kind.name}, is answered with the CPUs {views}, "
@@ -177,13 +177,15 @@ def _check_reply(asked: Asked, reply: Reply) -> None:
         )
 
 
-def _cpus_asked_for(session: Session, command: Command) -> list[int]:
+def _cpus_asked_for(asked: Asked, answered: int) -> list[int]:
+    command = asked.command
     match command.kind:
         case CommandKind.READ_CPU | CommandKind.SET_CPU:
             return [command.cpu]
         case CommandKind.READ_ACCOUNT:
-            cpus = len(session.addresses)
-            last = min(command.cpu + command.count, cpus) if command.count else cpus
+            # CPUs that have come meanwhile may be in it or not.
+            known = min(max(command.cpu + answered, asked.cpus), len(asked.session.addresses))
+            last = min(command.cpu + command.count, known) if command.count else known
             return list(range(command.cpu, last))
         case _:
             return []

@@ -15,8 +15,10 @@ A_DESTINATIONS = frozenset(
         Outcome.REJECTED_NOT_WAITING_FOR_SIPI,
         Outcome.REJECTED_INIT_DEASSERT,
         Outcome.REJECTED_BLOCKED,
-        # Not its APIC's, but its kernel's: a CPU that it lacks or a number that it has forgotten,
-        # and no room to remember the outcome.
+        # Not its APIC's, but its kernel's: a CPU that has left it, which it may not have come to
+        # say yet; one that it never had or a number that it has forgotten; and no room to remember
+        # the outcome.
+        Outcome.REJECTED_NO_SUCH_APIC,
         Outcome.REJECTED_MALFORMED,
         Outcome.REJECTED_BACKPRESSURE,
     }
@@ -29,8 +31,6 @@ A_DESTINATIONS_AGAIN = frozenset(
         Outcome.LOST_TARGET_DEAD_MAYBE_DELIVERED,
         Outcome.LOST_INTERCONNECT_RESTART,
         Outcome.LOST_INTERCONNECT_RESTART_MAYBE_DELIVERED,
-        Outcome.REJECTED_NO_SUCH_APIC,
     }
 )
-"""What it can say besides to a leg that an earlier interconnect may have handed over.
-The last one also to any leg, while a CPU that it had has left."""
+"""What it can say besides to a leg that an earlier interconnect may have handed over."""

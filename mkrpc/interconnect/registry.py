@@ -15,7 +15,7 @@ from mkrpc.interconnect.session import Session
 from mkrpc.interconnect.takeover import Incarnation
 from mkrpc.link.endpoint import check_wire_version
 from mkrpc.link.frames import CpuAddress, Hello
-from mkrpc.link.moved import moved
+from mkrpc.link.moved import HAS_COME, Which, moved
 
 __all__ = ["MAX_INCARNATIONS", "InstanceRecord", "Registry"]
 
@@ -267,7 +267,7 @@ class Registry:
             if not address.vacant:
                 self.cpus.remove(address.apic_id)
 
-    def change_address(self, session: Session, address: CpuAddress) -> tuple[bool, bool]:
+    def change_address(self, session: Session, address: CpuAddress) -> Which:
         """A CPU has written a register that routing goes by, has left or has come; returns what
         :func:`moved` does.
 
@@ -280,7 +280,7 @@ class Registry:
         new = address.cpu == len(session.addresses)
         known = None if new else session.addresses[address.cpu]
         if known == address:
-            return False, False
+            return False, False, False
         self.version += 1
         if known is None:
             session.grow(address)
@@ -290,7 +290,7 @@ class Registry:
             self.cpus.put(session, address)
         elif known is not None and not known.vacant:
             self.cpus.remove(address.apic_id)
-        return (True, True) if known is None else moved(known, address)
+        return HAS_COME if known is None else moved(known, address)
 
 
 def _count(before: InstanceRecord | None, incarnation: bytes) -> int:

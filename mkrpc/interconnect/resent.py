@@ -124,6 +124,8 @@ class ResentWrites:
             # Even one that was born later: a write may have waited for a route until it was there.
             for address, moved in zip(session.addresses, session.moved, strict=True):
                 since = moved.logically if logical else moved.physically
+                if _is_for_several(icr) or _may_name(icr, address.apic_id):
+                    since = max(since, moved.hotplugged)
                 itself = address.apic_id == write.apic_id
                 if since > write.stamp and not (
                     itself and icr.shorthand is Shorthand.ALL_EXCLUDING_SELF
@@ -180,6 +182,11 @@ class ResentWrites:
 def _is_at_home(target: Target) -> bool:
     assert target.session is not None
     return not target.session.addresses[target.cpu].is_elsewhere
+
+
+def _may_name(icr: Icr, apic_id: int) -> bool:
+    """Whether a physical destination is that of a CPU at its initial APIC id, in either mode."""
+    return apic_id in (icr.destination, icr.destination & 0xFF)
 
 
 def _is_for_several(icr: Icr) -> bool:

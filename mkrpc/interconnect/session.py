@@ -242,12 +242,8 @@ class Session(SourceSide):
             )
 
     def _check_outcome(self, run: OutcomeRun) -> None:
-        outcome = run.outcome
-        if outcome in A_DESTINATIONS:
-            return
-        again = outcome in A_DESTINATIONS_AGAIN and self.legs.all_resent(run.count)
-        left = outcome is Outcome.REJECTED_NO_SUCH_APIC and any(a.vacant for a in self.addresses)
-        if not (again or left):
+        again = run.outcome in A_DESTINATIONS_AGAIN and self.legs.all_resent(run.count)
+        if run.outcome not in A_DESTINATIONS and not again:
             raise ProtocolError(f"an instance that lives calls a leg {run.outcome.text}")
 
     # --- commands -------------------------------------------------------------------------------

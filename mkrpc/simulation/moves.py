@@ -55,7 +55,7 @@ class Moves:
 
     def _move(self, instance_id: int, number: int, instructions: tuple[Instruction, ...]) -> None:
         life = self._world.nodes[instance_id].life
-        if life is None:
+        if life is None or number >= len(life.kernel.cpus):
             return
 
         def write() -> None:

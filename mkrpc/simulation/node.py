@@ -131,7 +131,7 @@ class Life:
         """When the last beat by a way of its own was sent that was answered; None for no such."""
         self.incarnation = self.label.encode().ljust(16, b".")
         self.kernel = WatchedKernel(
-            node.config,
+            world.cpu_moves.config_of(node.config),
             incarnation=self.incarnation,
             now_us=self._clock,
             memory=world.memory,
@@ -147,6 +147,7 @@ class Life:
             may_ring=world.may_ring,
         )
         world.label(self.incarnation, self.label)
+        world.instances[self.incarnation] = options.instance_id
 
     def _clock(self) -> int:
         return self._offset_us + self._world.now_us * self._rate // _PPM

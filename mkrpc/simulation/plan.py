@@ -17,7 +17,7 @@ from mkrpc.x86.irq_vectors import MULTIKERNEL_VECTOR
 
 __all__ = ["Fault", "Plan", "Step", "StepKind"]
 
-StepKind = Literal["ring", "inject", "repeat", "set-cpu", "program", "ask", "abandon"]
+StepKind = Literal["ring", "inject", "repeat", "set-cpu", "program", "ask", "abandon", "move"]
 
 _STEP_KINDS: tuple[StepKind, ...] = (
     *(("ring",) * 8),
@@ -67,7 +67,8 @@ class Step:
     ``ring``: a CPU is asked to write ``word`` ``count`` times. ``inject``: client ``client`` makes
     a call with numbers from ``first_seq``; ``repeat``: the same call again. ``set-cpu``:
     ``action``. ``program``: ``instructions`` start on a CPU. ``ask``: an instance is asked for its
-    account. ``abandon``: whoever waits for the answer to step ``of`` goes away.
+    account. ``abandon``: whoever waits for the answer to step ``of`` goes away. ``move``: the CPU
+    with APIC id ``word`` is to leave whoever has it and to come to the instance.
     """
 
     number: int
@@ -94,6 +95,8 @@ class Step:
                 what = f"{where}: {'; '.join(map(str, self.instructions))}"
             case "abandon":
                 what = f"the answer to s{self.of}"
+            case "move":
+                what = f"apic {self.word} to i{self.instance_id}"
             case _:
                 what = f"{where} {self.action}".rstrip()
         return f"s{self.number} {self.kind} {what}"

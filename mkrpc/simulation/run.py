@@ -16,6 +16,7 @@ from mkrpc.simulation.checkers.routing import Routing
 from mkrpc.simulation.checkers.source_books import SourceBooks
 from mkrpc.simulation.checkers.startup import Startup
 from mkrpc.simulation.checkers.violation import Checker, Violation
+from mkrpc.simulation.cpu_moves import draw_moves
 from mkrpc.simulation.options import Options, Rng, RngSource
 from mkrpc.simulation.plan import Plan
 from mkrpc.simulation.world import World
@@ -35,7 +36,8 @@ class Result:
 
     ``violation`` is empty, or one line that begins with the checker's name, and ``at_us`` when it
     was seen. ``faults`` counts what was done to the machine by its kind, ``outcomes`` its legs.
-    ``digest`` is that of all lines of the run: equal ones are equal runs.
+    ``moving``: as it was asked for. ``digest`` is that of all lines of the run: equal ones are
+    equal runs.
     """
 
     seed: int
@@ -47,6 +49,7 @@ class Result:
     faults: dict[str, int] = field(default_factory=dict)
     outcomes: dict[str, int] = field(default_factory=dict)
     digest: str = ""
+    moving: bool = False
 
     @property
     def law(self) -> str:
@@ -55,14 +58,18 @@ class Result:
         return f"{checker}: {text.partition(':')[0]}" if checker == MACHINE else checker
 
 
-def draw(seed: int, chance: Chance) -> tuple[Options, Plan, RngSource]:
-    """What a seed stands for."""
+def draw(seed: int, chance: Chance, *, moving: bool = False) -> tuple[Options, Plan, RngSource]:
+    """What a seed stands for. ``moving``: and CPUs move from kernel to kernel."""
 
     def rng_of(name: str) -> Rng:
         return chance(f"{seed}/{name}")
 
     options = Options.draw(rng_of("options"))
-    return options, Plan.draw(options, rng_of), rng_of
+    plan = Plan.draw(options, rng_of)
+    if moving:
+        last = max((step.number for step in plan.steps), default=0)
+        plan = Plan((*plan.steps, *draw_moves(options, rng_of, last)), plan.faults)
+    return options, plan, rng_of
 
 
 def run(
@@ -71,32 +78,34 @@ def run(
     *,
     without: Set[str] = frozenset(),
     tell: Callable[[str], None] | None = None,
+    moving: bool = False,
 ) -> Result:
     """Run a seed. ``without``: tags of steps (``s3``), faults (``f1``) and instances (``i2``) that
-    are left out. ``tell`` is given every line of the run.
+    are left out. ``tell`` is given every line of the run. ``moving``: CPUs move from kernel to
+    kernel, besides; all else is drawn as without.
 
     Whatever is raised in a run is a violation: nothing in it is an operator's fault.
     """
-    options, plan, rng_of = draw(seed, chance)
+    options, plan, rng_of = draw(seed, chance, moving=moving)
     world = World(options, plan, rng_of, without=without, tell=tell)
-    journal = ExactlyOnce(world.written_by)
+    journal = ExactlyOnce(world.written_by, world.cpu_moves.moved)
     conservation = Conservation(journal)
     checkers: list[Checker] = [
         journal,
         Order(journal),
         conservation,
-        SourceBooks(conservation, world.owners),
+        SourceBooks(conservation, world.owners, world.cpu_moves.moved),
         Injected(),
         Mirror(world.hub.bus),
         ApicInvariants(),
         Routing(
             world.hub.bus,
             journal,
-            owners=world.owners,
+            instances=world.instances,
             now_us=lambda: world.hub.now_us,
             lease_us=options.lease_us,
         ),
-        Isolation(journal, filtered=options.policy == "filtered", owners=world.owners),
+        Isolation(journal, filtered=options.policy == "filtered", instances=world.instances),
         Lease(lambda: world.hub.now_us, options.lease_us, world.holds_lease),
         Startup(journal),
         Liveness(),
@@ -121,4 +130,5 @@ def run(
         faults=dict(sorted((world.faults + world.network.caught).items())),
         outcomes=dict(sorted(world.outcomes.items())),
         digest=world.digest,
+        moving=moving,
     )

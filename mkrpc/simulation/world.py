@@ -15,6 +15,7 @@ from mkrpc.instance.accounting import whole_account
 from mkrpc.instance.memory import SharedMemory
 from mkrpc.outcome import Outcome
 from mkrpc.simulation.checkers.violation import Checker
+from mkrpc.simulation.cpu_moves import CpuMoves
 from mkrpc.simulation.events import Standing
 from mkrpc.simulation.faults import Faults
 from mkrpc.simulation.moves import Moves
@@ -90,6 +91,9 @@ class World:
             self.label(client, f"c{number}")
         self.network = Network(self, rng_of("network"))
         self.outages = Outages(self)
+        self.cpu_moves = CpuMoves(self)
+        self.instances: dict[bytes, int] = {}
+        """Every incarnation that was ever started."""
         self.hub = self.outages.hub()
         self.nodes = {each.instance_id: Node(self, each) for each in options.instances}
         faults, moves = Faults(self), Moves(self)
@@ -100,14 +104,15 @@ class World:
         steps = tuple(step for step in plan.steps if f"s{step.number}" not in without)
         self.requests = Requests(self, steps)
         for step in steps:
-            self.at(step.at_us, self.requests.perform, step)
+            perform = self.cpu_moves if step.kind == "move" else self.requests
+            self.at(step.at_us, perform.perform, step)
         self._started = [n for n in self.nodes if f"i{n}" not in without]
         for number in self._started:
             self.at(0, self.nodes[number].boot)
 
     @property
     def owners(self) -> dict[int, int]:
-        """The instance of every APIC id."""
+        """The instance of every APIC id, when the run begins."""
         return {
             apic_id: each.instance_id
             for each in self.options.instances
@@ -238,6 +243,8 @@ class World:
             lines.append(f"{bus.in_flight()} legs are in flight, or a command has still to write")
         if self.requests.open:
             lines.append(f"steps without an answer: {', '.join(map(str, self.requests.open))}")
+        if self.cpu_moves.open:
+            lines.append(f"moves without an answer: {sorted(self.cpu_moves.open)}")
         return lines or self._unmirrored()
 
     def _unmirrored(self) -> list[str]:

@@ -80,12 +80,14 @@ class Hello(_message.Message):
     def __init__(self, wire_version: _Optional[int] = ..., instance_id: _Optional[int] = ..., name: _Optional[str] = ..., incarnation: _Optional[bytes] = ..., pid: _Optional[int] = ..., cpus: _Optional[_Iterable[_Union[_types_pb2.CpuAddress, _Mapping]]] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ..., received: _Optional[int] = ..., tell_resolved: _Optional[bool] = ..., born: _Optional[int] = ..., roster: _Optional[int] = ..., resolved_below: _Optional[int] = ..., sent: _Optional[int] = ..., moved: _Optional[_Iterable[_Union[Moved, _Mapping]]] = ..., listens: _Optional[bool] = ..., deaf: _Optional[bool] = ...) -> None: ...
 
 class Moved(_message.Message):
-    __slots__ = ("physically", "logically")
+    __slots__ = ("physically", "logically", "hotplugged")
     PHYSICALLY_FIELD_NUMBER: _ClassVar[int]
     LOGICALLY_FIELD_NUMBER: _ClassVar[int]
+    HOTPLUGGED_FIELD_NUMBER: _ClassVar[int]
     physically: int
     logically: int
-    def __init__(self, physically: _Optional[int] = ..., logically: _Optional[int] = ...) -> None: ...
+    hotplugged: int
+    def __init__(self, physically: _Optional[int] = ..., logically: _Optional[int] = ..., hotplugged: _Optional[int] = ...) -> None: ...
 
 class Welcome(_message.Message):
     __slots__ = ("wire_version", "epoch", "generation", "received", "resumed", "lease_us", "beat_address", "taken_over", "born", "roster")

@@ -45,18 +45,6 @@ def test_a_cpu_that_has_left_writes_nothing_more(machine: Any) -> None:
         bob.send(events=[Writes(1, 2, [fixed(0, 0x41)])])
 
 
-def test_only_an_instance_that_has_lost_a_cpu_calls_one_absent(machine: Any) -> None:
-    wire = machine((0, 1), (2, 3))
-    bob = wire.peers[1]
-    absent = [OutcomeRun(1, 1, Outcome.REJECTED_NO_SUCH_APIC)]
-    tally = wire.inject(fixed(3, 0x41))
-    bob.pull()
-    with pytest.raises(ProtocolError, match="calls a leg rejected"):
-        bob.send(applied=1, outcomes=absent)
-    bob.send(events=[address(1, 3, vacant=True)], applied=1, outcomes=absent)
-    assert tally.legs == {(3, 1, Outcome.REJECTED_NO_SUCH_APIC): 1}
-
-
 def test_an_id_is_nobodys_until_what_was_on_its_way_has_ended(machine: Any) -> None:
     wire = machine((0, 1), (2, 3))
     alice, bob = wire.peers

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from simulation.restart_machine import (
     ALL_BUT_SELF,
+    TO_BOB,
     TO_BOB_1,
     Instance,
     RestartMachine,
@@ -262,4 +263,33 @@ def test_a_write_that_comes_again_after_its_cpu_has_moved(stage: str, moves: str
     assert sum(ended.values()) == 1
     unknown = Outcome.LOST_INTERCONNECT_RESTART_MAYBE_DELIVERED
     assert ended == ({Outcome.DELIVERED: 1} if had else {unknown: 1})
+    m.check()
+
+
+def test_nobody_else_is_asked_about_a_write_to_another_cpu() -> None:
+    """A CPU that has moved since stands at its own APIC id: what names another had nothing to do
+    with it."""
+    m = RestartMachine()
+    alice, bob = m.nodes[0], m.nodes[1]
+    alice.ring(TO_BOB)
+    play(m, "uda")
+    bob.kernel.execute(Command(99, CommandKind.REMOVE_CPU, 0, MOVED, 0, ""))
+    m.restart()
+    m.settle()
+    assert m.outcomes(0) == {Outcome.DELIVERED: 1}
+    m.check()
+
+
+def test_all_cpus_are_asked_about_while_one_has_come() -> None:
+    """A question that was asked before is answered with the CPUs of then or of now."""
+    m = RestartMachine()
+    carol = m.nodes[2]
+    for _ in range(2):
+        carol.ring(TO_BOB, count=600)  # more than a frame: the answer comes after all of them
+        before = ask(m, 2, CommandKind.READ_ACCOUNT, 0)
+        add_it = ask(m, 2, CommandKind.ADD_CPU, 100 + len(carol.kernel.cpus))
+        after = ask(m, 2, CommandKind.READ_ACCOUNT, 0)
+        m.settle()
+        assert not add_it[0].error
+        assert len(before[0].cpus) + 1 == len(after[0].cpus) == len(carol.kernel.cpus)
     m.check()

@@ -44,7 +44,8 @@ class ExactlyOnce(Checker):
     APIC id, word). ``routed``: the same -> the last interconnect that had it. ``applied`` and
     ``ended``: (source, number, APIC id) -> outcome, the last one if there are several. ``calls``:
     (client, number) -> the first number of the call that made the write. ``written_by``: how many
-    writes an incarnation that lives has made."""
+    writes an incarnation that lives has made. ``moved``: APIC ids that several kernels have had: of
+    what comes again one of them is asked."""
 
     name: ClassVar[str] = "exactly_once"
     listens: ClassVar[tuple[type, ...]] = (
@@ -52,8 +53,13 @@ class ExactlyOnce(Checker):
         *(InstanceTakenOver, ClientInjected, Answered, HubBegan),
     )
 
-    def __init__(self, written_by: Callable[[bytes], int] = lambda _incarnation: 0) -> None:
+    def __init__(
+        self,
+        written_by: Callable[[bytes], int] = lambda _incarnation: 0,
+        moved: Set[int] = frozenset(),
+    ) -> None:
         self.epoch = 1
+        self._moved = moved
         self._written_by = written_by
         self._sent: dict[bytes, int] = {}
         """What sources may have sent before they were taken over: numbers up to these."""
@@ -132,6 +138,7 @@ class ExactlyOnce(Checker):
                 and self._applied_by[key] in live
                 # Of a client that makes more than destinations keep, even these forget.
                 and source not in self._clients
+                and apic_id not in self._moved
             ):
                 self.fail(
                     f"write {seq} of {source.hex()} to {apic_id:#x} is {self.ended[key].text}, and "

@@ -19,15 +19,17 @@ _LIFECYCLE = (DeliveryMode.INIT, DeliveryMode.STARTUP, DeliveryMode.NMI)
 
 
 class Isolation(Checker):
-    """``owners``: the instance of every APIC id. Nothing is forbidden unless ``filtered``."""
+    """``instances``: that of every incarnation. Nothing is forbidden unless ``filtered``."""
 
     name: ClassVar[str] = "isolation"
     listens: ClassVar[tuple[type, ...]] = (Applied,)
 
-    def __init__(self, journal: ExactlyOnce, *, filtered: bool, owners: Mapping[int, int]) -> None:
+    def __init__(
+        self, journal: ExactlyOnce, *, filtered: bool, instances: Mapping[bytes, int]
+    ) -> None:
         self._journal = journal
         self._filtered = filtered
-        self._owners = owners
+        self._instances = instances
 
     def on_event(self, event: object) -> None:
         """As :class:`Checker`."""
@@ -35,8 +37,7 @@ class Isolation(Checker):
         write = event.source, event.seq
         if not self._filtered or write not in self._journal.writes:
             return
-        apic_id, _ = self._journal.writes[write]
-        source = None if write in self._journal.calls else self._owners[apic_id]
+        source = None if write in self._journal.calls else self._instances[event.source]
         target = event.kernel.config.instance_id
         if not _permitted(decode(event.word), source=source, target=target):
             self.fail(f"{event.word:#x} of instance {source} reached instance {target}")

@@ -85,7 +85,8 @@ class Mirror(Checker):
                     )
         self._reports += 1
         if self._reports % SAMPLE_EVERY == 0:
-            for cpu, account in zip(event.kernel.cpus, row.accounts(), strict=True):
+            # The kernel may have taken in a CPU since.
+            for cpu, account in zip(event.kernel.cpus, row.accounts(), strict=False):
                 self._check_not_ahead(cpu, account)
 
     def _check_not_ahead(self, cpu: Cpu, account: CpuAccount) -> None:

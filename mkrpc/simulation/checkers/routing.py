@@ -10,10 +10,8 @@ has been sent again it may add a leg to nobody, for those whom nobody can ask.
 """
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import ClassVar
 
-from mkrpc.errors import NotFoundError
 from mkrpc.interconnect.apic_bus import ApicBus
 from mkrpc.link.frames import NOBODY, CpuAddress
 from mkrpc.outcome import Outcome
@@ -46,7 +44,7 @@ _UNASKED = Outcome.LOST_INTERCONNECT_RESTART_MAYBE_DELIVERED
 
 class Routing(Checker):
     """Keeps the set of named CPUs of each run of writes, until the end. ``bus``: the first.
-    ``now_us`` is the clock of the one that lives; ``owners``: the instance of every APIC id."""
+    ``now_us`` is the clock of the one that lives; ``instances``: that of every incarnation."""
 
     name: ClassVar[str] = "routing"
     listens: ClassVar[tuple[type, ...]] = (
@@ -59,11 +57,11 @@ class Routing(Checker):
         bus: ApicBus,
         journal: ExactlyOnce,
         *,
-        owners: Mapping[int, int],
+        instances: Mapping[bytes, int],
         now_us: Callable[[], int],
         lease_us: int,
     ) -> None:
-        self._owners = owners
+        self._instances = instances
         self._now_us = now_us
         self._lease_us = lease_us
         self._began_us = 0
@@ -169,10 +167,14 @@ class Routing(Checker):
         what became of it, and nobody gives it the write now."""
         if not self._journal.may_come_again(event.source, seq):
             return False
-        with suppress(NotFoundError):  # of one that has died since, nobody can say
-            session, cpu = self._bus.cpu_owner(event.apic_id)
-            if not session.moved[cpu].ever:
-                return False
+        had = [
+            moved.ever
+            for session in self._bus.sessions()
+            for address, moved in zip(session.addresses, session.moved, strict=True)
+            if address.apic_id == event.apic_id
+        ]
+        if had and not any(had):  # of one that has died since, nobody can say
+            return False
         key = event.source, seq, event.apic_id
         unknown = event.outcome in (_UNASKED, Outcome.LOST_TARGET_DEAD_MAYBE_DELIVERED)
         return unknown or key in self._journal.applied
@@ -199,7 +201,7 @@ class Routing(Checker):
     def _winners(self, event: IcrWritten, named: frozenset[int]) -> frozenset[int]:
         """Who is permitted if any is, of these software-enabled if any is, and least busy."""
         bus, icr = self._bus, decode(event.word)
-        source = None if event.apic_id == NOBODY else self._owners[event.apic_id]
+        source = None if event.apic_id == NOBODY else self._instances[event.source]
         keys = {}
         for apic_id in named:
             session, cpu = bus.cpu_owner(apic_id)

@@ -4,7 +4,7 @@ At rest its books have every leg of the writes that it knows to be resolved, and
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import ClassVar
 
 from mkrpc.link.frames import NOBODY
@@ -16,18 +16,23 @@ from mkrpc.simulation.events import Standing
 
 __all__ = ["SourceBooks"]
 
+_SOMEBODY = -1
+
 _Row = tuple[int, int, int, int, Outcome]
 
 
 class SourceBooks(Checker):
     """Compares with the legs that the conservation's books count. ``owners``: the instance of every
-    APIC id."""
+    APIC id, save of those that have ``moved`` from one to another."""
 
     name: ClassVar[str] = "source_books"
 
-    def __init__(self, conservation: Conservation, owners: Mapping[int, int]) -> None:
+    def __init__(
+        self, conservation: Conservation, owners: Mapping[int, int], moved: Set[int] = frozenset()
+    ) -> None:
         self._conservation = conservation
         self._owners = {**owners, NOBODY: TO_NOBODY}
+        self._moved = moved
 
     def at_end(self, standing: Standing) -> None:
         """As :class:`Checker`."""
@@ -41,11 +46,14 @@ class SourceBooks(Checker):
         for source, seq, line in self._conservation.legs_of(open_writes.keys()):
             if seq not in open_writes[source]:
                 at, of_mode, vector, outcome = line
-                ended[source][self._owners[at], at, int(of_mode), vector, outcome] += 1
+                to = _SOMEBODY if at in self._moved else self._owners[at]
+                ended[source][to, at, int(of_mode), vector, outcome] += 1
         for instance_id, kernel in standing.kernels.items():
             kept: Counter[_Row] = Counter()
             for book in standing.attachments[instance_id].books:
                 _, to, apic_id, mode, vector = book.key
+                if apic_id in self._moved and to != TO_NOBODY:
+                    to = _SOMEBODY
                 for legs in book.outcomes:
                     kept[to, apic_id, mode, vector, legs.outcome] += legs.count
             wanted = ended[kernel.incarnation]

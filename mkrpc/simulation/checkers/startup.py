@@ -10,6 +10,7 @@ from mkrpc.simulation.checkers.exactly_once import ExactlyOnce
 from mkrpc.simulation.checkers.violation import Checker
 from mkrpc.simulation.events import Applied, Standing
 from mkrpc.x86.icr import DeliveryMode, Shorthand, decode
+from mkrpc.x86.lapic import LocalApic
 
 __all__ = ["Startup"]
 
@@ -18,21 +19,23 @@ _ARRIVED = (Outcome.DELIVERED, Outcome.COALESCED)
 
 
 class Startup(Checker):
-    """Remembers the last INIT or SIPI that each CPU took in."""
+    """Remembers the last INIT or SIPI that each CPU took in, and by which APIC: one that leaves a
+    kernel and comes back has another."""
 
     name: ClassVar[str] = "startup"
     listens: ClassVar[tuple[type, ...]] = (Applied,)
 
     def __init__(self, journal: ExactlyOnce) -> None:
         self._journal = journal
-        self._last: dict[tuple[bytes, int], DeliveryMode] = {}
+        self._last: dict[tuple[bytes, int], tuple[DeliveryMode, LocalApic]] = {}
 
     def on_event(self, event: object) -> None:
         """As :class:`Checker`."""
         assert isinstance(event, Applied)
         mode = decode(event.word).delivery_mode
         if mode in _LIFECYCLE and event.outcome in _ARRIVED:
-            self._last[event.kernel.incarnation, event.cpu] = mode
+            apic = event.kernel.cpus[event.cpu].apic
+            self._last[event.kernel.incarnation, event.cpu] = mode, apic
 
     def at_end(self, standing: Standing) -> None:
         """As :class:`Checker`."""
@@ -44,8 +47,10 @@ class Startup(Checker):
         }
         for kernel in standing.kernels.values():
             for cpu in kernel.cpus:
-                last = self._last.get((kernel.incarnation, cpu.number))
-                if last is None or cpu.apic.bsp or (kernel.incarnation, cpu.apic_id) in to_itself:
+                last, apic = self._last.get((kernel.incarnation, cpu.number), (None, None))
+                if last is None or apic is not cpu.apic:
+                    continue
+                if cpu.apic.bsp or (kernel.incarnation, cpu.apic_id) in to_itself:
                     continue
                 if cpu.wait_for_sipi is not (last is DeliveryMode.INIT):
                     waits = "waits" if cpu.wait_for_sipi else "does not wait"
