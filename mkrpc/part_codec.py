@@ -120,6 +120,7 @@ def hello_to_pb(hello: Hello) -> data.Hello:
         moved=[data.Moved(**each._asdict()) for each in hello.moved],
         listens=hello.listens,
         deaf=hello.deaf,
+        waits_for_sipi=hello.waits_for_sipi,
     )
 
 
@@ -143,4 +144,5 @@ def hello_from_pb(pb: data.Hello) -> Hello:
         moved=tuple(Moved(each.physically, each.logically, each.hotplugged) for each in pb.moved),
         listens=pb.listens,
         deaf=pb.deaf,
+        waits_for_sipi=pb.waits_for_sipi,
     )

@@ -150,9 +150,8 @@ class Attachment:
             self.connected = self._awaits_welcome = False
 
     def hello(self, pid: int) -> Hello:
-        """The first message of a new link, with the addresses as they are now.
-
-        From here on nothing counts that comes over an older one, whether it is answered or not.
+        """The first message of a new link, with the addresses as they are now; from here on nothing
+        counts that comes over an older one, whether it is answered or not.
 
         :raises FencedError: the lease is over.
         """
@@ -180,6 +179,7 @@ class Attachment:
             moved=self._moves.told(),
             listens=kernel.post.listens,
             deaf=kernel.post.deaf,
+            waits_for_sipi=kernel.hotplug.waits_for_sipi,
         )
 
     def welcome(self, welcome: Welcome) -> None:

@@ -44,6 +44,11 @@ class Hotplug:
         self.boot = SmpBoot(kernel) if kernel.config.wait_for_sipi else None
 
     @property
+    def waits_for_sipi(self) -> bool:
+        """No CPU has run yet: the boot CPU has still to get its first SIPI."""
+        return self.boot is not None and not self.boot.begun
+
+    @property
     def online_cpus(self) -> tuple["Cpu", ...]:
         """The CPUs that have a column in /proc/interrupts, in order."""
         return tuple(cpu for cpu in self._kernel.cpus if cpu.number not in self.offline)

@@ -58,6 +58,8 @@ class HostRegistry:
         self.epoch = epoch
         self._on_ended = on_ended
         self.on_paused: Callable[[int, bool], None] = lambda _instance_id, _paused: None
+        self.on_told: Callable[[], None] = lambda: None
+        """Called when a host agent has said by itself what runs."""
         self.limit_silence = limit_silence
         self.processes: dict[int, HostedProcess] = {}
         self.hosts: list[HostLink] = []
@@ -103,6 +105,7 @@ class HostRegistry:
                 self._on_ended(instance.instance_id, instance.pid)
             if self.processes[instance.instance_id].paused:
                 self.on_paused(instance.instance_id, True)
+        self.on_told()
 
     async def start(
         self, instance_id: int, *, wait_for_sipi: bool = False, apic_id: int | None = None
@@ -187,6 +190,8 @@ class HostRegistry:
             self._note(process, report)
         if is_answer:
             self._orders.answered(report)
+        else:
+            self.on_told()
 
     def _note(self, process: HostedProcess, report: pb.HostReport) -> None:
         process.pid, process.running = report.pid, report.running

@@ -16,10 +16,10 @@ from mkrpc.errors import (
     ClusterStateError,
     InstanceBusyError,
     InvalidArgumentError,
-    MkrpcError,
     NotFoundError,
 )
 from mkrpc.interconnect.attachments import Pump
+from mkrpc.interconnect.booting import Booting
 from mkrpc.interconnect.cpu_pool import check_name, choose_cpus, choose_id
 from mkrpc.interconnect.host_orders import HostedProcess
 from mkrpc.interconnect.hosts import HostRegistry
@@ -27,9 +27,8 @@ from mkrpc.interconnect.image import check_image
 from mkrpc.interconnect.instance_state import instance_state, known_ids
 from mkrpc.interconnect.parking import halt, shut_down
 from mkrpc.interconnect.registry import InstanceRecord
-from mkrpc.interconnect.start_up import boot_by_host, sender_of
+from mkrpc.interconnect.start_up import sender_of
 from mkrpc.lifecycle import HOST_ID, InstanceState, Verb, next_state
-from mkrpc.v1 import interconnect_pb2 as pb
 from mkrpc.v1 import types_pb2 as types
 
 __all__ = ["Lifecycle"]
@@ -47,7 +46,7 @@ class Lifecycle:
         self._under_way: dict[int, Verb] = {}
         self._promised: dict[int, tuple[str, tuple[int, ...]]] = {}
         """The name and the CPUs of instances whose host agent has not taken them over yet."""
-        self._going_on: set[asyncio.Task[None]] = set()
+        self._booting = Booting(hosts, pump)
 
     def states(self) -> dict[int, InstanceState]:
         """By instance id."""
@@ -140,50 +139,16 @@ class Lifecycle:
             process.failure = ""
             if direct:
                 return (await self._hosts.start(instance_id, apic_id=apic_id)).pid, None
-            return await self._boot(process, apic_id, held)
+            return await self._booting.start(process, apic_id, held)
 
-    async def _boot(
-        self, process: HostedProcess, apic_id: int | None, held: ExitStack
-    ) -> tuple[int, int]:
-        """``held``: until what has been begun is up, or cleared away."""
-        number = process.instance_id
-        process.booting = True
-        held.callback(setattr, process, "booting", False)
-        start = self._hosts.start(number, wait_for_sipi=True, apic_id=apic_id)
-        starting = asyncio.ensure_future(start)
-        try:
-            report = await asyncio.shield(starting)
-            cmdline = process.image.cmdline if process.image is not None else ""
-            spares = process.spare_cpus
-            booted = await boot_by_host(
-                self._bus, self._drain, number, cmdline=cmdline, spare_cpus=spares
-            )
-        except MkrpcError as error:
-            process.failure = str(error)
-            await self._clear_away(process)
-            raise
-        except BaseException:
-            # Whoever asked has gone: half of a kernel is of no use to anybody.
-            process.failure = "its start-up was given up"
-            self._go_on(asyncio.create_task(self._give_up(process, starting, held.pop_all())))
-            raise
-        return report.pid, booted
-
-    async def _give_up(
-        self, process: HostedProcess, starting: "asyncio.Future[pb.HostReport]", held: ExitStack
-    ) -> None:
-        with held:
-            # What the host agent was told to start it does start.
-            await asyncio.gather(starting, return_exceptions=True)
-            await self._clear_away(process)
-
-    async def _clear_away(self, process: HostedProcess) -> None:
-        if not process.running:
-            return
-        try:
-            await self._hosts.kill(process.instance_id, force=True)
-        except MkrpcError as error:
-            _log.warning("a start-up that failed", instance=process.name, error=str(error))
+    def adopt(self) -> None:
+        """Start-ups that an interconnect before this one began go on, if nobody else does anything
+        of the instance."""
+        for process in self._booting.left_over():
+            if process.instance_id not in self._under_way:
+                held = ExitStack()
+                held.enter_context(self._one_at_a_time(process.instance_id, Verb.EXEC))
+                self._booting.go_on(self._booting.finish(process, held))
 
     async def kill(self, instance_id: int, *, force: bool, signal: bool) -> tuple[int, int]:
         """End its process; the exit code, and how many CPUs had parked before.
@@ -307,15 +272,9 @@ class Lifecycle:
                 self._promised[instance_id] = promised
                 begun.callback(self._promised.pop, instance_id)
             until_done = begun.pop_all()
-        task = asyncio.create_task(order)
+        task = self._booting.go_on(order)
         task.add_done_callback(lambda _task: until_done.close())
-        self._go_on(task)
         await asyncio.shield(task)
-
-    def _go_on(self, task: "asyncio.Task[None]") -> None:
-        """Nobody need wait for it."""
-        self._going_on.add(task)
-        task.add_done_callback(self._going_on.discard)
 
     @contextmanager
     def _one_at_a_time(self, instance_id: int, verb: Verb) -> Iterator[None]:

@@ -1,5 +1,6 @@
 """The part of the Control service that has host agents start, end, stop and continue processes."""
 
+import asyncio
 from typing import Any, TypeAlias
 
 import grpc
@@ -10,6 +11,7 @@ from mkrpc.interconnect.instance_state import state_to_pb
 from mkrpc.interconnect.kernfs import proc_kimage, proc_multikernel, read_kernfs
 from mkrpc.interconnect.lifecycle import Lifecycle
 from mkrpc.lifecycle import HOST_ID
+from mkrpc.transport.supervision import core_task
 from mkrpc.v1 import control_pb2 as pb
 from mkrpc.v1 import control_pb2_grpc
 
@@ -31,6 +33,19 @@ class ProcessControl(control_pb2_grpc.ControlServicer):
         self._hosts = hosts
         self._recovered = pump.recovered
         self._lifecycle = Lifecycle(hosts, pump)
+        self._adopting: asyncio.Task[None] | None = None
+        hosts.on_told = self._told
+
+    def _told(self) -> None:
+        """A host agent has said what runs: perhaps something whose start-up nobody waits for."""
+        if self._recovered.is_set():
+            self._lifecycle.adopt()
+        elif self._adopting is None:
+            self._adopting = core_task(self._adopt(), "start-ups that go on")
+
+    async def _adopt(self) -> None:
+        await self._recovered.wait()
+        self._lifecycle.adopt()
 
     async def CreateInstance(  # noqa: N802
         self, request: pb.CreateInstanceRequest, context: Context

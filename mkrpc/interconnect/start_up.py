@@ -30,6 +30,9 @@ OTHERS_TIMEOUT_S = 2.0
 
 _LOOK_S = 0.005
 
+_Writes = list[tuple[str, Tally]]
+"""What the host was asked to write, and what became of it."""
+
 
 def host_of(bus: ApicBus) -> Session | None:
     """The session of the host instance, if it is attached."""
@@ -55,8 +58,12 @@ async def boot_by_host(
     cmdline: str = "",
     spare_cpus: int = 0,
     timeout_s: float = BOOT_TIMEOUT_S,
+    init: bool = True,
 ) -> int:
     """INIT and two SIPIs to CPU 0 of an instance, then wait until it is online; its APIC id.
+
+    Without ``init`` SIPIs alone, which do nothing to a CPU that has had one: it has waited for SIPI
+    since it began, and another SIPI may be on its way.
 
     It brings up as many of the others as the command line lets it, but for the last
     ``spare_cpus``: they are waited for too, and one that does not come fails nothing here.
@@ -67,16 +74,13 @@ async def boot_by_host(
     session = bus.session(instance_id)
     apic_id = session.addresses[0].apic_id
     sender = sender_of(bus)
-    writes: list[Tally] = []
+    sipi = ("SIPI", startup(apic_id, START_PAGE))
+    writes: _Writes = []
     try:
         async with asyncio.timeout(timeout_s):
-            for word in (
-                init_assert(apic_id),
-                startup(apic_id, START_PAGE),
-                startup(apic_id, START_PAGE),
-            ):
-                await _write(bus, drain, sender, word, writes)
-            if not _sipi_arrived(writes):
+            for ipi in (("INIT", init_assert(apic_id)), sipi, sipi) if init else (sipi, sipi):
+                await _write(bus, drain, sender, ipi, writes)
+            if init and not _sipi_arrived(writes):
                 raise _stuck(bus, session, writes, 0)
             await _come_online(session, 1)
     except TimeoutError:
@@ -100,9 +104,10 @@ async def _come_online(session: Session, cpus: int) -> None:
 
 
 async def _write(
-    bus: ApicBus, drain: Callable[[], None], sender: int, word: int, writes: list[Tally]
+    bus: ApicBus, drain: Callable[[], None], sender: int, ipi: tuple[str, int], writes: _Writes
 ) -> None:
     """Let a CPU write its ICR once, and wait until its legs have ended; the tally is appended."""
+    what, word = ipi
     done: asyncio.Future[Tally] = asyncio.get_running_loop().create_future()
     tally = bus.write_icr(
         apic_id=sender,
@@ -110,7 +115,7 @@ async def _write(
         count=1,
         on_done=lambda tally: None if done.done() else done.set_result(tally),
     )
-    writes.append(tally)
+    writes.append((what, tally))
     drain()
     try:
         await done
@@ -121,8 +126,13 @@ async def _write(
         raise tally.error
 
 
-def _sipi_arrived(writes: list[Tally]) -> bool:
-    return any(outcome is Outcome.DELIVERED for tally in writes[1:] for _, _, outcome in tally.legs)
+def _sipi_arrived(writes: _Writes) -> bool:
+    return any(
+        outcome is Outcome.DELIVERED
+        for what, tally in writes
+        for _, _, outcome in tally.legs
+        if what == "SIPI"
+    )
 
 
 def _became(tally: Tally) -> str:
@@ -131,13 +141,12 @@ def _became(tally: Tally) -> str:
     return ended or ("in flight" if tally.written else "not written by the host")
 
 
-def _stuck(bus: ApicBus, session: Session, writes: list[Tally], timeout_s: float) -> StuckError:
+def _stuck(bus: ApicBus, session: Session, writes: _Writes, timeout_s: float) -> StuckError:
     apic_id = session.addresses[0].apic_id
     _, accounts = bus.mirrored(session.instance_id)
     # What no account has told of yet looks idle, and has not begun without a SIPI.
     began = _sipi_arrived(writes) and accounts[0].activity != "wait-for-sipi"
-    names = zip(("INIT", "SIPI", "SIPI"), map(_became, writes), strict=False)
-    legs = ", ".join(map(": ".join, names))
+    legs = ", ".join(f"{what}: {_became(tally)}" for what, tally in writes)
     how = "is stuck: it began and did not come online" if began else "is not responding"
     within = f" within {timeout_s:g} s" if timeout_s else ""
     return StuckError(

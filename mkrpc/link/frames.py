@@ -210,7 +210,7 @@ class Hello:
     ``roster``: the highest that it has been told. For an interconnect that takes over: all own
     writes below ``resolved_below`` are resolved, and ``sent`` is the last that went into a frame.
     ``moved``: by CPU; empty if none ever has. ``listens``: it takes messages.
-    ``deaf``: it never will.
+    ``deaf``: it never will. ``waits_for_sipi``: none of its CPUs has ever run.
     """
 
     wire_version: int
@@ -230,6 +230,7 @@ class Hello:
     moved: tuple[Moved, ...] = ()
     listens: bool = False
     deaf: bool = False
+    waits_for_sipi: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ class AttachResponse(_message.Message):
     def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., frame: _Optional[_Union[DownFrame, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("wire_version", "instance_id", "name", "incarnation", "pid", "cpus", "epoch", "generation", "received", "tell_resolved", "born", "roster", "resolved_below", "sent", "moved", "listens", "deaf")
+    __slots__ = ("wire_version", "instance_id", "name", "incarnation", "pid", "cpus", "epoch", "generation", "received", "tell_resolved", "born", "roster", "resolved_below", "sent", "moved", "listens", "deaf", "waits_for_sipi")
     WIRE_VERSION_FIELD_NUMBER: _ClassVar[int]
     INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -60,6 +60,7 @@ class Hello(_message.Message):
     MOVED_FIELD_NUMBER: _ClassVar[int]
     LISTENS_FIELD_NUMBER: _ClassVar[int]
     DEAF_FIELD_NUMBER: _ClassVar[int]
+    WAITS_FOR_SIPI_FIELD_NUMBER: _ClassVar[int]
     wire_version: int
     instance_id: int
     name: str
@@ -77,7 +78,8 @@ class Hello(_message.Message):
     moved: _containers.RepeatedCompositeFieldContainer[Moved]
     listens: bool
     deaf: bool
-    def __init__(self, wire_version: _Optional[int] = ..., instance_id: _Optional[int] = ..., name: _Optional[str] = ..., incarnation: _Optional[bytes] = ..., pid: _Optional[int] = ..., cpus: _Optional[_Iterable[_Union[_types_pb2.CpuAddress, _Mapping]]] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ..., received: _Optional[int] = ..., tell_resolved: _Optional[bool] = ..., born: _Optional[int] = ..., roster: _Optional[int] = ..., resolved_below: _Optional[int] = ..., sent: _Optional[int] = ..., moved: _Optional[_Iterable[_Union[Moved, _Mapping]]] = ..., listens: _Optional[bool] = ..., deaf: _Optional[bool] = ...) -> None: ...
+    waits_for_sipi: bool
+    def __init__(self, wire_version: _Optional[int] = ..., instance_id: _Optional[int] = ..., name: _Optional[str] = ..., incarnation: _Optional[bytes] = ..., pid: _Optional[int] = ..., cpus: _Optional[_Iterable[_Union[_types_pb2.CpuAddress, _Mapping]]] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ..., received: _Optional[int] = ..., tell_resolved: _Optional[bool] = ..., born: _Optional[int] = ..., roster: _Optional[int] = ..., resolved_below: _Optional[int] = ..., sent: _Optional[int] = ..., moved: _Optional[_Iterable[_Union[Moved, _Mapping]]] = ..., listens: _Optional[bool] = ..., deaf: _Optional[bool] = ..., waits_for_sipi: _Optional[bool] = ...) -> None: ...
 
 class Moved(_message.Message):
     __slots__ = ("physically", "logically", "hotplugged")
