@@ -96,6 +96,7 @@ class Cluster:
         journal of its inputs. ``start_method``: how its processes are started. Raises
         :class:`ClusterStateError` if a cluster of this name runs, starts or stops, or if something
         else has its directory,
+        :class:`InvalidArgumentError` for callables of nobody's or that cannot be copied,
         :class:`AddressInUseError`, :class:`mkrpc.errors.StartUpError` if a process ended before
         all were up, and what else kept one from starting; whatever had started is stopped again.
         """

@@ -9,14 +9,14 @@ import os
 import select
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import dill
 
-from mkrpc.errors import StartUpError, error_for_reason
+from mkrpc.errors import InvalidArgumentError, StartUpError, error_for_reason
 from mkrpc.host.child import last_words
 from mkrpc.host.children import MEMORY_FILE, PROGRAMS_FILE
 from mkrpc.journal.recorder import Recording
@@ -40,6 +40,9 @@ MEMORY_BYTES = 1 << 20
 
 STOP_TIMEOUT_S = 15.0
 """Seconds for a cluster to stop by itself before its processes are killed."""
+
+_FEW = 16
+"""Ids that an advice names."""
 
 Program = Callable[..., Any]
 
@@ -102,7 +105,18 @@ def count_callables(
     programs: Mapping[int, Program],
     handlers: Mapping[int, Sequence[Program]],
 ) -> dict[int, int]:
-    """By instance id, how many of a script's callables it has."""
+    """By instance id, how many of a script's callables it has.
+
+    InvalidArgumentError for one that nobody would run: its APIC id or its instance is not there.
+    """
+    _check_known("programs", programs, "APIC id", topology.apic_ids)
+    _check_known("handlers", handlers, "instance", [spec.id for spec in topology.instances])
+    for instance_id, found in handlers.items():
+        if not isinstance(found, Sequence):
+            raise InvalidArgumentError(
+                f"handlers[{instance_id}] is no list of handlers",
+                advice=f"write handlers={{{instance_id}: [handler]}}",
+            )
     return {
         spec.id: sum(apic_id in programs for apic_id in spec.cpus) + len(handlers.get(spec.id, ()))
         for spec in topology.instances
@@ -112,14 +126,35 @@ def count_callables(
 def write_callables(
     directory: Path, programs: Mapping[int, Program], handlers: Mapping[int, Sequence[Program]]
 ) -> None:
-    """Write the callables of the caller's script, for the instances to load."""
+    """Write the callables of the caller's script, for the instances to load.
+
+    InvalidArgumentError if they cannot be copied.
+    """
     if not programs and not handlers:
         return
     callables = {
         "programs": {apic_id: [program] for apic_id, program in programs.items()},
         "handlers": {instance_id: list(found) for instance_id, found in handlers.items()},
     }
-    (directory / PROGRAMS_FILE).write_bytes(dill.dumps(callables, recurse=True))
+    try:
+        copied = dill.dumps(callables, recurse=True)
+    except (TypeError, dill.PicklingError, RecursionError) as error:
+        raise InvalidArgumentError(
+            f"programs and handlers reach their instances as copies, and these cannot: {error}",
+            advice="give functions, not what they return, and let them make for themselves what "
+            "cannot be copied, as sockets and files",
+        ) from error
+    (directory / PROGRAMS_FILE).write_bytes(copied)
+
+
+def _check_known(argument: str, given: Iterable[int], what: str, known: Sequence[int]) -> None:
+    unknown = [each for each in given if each not in known]
+    if unknown:
+        there = ", ".join(map(str, known[:_FEW])) + (", ..." if len(known) > _FEW else "")
+        raise InvalidArgumentError(
+            f"{argument}[{unknown[0]!r}]: the topology has no {what} {unknown[0]!r}",
+            advice=f"it has {there}",
+        )
 
 
 def launch(directory: Path, timeout_s: float, on_progress: Callable[[str], None]) -> None:
@@ -188,9 +223,10 @@ def _wait_for_end(process: "subprocess.Popen[bytes]") -> None:
 def _lines(descriptor: int, timeout_s: float) -> Iterator[bytes]:
     """Lines from a pipe until its end, or until nothing has come for ``timeout_s``."""
     buffer = b""
+    poll = select.poll()  # select(2) takes no descriptor beyond 1023, which a program may have
+    poll.register(descriptor, select.POLLIN)
     while True:
-        readable, _, _ = select.select([descriptor], [], [], timeout_s)
-        chunk = os.read(descriptor, 65536) if readable else b""
+        chunk = os.read(descriptor, 65536) if poll.poll(timeout_s * 1000) else b""
         if not chunk:
             return
         *lines, buffer = (buffer + chunk).split(b"\n")
