@@ -11,18 +11,21 @@ from typing import Final
 from mkrpc.account_bytes import account_from_bytes
 from mkrpc.limits import IDENTITY_BYTES
 from mkrpc.link.accounts import CpuAccount
-from mkrpc.link.frames import DownFrame, OutcomeRun, ResolvedRun, UpFrame, Writes
+from mkrpc.link.frames import DownFrame, OutcomeRun, ResolvedRun, SourceFloor, UpFrame, Writes
 from mkrpc.link.legs import Legs
 from mkrpc.outcome import Outcome
 from mkrpc.wire_fields import UncommonError, flag, inside, short, varint
 from mkrpc.wire_tags import (
     DOWN_ACK,
     DOWN_BEAT,
+    DOWN_FLOORS,
     DOWN_FRAME,
     DOWN_LEGS,
     DOWN_RESOLVED,
     DOWN_ROSTER,
     EVENT_WRITES,
+    FLOOR_RUNS,
+    FLOOR_SOURCE,
     LEGS_CPUS,
     LEGS_SEQS,
     LEGS_SOURCE,
@@ -141,6 +144,13 @@ def _down_frame(data: bytes) -> DownFrame | None:
     if tag == DOWN_ACK:
         down.ack, at = varint(data, at + 1)
         tag = data[at] if at < end else 0
+    if tag == DOWN_FLOORS:
+        floors: list[SourceFloor] = []
+        while tag == DOWN_FLOORS:
+            floor, at = _floor(data, at + 1)
+            floors.append(floor)
+            tag = data[at] if at < end else 0
+        down.floors = floors
     if tag == DOWN_LEGS:
         rows: list[Legs] = []
         while tag == DOWN_LEGS:
@@ -212,14 +222,30 @@ def _varints(data: bytes, at: int) -> tuple[list[int], int]:
     return numbers, end
 
 
+def _floor(data: bytes, at: int) -> tuple[SourceFloor, int]:
+    at, end = inside(data, at)
+    source, at = _source(data, at, FLOOR_SOURCE)
+    runs: list[ResolvedRun] = []
+    tag = data[at] if at < end else 0
+    if tag == FLOOR_RUNS:
+        runs, at, tag = _resolved(data, at, end, FLOOR_RUNS)
+    if at != end:
+        raise UncommonError
+    return SourceFloor(source, tuple(runs)), end
+
+
+def _source(data: bytes, at: int, tag: int) -> tuple[bytes, int]:
+    """An identity, which is there."""
+    if data[at] != tag or data[at + 1] != IDENTITY_BYTES:
+        raise UncommonError
+    end = at + 2 + IDENTITY_BYTES
+    return data[at + 2 : end], end
+
+
 def _legs(data: bytes, at: int) -> tuple[Legs, int]:
     """Legs in their plain form, which have not been sent before."""
     at, end = inside(data, at)
-    if data[at] != LEGS_SOURCE or data[at + 1] != IDENTITY_BYTES:
-        raise UncommonError
-    at += 2
-    source = data[at : at + IDENTITY_BYTES]
-    at += IDENTITY_BYTES
+    source, at = _source(data, at, LEGS_SOURCE)
     words: list[int] = []
     cpus: list[int] = []
     tag = data[at] if at < end else 0

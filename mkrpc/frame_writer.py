@@ -10,17 +10,20 @@ from typing import Final
 
 from mkrpc.account_bytes import account_to_bytes
 from mkrpc.limits import IDENTITY_BYTES
-from mkrpc.link.frames import DownFrame, OutcomeRun, ResolvedRun, UpFrame, Writes
+from mkrpc.link.frames import DownFrame, OutcomeRun, ResolvedRun, SourceFloor, UpFrame, Writes
 from mkrpc.link.legs import Legs
 from mkrpc.wire_fields import number_to_bytes, short_to_bytes, sized
 from mkrpc.wire_tags import (
     DOWN_ACK,
     DOWN_BEAT,
+    DOWN_FLOORS,
     DOWN_FRAME,
     DOWN_LEGS,
     DOWN_RESOLVED,
     DOWN_ROSTER,
     EVENT_WRITES,
+    FLOOR_RUNS,
+    FLOOR_SOURCE,
     LEGS_CPUS,
     LEGS_SEQS,
     LEGS_SOURCE,
@@ -73,10 +76,14 @@ _WRITES_COMMAND: Final = bytes((WRITES_COMMAND,))
 
 _DOWN_FRAME: Final = bytes((DOWN_FRAME,))
 _DOWN_ACK: Final = bytes((DOWN_ACK,))
+_DOWN_FLOORS: Final = bytes((DOWN_FLOORS,))
 _DOWN_LEGS: Final = bytes((DOWN_LEGS,))
 _DOWN_RESOLVED: Final = bytes((DOWN_RESOLVED,))
 _DOWN_BEAT: Final = bytes((DOWN_BEAT,))
 _DOWN_ROSTER: Final = bytes((DOWN_ROSTER,))
+
+_FLOOR_SOURCE: Final = bytes((FLOOR_SOURCE, IDENTITY_BYTES))
+_FLOOR_RUNS: Final = bytes((FLOOR_RUNS,))
 
 _LEGS_SOURCE: Final = bytes((LEGS_SOURCE, IDENTITY_BYTES))
 _LEGS_SEQS: Final = bytes((LEGS_SEQS,))
@@ -125,7 +132,7 @@ def up_frame_to_bytes(frame: UpFrame) -> bytes | None:
 
 def down_frame_to_bytes(frame: DownFrame) -> bytes | None:
     """The interconnect's frame as the message AttachResponse; None for one that is not common."""
-    if frame.commands or frame.floors or frame.books or frame.partial:
+    if frame.commands or frame.books or frame.partial:
         return None
     if frame.messages or frame.settled or frame.doorbells:
         return None
@@ -134,6 +141,10 @@ def down_frame_to_bytes(frame: DownFrame) -> bytes | None:
         out = _DOWN_FRAME + number_to_bytes(frame.frame)
     if frame.ack:
         out += _DOWN_ACK + number_to_bytes(frame.ack)
+    for floor in frame.floors:
+        if len(floor.runs) > MOST_IN_COLUMN:
+            return None
+        out += _DOWN_FLOORS + sized(_floor(floor))
     for legs in frame.legs:
         if len(legs.words) > MOST_IN_COLUMN or legs.dense or legs.resent or legs.arbitrated:
             return None
@@ -164,6 +175,14 @@ def _words(words: Sequence[int]) -> bytes:
     if len(words) == 1:
         return _ONE_WORD + words[0].to_bytes(8, "little")
     return sized(b"".join([word.to_bytes(8, "little") for word in words]))
+
+
+def _floor(floor: SourceFloor) -> bytes:
+    assert len(floor.source) == IDENTITY_BYTES
+    out = _FLOOR_SOURCE + floor.source
+    for run in floor.runs:
+        out += _FLOOR_RUNS + sized(_resolved_run(run))
+    return out
 
 
 def _legs(legs: Legs) -> bytes:

@@ -19,11 +19,14 @@ __all__ = [
     "ACCOUNT_VECTORS",
     "DOWN_ACK",
     "DOWN_BEAT",
+    "DOWN_FLOORS",
     "DOWN_FRAME",
     "DOWN_LEGS",
     "DOWN_RESOLVED",
     "DOWN_ROSTER",
     "EVENT_WRITES",
+    "FLOOR_RUNS",
+    "FLOOR_SOURCE",
     "LEGS_CPUS",
     "LEGS_SEQS",
     "LEGS_SOURCE",
@@ -108,10 +111,14 @@ RUN_LAST: Final = 2 << 3
 
 DOWN_FRAME: Final = 1 << 3
 DOWN_ACK: Final = 2 << 3
+DOWN_FLOORS: Final = 3 << 3 | 2
 DOWN_LEGS: Final = 4 << 3 | 2
 DOWN_RESOLVED: Final = 5 << 3 | 2
 DOWN_BEAT: Final = 7 << 3
 DOWN_ROSTER: Final = 8 << 3
+
+FLOOR_SOURCE: Final = 1 << 3 | 2
+FLOOR_RUNS: Final = 2 << 3 | 2
 
 LEGS_SOURCE: Final = 1 << 3 | 2
 LEGS_SEQS: Final = 2 << 3 | 2

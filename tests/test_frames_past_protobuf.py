@@ -44,6 +44,7 @@ from mkrpc.link.frames import (
     Legs,
     OutcomeRun,
     ResolvedRun,
+    SourceFloor,
     UpFrame,
     VectorCount,
     Writes,
@@ -93,10 +94,14 @@ COMMON_UP = st.builds(
 LEGS = st.tuples(IDENTITY, st.lists(st.tuples(NUMBER, U64, CPU), max_size=MOST_IN_COLUMN + 1)).map(
     lambda made: Legs(made[0], *([leg[index] for leg in made[1]] for index in range(3)))
 )
+FLOOR = st.builds(
+    SourceFloor, source=IDENTITY, runs=st.lists(RUNS, max_size=MOST_IN_COLUMN + 1).map(tuple)
+)
 COMMON_DOWN = st.builds(
     DownFrame,
     frame=NUMBER,
     ack=NUMBER,
+    floors=column(FLOOR),
     legs=column(LEGS),
     resolved=column(RUNS),
     beat=NUMBER,
@@ -150,6 +155,11 @@ ANSWER = UpFrame(
     more=True,
 )
 ONE_LEG = DownFrame(frame=1, ack=300, legs=[Legs(SOURCE, [1 << 40], [1 << 63], [511])], roster=3)
+FLOORED = DownFrame(
+    frame=2,
+    floors=[SourceFloor(SOURCE, (ResolvedRun(1, 1 << 40), ResolvedRun((1 << 40) + 2, 1 << 41)))],
+    legs=ONE_LEG.legs,
+)
 TOLD = DownFrame(frame=5, ack=4, resolved=[ResolvedRun(1, 200)], beat=9)
 
 
@@ -160,7 +170,7 @@ def test_common_frames_of_an_instance_go_past_protobuf(frame):
     assert up_frame_from_bytes(message) == frame
 
 
-@pytest.mark.parametrize("frame", [ONE_LEG, TOLD, DownFrame(ack=16)], ids=str)
+@pytest.mark.parametrize("frame", [ONE_LEG, FLOORED, TOLD, DownFrame(ack=16)], ids=str)
 def test_common_frames_of_the_interconnect_go_past_protobuf(frame):
     message = down_frame_to_bytes(frame)
     assert message == encode_down_by_protobuf(frame)
@@ -199,6 +209,7 @@ PARTS = [
     (OutcomeRun(1, 2, Outcome.COALESCED), lambda each: UpFrame(outcomes=[each])),
     (CpuAccount(1, 2, 3, 4, 5, True, "idle", 6), lambda each: UpFrame(accounts=[each])),
     (ResolvedRun(1, 1), lambda each: UpFrame(resolved=[replace(each, last=1 << 40)])),
+    (SourceFloor(SOURCE, (ResolvedRun(1, 2),)), lambda each: DownFrame(floors=[each])),
     (Legs(SOURCE, [1], [2], [3]), lambda each: DownFrame(legs=[each])),
 ]
 
@@ -216,6 +227,7 @@ MESSAGES = {
     "ACCOUNT": types.CpuAccount,
     "DOWN": data.DownFrame,
     "EVENT": data.SourceEvent,
+    "FLOOR": data.SourceFloor,
     "LEGS": data.Legs,
     "OUTCOME": data.OutcomeRun,
     "REQUEST": data.AttachRequest,
