@@ -7,6 +7,7 @@ from mkrpc.errors import InvalidArgumentError, LimitReachedError
 from mkrpc.interconnect.bucket import CLIENTS, Buckets
 from mkrpc.interconnect.changes import ChangeLog
 from mkrpc.interconnect.clients import Call, Client
+from mkrpc.interconnect.gone_clients import named_by, owing
 from mkrpc.interconnect.injected_words import (
     MAX_COUNT,
     EqualWords,
@@ -71,7 +72,7 @@ class Injections:
         self._changes = changes
         self.sink: Sink | None = None
         self._later = later
-        self._clients = KnownClients(registry.publications, changes)
+        self._clients = KnownClients(registry.publications, changes, partial(owing, ledger))
         self._singles = SingleCalls(
             words=words,
             buckets=buckets,
@@ -156,7 +157,12 @@ class Injections:
         several = SeveralWords(words)
         count = several.count
         client = self._clients.admit(
-            client_id, first_seq=first_seq, count=count, calls=count, resolved_below=resolved_below
+            client_id,
+            first_seq=first_seq,
+            count=count,
+            calls=count,
+            resolved_below=resolved_below,
+            targets=partial(named_by, registry=self._registry, words=several),
         )
         self._ledger.resume(client.party)
         if self.sink is not None:
@@ -201,7 +207,12 @@ class Injections:
         if known is not None:
             return self._repeat(known, words, on_done=on_done)
         client = self._clients.admit(
-            client_id, first_seq=first_seq, count=count, calls=1, resolved_below=resolved_below
+            client_id,
+            first_seq=first_seq,
+            count=count,
+            calls=1,
+            resolved_below=resolved_below,
+            targets=partial(named_by, registry=self._registry, words=words),
         )
         self._ledger.resume(client.party)
         if self.sink is not None:

@@ -1,44 +1,49 @@
 """All clients that are remembered: who they are, and what of their calls may be forgotten."""
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from mkrpc.errors import InvalidArgumentError, LimitReachedError
 from mkrpc.interconnect.changes import ChangeLog
 from mkrpc.interconnect.clients import Call, Client
 from mkrpc.interconnect.floors import Publications
+from mkrpc.interconnect.gone_clients import GoneClients
 from mkrpc.interconnect.takeover import KeptCall
 from mkrpc.link.frames import ResolvedRun
 
-__all__ = ["MAX_CALLS_PER_CLIENT", "MAX_CLIENTS", "MAX_GONE_CLIENTS", "KnownClients"]
+__all__ = ["MAX_CALLS_PER_CLIENT", "MAX_CLIENTS", "KnownClients"]
 
 MAX_CLIENTS = 1024
 """Clients whose calls are remembered; beyond, the idle one that has been silent for longest is
 forgotten, and a repetition of its calls would then happen again. If none is idle and all wait for
 their answers, a new client is refused: :class:`LimitReachedError`."""
 
-MAX_GONE_CLIENTS = 16_384
-"""Clients besides that have calls without an answer and do not wait for it, as those that have
-called an instance that hangs, and gone. They are forgotten when they are answered."""
-
 MAX_CALLS_PER_CLIENT = 1024
 """Calls of one client that are remembered; it must say ``resolved_below`` to make more."""
 
 
 class KnownClients:
-    """Clients by their ids, the one that has been silent for longest first."""
+    """Clients by their ids, the one that has been silent for longest first; and besides those that
+    have gone. ``destinations_of``: as for :class:`GoneClients`."""
 
-    def __init__(self, publications: Publications, changes: ChangeLog) -> None:
+    def __init__(
+        self,
+        publications: Publications,
+        changes: ChangeLog,
+        destinations_of: Callable[[Client], Iterable[bytes]],
+    ) -> None:
         self._publications = publications
         self._changes = changes
         self._clients: OrderedDict[bytes, Client] = OrderedDict()
-        self._gone: dict[bytes, Client] = {}
+        self._gone = GoneClients(destinations_of)
 
     def __contains__(self, identity: object) -> bool:
         return identity in self._clients or identity in self._gone
 
     def __getitem__(self, identity: bytes) -> Client:
-        return self._clients[identity] if identity in self._clients else self._gone[identity]
+        client = self.get(identity)
+        assert client is not None
+        return client
 
     def get(self, identity: bytes) -> Client | None:
         """The one with this id, if it is known."""
@@ -62,7 +67,8 @@ class KnownClients:
         identity = client.party.identity
         if identity in self._gone:
             self._make_room()
-            self._clients[identity] = self._gone.pop(identity)
+            self._clients[identity] = client
+            self._gone.take(identity)
         self._clients.move_to_end(identity)
 
     def answered(self, client: Client) -> None:
@@ -71,13 +77,21 @@ class KnownClients:
             self.forget(client.party.identity)
 
     def admit(
-        self, client_id: bytes, *, first_seq: int, count: int, calls: int, resolved_below: int
+        self,
+        client_id: bytes,
+        *,
+        first_seq: int,
+        count: int,
+        calls: int,
+        resolved_below: int,
+        targets: Callable[[], Mapping[bytes, str]],
     ) -> Client:
         """The client, which is to make ``count`` new writes in so many new calls; their numbers
-        are used from here on.
+        are used from here on. ``targets``: whom the writes name, by incarnation.
 
         :raises InvalidArgumentError: numbers used before, or called resolved.
-        :raises LimitReachedError: too many clients, or calls of this one.
+        :raises LimitReachedError: too many clients, or calls of this one, or clients that have gone
+            from one of its targets.
         """
         last_seq = first_seq + count - 1
         if resolved_below > first_seq:
@@ -87,6 +101,7 @@ class KnownClients:
             )
         client = self.get(client_id)
         if client is None:
+            self._gone.check(targets)
             self._make_room()
             client = Client(client_id)
         elif client_id in self._gone:
@@ -105,10 +120,10 @@ class KnownClients:
             if client.idle:
                 self.forget(identity)
                 return
-        if len(self._gone) < MAX_GONE_CLIENTS:
+        if not self._gone.is_full:
             for identity, client in self._clients.items():
                 if not client.waits:
-                    self._gone[identity] = self._clients.pop(identity)
+                    self._gone.put(self._clients.pop(identity))
                     return
         raise LimitReachedError(
             f"{MAX_CLIENTS} clients have calls without an answer",
@@ -145,7 +160,7 @@ class KnownClients:
         client = self.get(client_id)
         if client is not None and client.idle:
             self._clients.pop(client_id, None)
-            self._gone.pop(client_id, None)
+            self._gone.take(client_id)
             for call in client.calls.values():
                 self._changes.forgotten(call)
             for singles in client.singles.values():

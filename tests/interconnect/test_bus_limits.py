@@ -7,7 +7,7 @@ import pytest
 
 from mkrpc.errors import LimitReachedError
 from mkrpc.interconnect import cpu_owners as cpu_owners_module
-from mkrpc.interconnect import known_clients
+from mkrpc.interconnect import gone_clients, known_clients
 from mkrpc.interconnect import legs as legs_module
 from mkrpc.interconnect import session as session_module
 from mkrpc.interconnect.injected_words import MAX_COUNT
@@ -183,7 +183,7 @@ def test_clients_that_called_one_that_hangs_and_went_keep_no_others_out(
     machine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(known_clients, "MAX_CLIENTS", 2)
-    monkeypatch.setattr(known_clients, "MAX_GONE_CLIENTS", 2)
+    monkeypatch.setattr(gone_clients, "MAX_GONE_CLIENTS", 2)
     wire = machine((0,), (1,))
     hangs, well = wire.peers
     ids = [bytes([number]) * 16 for number in range(9)]
@@ -215,3 +215,63 @@ def test_clients_that_called_one_that_hangs_and_went_keep_no_others_out(
         well.answer()
         well.push()
     assert not wire.inject(to_hung, client_id=ids[2]).repeated, "forgotten once it was answered"
+
+
+def test_one_that_hangs_takes_no_room_from_those_who_call_others(
+    machine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known_clients, "MAX_CLIENTS", 2)
+    monkeypatch.setattr(gone_clients, "MAX_GONE_CLIENTS", 8)
+    monkeypatch.setattr(gone_clients, "MAX_GONE_FROM_ONE", 3)
+    wire = machine((0,), (1,), (2,))
+    hangs, well, _ = wire.peers
+    ids = iter(bytes([number]) * 16 for number in range(99))
+
+    def call(word: int, *, singly: bool = False) -> Any:
+        if not singly:
+            return wire.inject(word, client_id=next(ids))
+        return wire.bus.inject_singles(
+            client_id=next(ids),
+            first_seq=1,
+            words=word.to_bytes(8, "little"),
+            resolved_below=1,
+            on_done=lambda answer: None,
+        )
+
+    for number in range(5):  # two are known, and three have gone
+        wire.bus.abandon(call(fixed(0, 0xEA), singly=number % 2 == 0))
+    for word in (fixed(0, 0x31), shorthand_word(Shorthand.ALL_INCLUDING_SELF, 0xEA)):
+        with pytest.raises(
+            LimitReachedError, match=r"3 clients have called instance 0 \(kernel0\)"
+        ):
+            call(word)
+    with pytest.raises(LimitReachedError, match="instance 0"):
+        call(fixed(0, 0xEA), singly=True)
+    for _ in range(20):
+        tally = call(fixed(1, 0xEA))
+        well.pull()
+        well.answer()
+        well.push()
+        assert tally.done
+    hangs.pull()
+    hangs.answer()
+    hangs.push()
+    assert not call(fixed(0, 0xEA)).done, "it is called again once it has answered"
+    assert wire.bus.balance() == []
+
+
+def test_what_has_gone_from_an_instance_that_ends_is_forgotten(
+    machine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known_clients, "MAX_CLIENTS", 1)
+    monkeypatch.setattr(gone_clients, "MAX_GONE_FROM_ONE", 1)
+    wire = machine((0,), (1,))
+    ids = [bytes([number]) * 16 for number in range(4)]
+    for each in ids[:2]:
+        wire.bus.abandon(wire.inject(fixed(0, 0xEA), client_id=each))
+    with pytest.raises(LimitReachedError, match="instance 0"):
+        wire.inject(fixed(0, 0xEA), client_id=ids[2])
+    wire.peers[0].die()
+    wire.attach(0, (0,))
+    assert not wire.inject(fixed(0, 0xEA), client_id=ids[3]).done
+    assert wire.bus.balance() == []
