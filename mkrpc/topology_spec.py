@@ -149,6 +149,7 @@ class InstanceSpec(Spec):
     multikernel: StrictBool = True
     apic_debug: StrictBool = False
     store_buffer: Annotated[StrictInt, Field(ge=0, le=MAX_STORE_BUFFER)] = 0
+    foreign_stop: Literal["obey", "ignore"] = "obey"
     spare_cpus: Annotated[StrictInt, Field(ge=0, lt=MAX_CPUS)] = 0
     lvt_error: StrictBool = False
     xapic_ldr: Literal["zero", "flat"] = "flat"
@@ -167,6 +168,7 @@ _KERNEL_SWITCHES = (
     "multikernel",
     "apic_debug",
     "store_buffer",
+    "foreign_stop",
     "spare_cpus",
     "lvt_error",
     "xapic_ldr",

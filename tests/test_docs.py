@@ -171,6 +171,7 @@ def test_every_switch_is_explained_with_its_default():
         "multikernel",
         "apic_debug",
         "store_buffer",
+        "foreign_stop",
     ):
         assert printed[name] == str(kernel[name])
     assert printed["mode"] == kernel["mode"].name.lower()

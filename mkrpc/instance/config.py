@@ -50,6 +50,7 @@ class KernelConfig:
     ``multikernel``: False is a kernel without the patch: no gate, no handlers for 0xEA.
     ``apic_debug``: booted with apic=debug, so that APIC errors are printed in words.
     ``store_buffer``: stores (0 to MAX_STORE_BUFFER) that wait in each CPU; 0 is none at all.
+    ``foreign_stop``: what a CPU does with a REBOOT_VECTOR that nobody in this kernel has sent.
     ``cmdline``: as in /proc/cmdline. ``wait_for_sipi``: CPUs begin as after power-up: whoever
     starts this kernel sends one of them INIT and SIPI, and that one brings up the others.
     ``spare_cpus``: how many of the last CPUs are offline at boot.
@@ -74,6 +75,7 @@ class KernelConfig:
     multikernel: bool = True
     apic_debug: bool = False
     store_buffer: int = 0
+    foreign_stop: Literal["obey", "ignore"] = "obey"
     cmdline: str = ""
     wait_for_sipi: bool = False
     spare_cpus: int = 0
@@ -154,6 +156,7 @@ def kernel_config(
         multikernel=spec.multikernel,
         apic_debug=spec.apic_debug or "apic=debug" in parameters,
         store_buffer=spec.store_buffer,
+        foreign_stop=spec.foreign_stop,
         cmdline=spec.cmdline,
         wait_for_sipi=wait_for_sipi,
         spare_cpus=spec.spare_cpus,

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from mkrpc.instance.instructions import WriteIcr
 from mkrpc.instance.multikernel.channel import Steps
-from mkrpc.instance.printk import KERN_INFO
-from mkrpc.instance.sysvec import exc_nmi, stop_this_cpu
+from mkrpc.instance.sysvec import exc_nmi, ignore_stop, stop_this_cpu
 from mkrpc.x86.icr import DeliveryMode, Shorthand, fixed, nmi, shorthand_word
 from mkrpc.x86.irq_vectors import NMI_VECTOR, REBOOT_VECTOR
 
@@ -71,10 +70,6 @@ class StopCpus:
 
     def _stop(self, cpu: "Cpu", what: str) -> None:
         if self._filters and self.stopping_cpu == NOBODY_STOPS:
-            cpu.printk(
-                f"CPU {cpu.number}: Ignoring {what} from other kernel instance "
-                f"(stopping_cpu={self.stopping_cpu})",
-                KERN_INFO,
-            )
+            ignore_stop(cpu, what)
             return
         stop_this_cpu(cpu)

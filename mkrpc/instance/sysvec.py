@@ -70,9 +70,22 @@ def sysvec_call_function(cpu: "Cpu") -> None:
 
 
 def sysvec_reboot(cpu: "Cpu") -> None:
-    """EOI, then stop_this_cpu: the APIC software-disabled, IF = 0, halted for good. No counter."""
+    """EOI, then stop_this_cpu: the APIC software-disabled, IF = 0, halted for good. No counter.
+
+    Nobody in this kernel has sent it. The multikernel tree ignores it then, as does a kernel with
+    ``foreign_stop="ignore"``.
+    """
     cpu.apic_eoi()
-    stop_this_cpu(cpu)
+    if cpu.kernel.config.foreign_stop == "ignore":
+        ignore_stop(cpu, "REBOOT_VECTOR")
+    else:
+        stop_this_cpu(cpu)
+
+
+def ignore_stop(cpu: "Cpu", what: str) -> None:
+    """The line of the multikernel tree about a stop that did not begin in this kernel."""
+    text = f"CPU {cpu.number}: Ignoring {what} from other kernel instance (stopping_cpu=-1)"
+    cpu.printk(text, KERN_INFO)
 
 
 def stop_this_cpu(cpu: "Cpu") -> None:

@@ -45,7 +45,7 @@ from mkrpc.x86.icr import (
     nmi,
     shorthand_word,
 )
-from mkrpc.x86.irq_vectors import SPURIOUS_APIC_VECTOR
+from mkrpc.x86.irq_vectors import REBOOT_VECTOR, SPURIOUS_APIC_VECTOR
 from mkrpc.x86.registers import IA32_APIC_BASE, Register, msr_of
 
 LOWEST = icr_word(
@@ -59,6 +59,7 @@ LOWEST = icr_word(
 NMI_TO_ALL = shorthand_word(Shorthand.ALL_INCLUDING_SELF, 0, delivery_mode=DeliveryMode.NMI)
 MULTIKERNEL = fixed(2, 0xEA)
 BUSY = 1 << 12
+REBOOT_TO_OTHERS = shorthand_word(Shorthand.ALL_EXCLUDING_SELF, REBOOT_VECTOR)
 
 
 def run(machine: Machine, *instructions: object) -> list[Any]:
@@ -119,6 +120,21 @@ def pending_while_software_disabled(machine: Machine) -> object:
     disable = WriteRegister(Register.SVR, SPURIOUS_APIC_VECTOR)
     run(machine, SelfIpi(0xEA), disable, Sti(), Nop(), Nop())
     return machine.cpu(2).multikernel_count
+
+
+def reboot_by_another_kernel(machine: Machine) -> object:
+    """Kernel 0 sends the reboot vector to all but itself."""
+    machine.settle()
+    machine.kernels[0].cpus[0].write_icr(REBOOT_TO_OTHERS)
+    machine.settle()
+    machine.inject(fixed(2, 0xEA))
+    machine.inject(fixed(3, 0xEA))
+    machine.settle()
+    ignored = sum(
+        "Ignoring REBOOT_VECTOR from other kernel instance (stopping_cpu=-1)" in record.text
+        for record in machine.kernels[1].log.since(0)
+    )
+    return who_got(machine, 0xEA), ignored
 
 
 def irr_after_global_disable(machine: Machine) -> object:
@@ -242,6 +258,7 @@ KERNEL: dict[str, Case] = {
     "xapic_ldr": Case(ldr_after_boot, {"flat": 1 << 2, "zero": 0}, mode="xapic"),
     "initial_tpr": Case(tpr_after_boot, {0x10: 0x10, 0: 0, 0xFF: 0xFF}),
     "store_buffer": Case(memory_after_a_store, {0: [41], 64: [0]}),
+    "foreign_stop": Case(reboot_by_another_kernel, {"obey": ([], 0), "ignore": ([2, 3], 2)}),
     "boundary": Case(three_at_once, {"word": 3, "frame": 1}),
     "panic_on_oops": Case(a_handler_that_fails, {True: True, False: False}),
 }
