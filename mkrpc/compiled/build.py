@@ -117,24 +117,34 @@ def build(folder: Path) -> None:
     """
     _check_tools()
     check_ours(folder)
+    fresh = folder.with_name(f"{folder.name}.{os.getpid()}")
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        fresh.mkdir(parents=True)  # before the minutes that it takes
     except OSError as error:
         raise StartUpError(
-            f"no folder can be made at {folder}: {error.strerror}", advice="name another one"
+            f"no folder can be made at {fresh}: {error.strerror}", advice="name another one"
         ) from None
-    root = package_root().parent
-    with tempfile.TemporaryDirectory(prefix="mkrpc-compile-") as scratch:
-        work = Path(scratch)
-        # Of a copy: the compiler leaves its files beside its input.
-        shutil.copytree(
-            package_root(),
-            work / "mkrpc",
-            ignore=shutil.ignore_patterns("_compiled", "__pycache__"),
-        )
-        (work / "setup.py").write_text(_SETUP)
-        paths = [str(_path(module)) for module in MODULES]
-        environment = {**os.environ, PURE_VARIABLE: "1", "PYTHONPATH": scratch}
+    try:
+        with tempfile.TemporaryDirectory(prefix="mkrpc-compile-") as scratch:
+            _compile(Path(scratch))
+            _keep(Path(scratch), fresh, folder)
+    except OSError as error:
+        raise StartUpError(f"the build cannot be kept: {error}", advice="make room") from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _compile(work: Path) -> None:
+    # Of a copy: the compiler leaves its files beside its input.
+    shutil.copytree(
+        package_root(),
+        work / "mkrpc",
+        ignore=shutil.ignore_patterns("_compiled", "__pycache__"),
+    )
+    (work / "setup.py").write_text(_SETUP)
+    paths = [str(_path(module)) for module in MODULES]
+    environment = {**os.environ, PURE_VARIABLE: "1", "PYTHONPATH": str(work)}
+    try:
         done = subprocess.run(
             [sys.executable, "setup.py", *paths],
             cwd=work,
@@ -144,12 +154,16 @@ def build(folder: Path) -> None:
             timeout=_TIMEOUT_S,
             check=False,
         )
-        if done.returncode:
-            last = "\n".join((done.stdout + done.stderr).splitlines()[-_LAST_LINES:])
-            raise StartUpError(
-                f"the compiler gave up:\n{last}", advice="the model runs as Python all the same"
-            )
-        _keep(work, root, folder)
+    except subprocess.TimeoutExpired:
+        raise StartUpError(
+            f"the compiler has not ended in {_TIMEOUT_S} s",
+            advice="the model runs as Python all the same",
+        ) from None
+    if done.returncode:
+        last = "\n".join((done.stdout + done.stderr).splitlines()[-_LAST_LINES:])
+        raise StartUpError(
+            f"the compiler gave up:\n{last}", advice="the model runs as Python all the same"
+        )
 
 
 def check_ours(folder: Path) -> None:
@@ -175,27 +189,23 @@ def _check_tools() -> None:
         raise StartUpError(f"there is no C compiler {compiler}", advice="install gcc, or set CC")
 
 
-def _keep(work: Path, root: Path, folder: Path) -> None:
-    """Put what was built where it is looked for: all of it, or nothing."""
+def _keep(work: Path, fresh: Path, folder: Path) -> None:
+    """Put what was built into ``fresh``, and that where it is looked for: all of it, or nothing."""
+    root = package_root().parent
     suffix = f".{abi()}.so"
     modules = {module: module + suffix for module in MODULES}
     modules[SHARED] = SHARED + suffix
-    fresh = folder.with_name(f"{folder.name}.{os.getpid()}")
-    fresh.mkdir(parents=True)
-    try:
-        for module, file in modules.items():
-            inside = module.replace(".", "/") if module != SHARED else module
-            shutil.copy(work / (inside + suffix), fresh / file)
-        hashes = {str(path): hash_of(work / path) for path in sources(work)}
-        for path, kept in hashes.items():
-            if hash_of(root / path) != kept:
-                raise StartUpError(f"{path} was changed meanwhile", advice="try again")
-        manifest = {"abi": abi(), "modules": modules, "sources": hashes}
-        (fresh / MANIFEST).write_text(json.dumps(manifest, indent=1))
-        shutil.rmtree(folder, ignore_errors=True)
-        fresh.rename(folder)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+    for module, file in modules.items():
+        inside = module.replace(".", "/") if module != SHARED else module
+        shutil.copy(work / (inside + suffix), fresh / file)
+    hashes = {str(path): hash_of(work / path) for path in sources(work)}
+    for path, kept in hashes.items():
+        if hash_of(root / path) != kept:
+            raise StartUpError(f"{path} was changed meanwhile", advice="try again")
+    manifest = {"abi": abi(), "modules": modules, "sources": hashes}
+    (fresh / MANIFEST).write_text(json.dumps(manifest, indent=1))
+    shutil.rmtree(folder, ignore_errors=True)
+    fresh.rename(folder)
 
 
 def sources(root: Path) -> list[Path]:

@@ -115,6 +115,14 @@ def test_without_a_compiler_there_is_one_line_and_advice(tmp_path):
     ]
 
 
+def test_a_place_where_nothing_can_be_written_is_found_out_before_the_compiler_runs():
+    done = python("-m", "mkrpc.compiled", "build", MKRPC_COMPILED="/proc/self/build", CC="false")
+    assert done.returncode == 1
+    what, advice = done.stderr.splitlines()
+    assert what.startswith("error: no folder can be made at /proc/self/build.")
+    assert advice == "advice: name another one"
+
+
 def test_a_build_depends_on_what_its_modules_import():
     found = {str(path) for path in sources(ROOT)}
     assert {f"{module.replace('.', '/')}.py" for module in MODULES} <= found
