@@ -123,7 +123,7 @@ TABLE: Mapping[InstanceState | None, Mapping[Verb, Result]] = {
     },
     _S.ACTIVE: {
         **_CREATED,
-        _V.UPDATE: _RUNS,
+        _V.UPDATE: _S.ACTIVE,
         _V.UPDATE_TO_NO_CPUS: _RUNS,
         _V.LOAD: _RUNS,
         _V.EXEC: _RUNS,

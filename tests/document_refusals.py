@@ -24,6 +24,7 @@ ROOMS = {
     "The lifecycle": (
         "mkrpc/lifecycle.py",
         *(f"mkrpc/interconnect/{name}.py" for name in ("lifecycle", "parking", "cpu_pool")),
+        *("mkrpc/interconnect/cpu_hotplug.py", "mkrpc/instance/cpu_slots.py"),
         "mkrpc/interconnect/image.py",
         *("mkrpc/interconnect/start_up.py", "mkrpc/interconnect/kernfs.py"),
         *("mkrpc/host/kept.py", "mkrpc/host/orders.py", "mkrpc/host/hello.py"),
@@ -36,6 +37,7 @@ TESTS = (
     *("tests/instance/test_shared_links.py", "tests/instance/test_mk_refusals.py"),
     *("tests/simulation/test_cpu_requests.py", "tests/simulation/test_errands.py"),
     *(f"tests/interconnect/test_{name}.py" for name in ("lifecycle_verbs", "cpu_pool", "image")),
+    *("tests/interconnect/test_cpu_hotplug.py", "tests/instance/test_cpu_slots.py"),
     *("tests/interconnect/test_start_up.py", "tests/interconnect/test_kernfs.py"),
     *("tests/test_lifecycle.py", "tests/host/test_kept.py", "tests/host/test_orders.py"),
     *("tests/interconnect/test_lifecycle_races.py", "tests/host/test_busy_instances.py"),

@@ -124,7 +124,12 @@ def _tell(made: "Created") -> None:
 def update(
     *, name: str, address: str | None, instance: str, cpus: tuple[int, ...], as_json: bool
 ) -> None:
-    """Give an instance that has nothing loaded other CPUs, or none."""
+    """Give an instance other CPUs, or none.
+
+    One that runs gives up those that are not named, but for its boot CPU, and takes in those that
+    it has not: of the pool, so that a CPU moves by two commands. One that does not run must have
+    nothing loaded.
+    """
     with connect(name, address) as client:
         found = client.find_instance(instance_key(instance))
         client.update_instance(found.id, cpus)

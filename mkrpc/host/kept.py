@@ -71,7 +71,8 @@ class KeptInstances:
         made = known or InstanceSpec(
             id=instance_id, name=name, mode=self._topology.mode, apic=self._topology.apic
         )
-        self.specs[instance_id] = made.model_copy(update={"cpus": cpus})
+        spare_cpus = min(made.spare_cpus, max(0, len(cpus) - 1))
+        self.specs[instance_id] = made.model_copy(update={"cpus": cpus, "spare_cpus": spare_cpus})
         self.pool = (self.pool | set(before)) - set(cpus)
         self.deleted.discard(instance_id)
 

@@ -17,7 +17,8 @@ def change(agent: HostAgent, order: pb.AttachHostResponse) -> tuple[int, int, Mk
     kind = order.WhichOneof("message")
     instance_id: int = getattr(order, str(kind)).instance_id
     try:
-        if _runs(agent, instance_id):
+        hotplug = kind == "keep" and order.keep.hotplug
+        if _runs(agent, instance_id) and not hotplug:
             raise InstanceBusyError(
                 f"EBUSY: the process of instance {instance_id} ({kept.name(instance_id)}) runs",
                 advice=f"end it first: mkrpc kill --force {kept.name(instance_id)}",

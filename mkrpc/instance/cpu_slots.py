@@ -108,7 +108,9 @@ def add_cpu(kernel: "Kernel", apic_id: int) -> int:
 def _check_may_change(kernel: "Kernel") -> None:
     boot = kernel.hotplug.boot
     if kernel.failed is not None:
-        raise ClusterStateError(f"EBUSY: the kernel has failed: {kernel.failed}")
+        raise ClusterStateError(
+            f"EBUSY: the kernel has failed: {kernel.failed}", advice="start the instance again"
+        )
     if boot is not None and not boot.begun:
         raise ClusterStateError(
             f"EBUSY: instance {kernel.config.instance_id} has not booted",

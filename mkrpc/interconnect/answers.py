@@ -150,6 +150,8 @@ def _instance(
     row = bus.mirror.row(record.incarnation)
     accounts = row.accounts() if row is not None else []
     for address, account in zip(record.cpus, accounts, strict=False):
+        if address.vacant:
+            continue
         instance.cpus.add(address=cpu_address_to_pb(address), account=cpu_account_to_pb(account))
     return instance
 

@@ -224,7 +224,8 @@ async def shut_down_on_channel(
             return 0
         await asyncio.sleep(_LOOK_S)
     _, accounts = bus.mirrored(instance_id)
-    return sum(account.activity == "halted" for account in accounts)
+    vacant = {address.cpu for address in session.addresses if address.vacant}
+    return sum(each.activity == "halted" and each.cpu not in vacant for each in accounts)
 
 
 def _parked(bus: ApicBus, instance_id: int) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mkrpc.errors import (
+    ClusterStateError,
     LimitReachedError,
     ProtocolError,
     StartUpError,
@@ -18,7 +19,7 @@ from mkrpc.v1 import types_pb2 as types
 if TYPE_CHECKING:
     from mkrpc.interconnect.hosts import HostLink
 
-__all__ = ["MAX_ORDERS", "HostOrders", "HostedProcess"]
+__all__ = ["MAX_ORDERS", "HostOrders", "HostedProcess", "no_host"]
 
 MAX_ORDERS = 1024
 """Orders that a host agent has not answered; the next one is refused with LimitReachedError."""
@@ -147,3 +148,11 @@ class HostOrders:
                         advice="what it was told to do may still have happened: see mkrpc show",
                     )
                 )
+
+
+def no_host() -> ClusterStateError:
+    """No host agent is there that could do it."""
+    return ClusterStateError(
+        "no host agent is attached: no process can be started or ended here",
+        advice="if it has died, clear the cluster away with mkrpc down and start it again",
+    )

@@ -218,7 +218,7 @@ class HostRegistry:
         if process is not None:
             return process
         if not self.hosts:
-            raise _no_host()
+            raise no_host()
         known = ", ".join(map(str, sorted(self.processes))) or "none"
         raise NotFoundError(
             f"instance {instance_id} belongs to no host agent: it was not started with the cluster",
@@ -233,11 +233,16 @@ class HostRegistry:
     ) -> pb.HostReport:
         return await self._orders.give(process.host, process.instance_id, fill, then)
 
-    async def keep(self, instance_id: int, name: str, apic_ids: Sequence[int]) -> None:
-        """Have a new instance, at the first host agent, or other CPUs for one that is known."""
+    async def keep(
+        self, instance_id: int, name: str, apic_ids: Sequence[int], *, hotplug: bool = False
+    ) -> None:
+        """Have a new instance, at the first host agent, or other CPUs for one that is known.
+        ``hotplug``: it runs, and has been told itself."""
         known = self.processes.get(instance_id)
         host = known.host if known is not None else self._first_host()
-        kept = pb.KeepInstance(instance_id=instance_id, name=name, apic_ids=apic_ids)
+        kept = pb.KeepInstance(
+            instance_id=instance_id, name=name, apic_ids=apic_ids, hotplug=hotplug
+        )
 
         def then() -> None:
             process = self.processes.setdefault(
@@ -245,6 +250,7 @@ class HostRegistry:
             )
             self.pool = (self.pool | set(process.apic_ids)) - set(apic_ids)
             process.apic_ids = tuple(apic_ids)
+            process.spare_cpus = min(process.spare_cpus, max(0, len(apic_ids) - 1))
             self.deleted.discard(instance_id)
 
         await self._orders.give(host, instance_id, lambda order: order.keep.CopyFrom(kept), then)
@@ -287,15 +293,8 @@ class HostRegistry:
 
     def _first_host(self) -> "HostLink":
         if not self.hosts:
-            raise _no_host()
+            raise no_host()
         return self.hosts[0]
-
-
-def _no_host() -> ClusterStateError:
-    return ClusterStateError(
-        "no host agent is attached: no process can be started or ended here",
-        advice="if it has died, clear the cluster away with mkrpc down and start it again",
-    )
 
 
 class HostLink:

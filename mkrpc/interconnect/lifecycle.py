@@ -20,6 +20,7 @@ from mkrpc.errors import (
 )
 from mkrpc.interconnect.attachments import Pump
 from mkrpc.interconnect.booting import Booting
+from mkrpc.interconnect.cpu_hotplug import CpuHotplug
 from mkrpc.interconnect.cpu_pool import check_name, choose_cpus, choose_id
 from mkrpc.interconnect.host_orders import HostedProcess
 from mkrpc.interconnect.hosts import HostRegistry
@@ -69,18 +70,22 @@ class Lifecycle:
         next_state(states.get(number), verb, instance_id=number, name=self._name(number) or name)
         names = {self._name(each): each for each in states}
         check_name(name, names | {each: to for to, (each, _) in self._promised.items()})
-        cpus = self._choose(apic_ids, cpu_count, own=())
+        cpus = self._choose(apic_ids, cpu_count, own=(), instance_id=number)
         keep = self._hosts.keep(number, name, cpus)
         await self._order(number, verb, keep, promised=(name, cpus))
         return self._hosts.process(number)
 
     async def update(self, instance_id: int, apic_ids: Sequence[int]) -> InstanceState:
-        """All the CPUs that it is to have, or none."""
+        """All the CPUs that it is to have, or none. If it runs, they leave and come one by one."""
         verb = Verb.UPDATE if apic_ids else Verb.UPDATE_TO_NO_CPUS
         process = self._check(instance_id, verb)
-        cpus = self._choose(apic_ids, 0, own=process.apic_ids)
-        keep = self._hosts.keep(instance_id, process.name, cpus)
-        await self._order(instance_id, verb, keep, promised=(process.name, cpus))
+        cpus = self._choose(apic_ids, 0, own=process.apic_ids, instance_id=instance_id)
+        if self.state(instance_id) is InstanceState.ACTIVE:
+            hotplug = CpuHotplug(self._bus, self._drain, self._hosts, process)
+            order = hotplug.change_to(cpus)
+        else:
+            order = self._hosts.keep(instance_id, process.name, cpus)
+        await self._order(instance_id, verb, order, promised=(process.name, cpus))
         return self.state(instance_id)
 
     async def load(self, instance_id: int, image: types.Image | None) -> types.Image:
@@ -205,7 +210,7 @@ class Lifecycle:
         if apic_id in process.apic_ids:
             return
         for session in self._bus.sessions():
-            if any(address.apic_id == apic_id for address in session.addresses):
+            if any(a.apic_id == apic_id and not a.vacant for a in session.addresses):
                 raise InstanceBusyError(
                     f"EBUSY: the CPU with APIC id {apic_id} is currently running instance "
                     f"{session.instance_id} ({session.hello.name})",
@@ -218,7 +223,7 @@ class Lifecycle:
         )
 
     def _choose(
-        self, apic_ids: Sequence[int], count: int, *, own: Sequence[int]
+        self, apic_ids: Sequence[int], count: int, *, own: Sequence[int], instance_id: int
     ) -> tuple[int, ...]:
         owners = {
             apic_id: process.instance_id
@@ -228,9 +233,10 @@ class Lifecycle:
         }
         for session in self._bus.sessions():
             for address in session.addresses:
-                owners.setdefault(address.apic_id, session.instance_id)
-        for instance_id, (_, promised) in self._promised.items():
-            owners |= dict.fromkeys(promised, instance_id)
+                if not address.vacant and session.instance_id != instance_id:
+                    owners.setdefault(address.apic_id, session.instance_id)
+        for other, (_, promised) in self._promised.items():
+            owners |= dict.fromkeys(promised, other)
         pool = (self._hosts.pool | set(own)) - owners.keys()
         return choose_cpus(apic_ids, count, pool=pool, owners=owners)
 

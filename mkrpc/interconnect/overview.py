@@ -59,6 +59,12 @@ class Overview:
         """
         return self._registry.session(instance_id)
 
+    def is_moving(self, apic_id: int) -> bool:
+        """Whether nobody has a CPU, and nobody may have it yet: something is on its way to where it
+        was, or who has been told to take it in has not answered."""
+        registry = self._registry
+        return registry.cpus.owner(apic_id) is None and bool(registry.why_not_free(apic_id))
+
     def cpu_record(self, apic_id: int) -> tuple[InstanceRecord, int]:
         """Whose CPU this is or last was, and its number there.
 

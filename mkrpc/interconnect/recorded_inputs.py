@@ -39,6 +39,7 @@ READERS = frozenset(
         "in_flight",
         "instances",
         "is_awaited",
+        "is_moving",
         "keep_no_changes",
         "lease_left_us",
         "lease_us",

@@ -169,6 +169,8 @@ def ring_nmi(bus: ApicBus, drain: Callable[[], None], instance_id: int) -> list[
     rung: list[Tally] = []
     try:
         for address in bus.session(instance_id).addresses:
+            if address.vacant:
+                continue  # another kernel may have that CPU by now
             word = nmi(address.apic_id)
             rung.append(bus.write_icr(apic_id=sender, word=word, count=1, on_done=_ignore))
     except MkrpcError:

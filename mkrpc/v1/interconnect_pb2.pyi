@@ -540,14 +540,16 @@ class StartProcess(_message.Message):
     def __init__(self, instance_id: _Optional[int] = ..., wait_for_sipi: _Optional[bool] = ..., apic_id: _Optional[int] = ...) -> None: ...
 
 class KeepInstance(_message.Message):
-    __slots__ = ("instance_id", "name", "apic_ids")
+    __slots__ = ("instance_id", "name", "apic_ids", "hotplug")
     INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     APIC_IDS_FIELD_NUMBER: _ClassVar[int]
+    HOTPLUG_FIELD_NUMBER: _ClassVar[int]
     instance_id: int
     name: str
     apic_ids: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, instance_id: _Optional[int] = ..., name: _Optional[str] = ..., apic_ids: _Optional[_Iterable[int]] = ...) -> None: ...
+    hotplug: bool
+    def __init__(self, instance_id: _Optional[int] = ..., name: _Optional[str] = ..., apic_ids: _Optional[_Iterable[int]] = ..., hotplug: _Optional[bool] = ...) -> None: ...
 
 class LoadImage(_message.Message):
     __slots__ = ("instance_id", "image")

@@ -8,6 +8,7 @@ import pytest
 from mkrpc import Topology
 from mkrpc.instance import hotplug
 from mkrpc.instance.config import kernel_config
+from mkrpc.instance.cpu_slots import add_cpu, remove_cpu
 from mkrpc.instance.instructions import Nop
 from mkrpc.instance.multikernel.mk_message import CpuPayload, Subtype
 from mkrpc.instance.multikernel.requests import RESOURCE_TIMEOUT_US
@@ -112,6 +113,23 @@ def test_the_boot_cpu_refuses(machine) -> None:
 def test_a_cpu_of_somebody_else(machine, verb) -> None:
     assert answer(machine, lambda hotplug: getattr(hotplug, verb)(1, 5)) == -ENODEV
     assert lines(machine, 1)[-1] == "Multikernel hotplug: CPU 5 is not in this kernel's pool"
+
+
+@pytest.mark.parametrize("verb", ["add_cpu", "remove_cpu"])
+def test_a_cpu_that_has_left_is_somebody_else_s(machine, verb) -> None:
+    _, apic_id = GIVEN
+    remove_cpu(machine.kernels[1], apic_id)
+    assert answer(machine, lambda hotplug: getattr(hotplug, verb)(*GIVEN)) == -ENODEV
+
+
+def test_a_cpu_that_has_come_is_brought_up_by_request(machine) -> None:
+    """CPU_ADD, INIT and SIPI by its new kernel's boot CPU, and the ACK."""
+    _, apic_id = GIVEN
+    remove_cpu(machine.kernels[1], apic_id)
+    run(machine, 100)
+    number = add_cpu(machine.kernels[2], apic_id)
+    assert answer(machine, lambda hotplug: hotplug.add_cpu(2, apic_id)) == 0
+    assert number not in machine.kernels[2].hotplug.offline
 
 
 def test_a_cpu_that_has_work_stays(machine) -> None:

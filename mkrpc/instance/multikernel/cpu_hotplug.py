@@ -1,8 +1,9 @@
 """CPUs that one instance asks another to give up or to bring up: CPU_REMOVE, CPU_ADD, their ACKs.
 
-An APIC id stays with its kernel. What moves is the CPU as a resource: the giver takes one of its
-own offline, and the taker brings one of its own up, by INIT and SIPI, that it has kept for this
-(``spare_cpus``). Upstream moves the APIC id itself between kernels.
+By these an APIC id stays with its kernel. What moves is the CPU as a resource: the giver takes one
+of its own offline, and the taker brings one of its own up, by INIT and SIPI, that it has kept for
+this (``spare_cpus``) or was given (:mod:`mkrpc.instance.cpu_slots`). Upstream moves the APIC id
+itself by them.
 
 ====================  =========================================================================
 0                     done; also if the CPU is as it is asked to be already, so that whoever has
@@ -156,7 +157,9 @@ class CpuHotplug:
     def _number(self, apic_id: int) -> int | None:
         """Of a CPU within this kernel."""
         if apic_id in self._kernel.config.apic_ids:
-            return self._kernel.config.apic_ids.index(apic_id)
+            number = self._kernel.config.apic_ids.index(apic_id)
+            if number not in self._kernel.hotplug.vacant:
+                return number
         self._print(
             f"Multikernel hotplug: CPU {apic_id} is not in this kernel's pool", KERN_WARNING
         )

@@ -1,0 +1,137 @@
+"""CPUs that come to an instance that runs, and leave it: orders to kernels and to host agents.
+
+A CPU leaves by REMOVE_CPU and its acknowledgement, and is the pool's once the host agent has been
+told; it comes in the other order: the host agent is told, the kernel takes it in (ADD_CPU) and
+brings it online by INIT and SIPI of its boot CPU. What has been done is not done again, so that
+the same call goes on from wherever one was cut short.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
+
+from mkrpc.errors import (
+    InstanceBusyError,
+    InvalidArgumentError,
+    MkrpcError,
+    NoCpuError,
+    StuckError,
+    UnavailableError,
+)
+from mkrpc.interconnect.apic_bus import ApicBus
+from mkrpc.interconnect.asks import ask, number_in
+from mkrpc.interconnect.host_orders import HostedProcess
+from mkrpc.interconnect.hosts import HostRegistry
+from mkrpc.interconnect.session import Session
+from mkrpc.link.frames import CommandKind, Reply
+
+__all__ = ["HOTPLUG_TIMEOUT_S", "CpuHotplug"]
+
+HOTPLUG_TIMEOUT_S = 10.0
+"""Seconds for one CPU to leave or to come, as a request of the series waits for its ACK."""
+
+_LOOK_S = 0.005
+
+
+class CpuHotplug:
+    """Of one instance that is active."""
+
+    def __init__(
+        self, bus: ApicBus, drain: Callable[[], None], hosts: HostRegistry, process: HostedProcess
+    ) -> None:
+        self._bus = bus
+        self._drain = drain
+        self._hosts = hosts
+        self._process = process
+
+    async def change_to(self, apic_ids: Sequence[int]) -> None:
+        """These CPUs and no others: first all leave that are not among them.
+
+        Raises InvalidArgumentError (EINVAL) if the boot CPU would, InstanceBusyError (EBUSY),
+        StuckError (ETIMEDOUT), and what the kernel or the host agent answers. What was done before
+        that stays done.
+        """
+        process = self._process
+        session = self._bus.session(process.instance_id)
+        boot = session.addresses[0].apic_id
+        if boot not in apic_ids:
+            raise InvalidArgumentError(
+                f"EINVAL: the CPU with APIC id {boot} is the boot CPU of instance "
+                f"{process.instance_id} ({process.name}), which cannot be removed",
+                advice=f"name it among its CPUs, or end the instance first: mkrpc kill "
+                f"{process.name}",
+            )
+        what = f"instance {process.instance_id} ({process.name}) to"
+        here = [each.apic_id for each in session.addresses if not each.vacant]
+        for apic_id in dict.fromkeys((*process.apic_ids, *here)):
+            if apic_id not in apic_ids:
+                async with _limited(f"{what} give up the CPU with APIC id {apic_id}"):
+                    await self._remove(apic_id)
+        for apic_id in apic_ids:
+            if apic_id not in process.apic_ids or not _has(session, apic_id):
+                async with _limited(f"{what} take in the CPU with APIC id {apic_id}"):
+                    await self._add(session, apic_id)
+
+    async def _remove(self, apic_id: int) -> None:
+        process = self._process
+        with suppress(NoCpuError):  # it never came: the host agent has it there all the same
+            await self._ask(CommandKind.REMOVE_CPU, word=apic_id)
+        await self._keep(each for each in process.apic_ids if each != apic_id)
+
+    async def _add(self, session: Session, apic_id: int) -> None:
+        before = [each for each in self._process.apic_ids if each != apic_id]
+        await self._keep((*before, apic_id))
+        try:
+            reply = await self._take_in(apic_id)
+        except MkrpcError:
+            await self._keep(before)
+            raise
+        number = number_in(reply.text)
+        assert number is not None, "a kernel that took a CPU in says its number"
+        if not session.addresses[number].software_enabled:
+            await self._ask(CommandKind.SET_CPU, cpu=number, action="online=1")
+        while not session.addresses[number].software_enabled:
+            if not session.alive:
+                raise UnavailableError(
+                    f"instance {session.instance_id} ended: {session.end_reason}",
+                    advice="it has the CPU when it is started again",
+                )
+            await asyncio.sleep(_LOOK_S)
+
+    async def _take_in(self, apic_id: int) -> Reply:
+        """What is on its way to where the CPU was has its outcome first, and what was asked before
+        its answer."""
+        while True:
+            try:
+                return await self._ask(CommandKind.ADD_CPU, word=apic_id)
+            except InstanceBusyError:
+                if not self._bus.is_moving(apic_id):
+                    raise
+            await asyncio.sleep(_LOOK_S)
+
+    async def _ask(
+        self, kind: CommandKind, *, cpu: int = 0, word: int = 0, action: str = ""
+    ) -> Reply:
+        number = self._process.instance_id
+        return await ask(self._bus, self._drain, number, kind, cpu=cpu, word=word, action=action)
+
+    async def _keep(self, apic_ids: Iterable[int]) -> None:
+        process = self._process
+        cpus = tuple(apic_ids)
+        await self._hosts.keep(process.instance_id, process.name, cpus, hotplug=True)
+
+
+def _has(session: Session, apic_id: int) -> bool:
+    return any(each.apic_id == apic_id and not each.vacant for each in session.addresses)
+
+
+@asynccontextmanager
+async def _limited(what: str) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(HOTPLUG_TIMEOUT_S):
+            yield
+    except TimeoutError:
+        raise StuckError(
+            f"ETIMEDOUT: {HOTPLUG_TIMEOUT_S:g} s were not enough for {what}",
+            advice="it may have been done or not: the same again goes on from there",
+        ) from None
