@@ -16,7 +16,7 @@ from mkrpc.errors import (
 )
 from mkrpc.interconnect.handshake import close_unless_hello
 from mkrpc.interconnect.host_hello import check_hello
-from mkrpc.interconnect.host_orders import MAX_ORDERS, HostedProcess, HostOrders
+from mkrpc.interconnect.host_orders import MAX_ORDERS, HostedProcess, HostOrders, no_host
 from mkrpc.link.endpoint import check_wire_version
 from mkrpc.transport.stream import Connection
 from mkrpc.v1 import interconnect_pb2 as pb
