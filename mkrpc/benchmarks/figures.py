@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["RATIOS", "Figure", "Figures", "Ratio", "ratios_of"]
+__all__ = ["RATIOS", "Figure", "Figures", "Ratio", "percentile", "ratios_of"]
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from errno import ENOSPC
 from typing import Literal
 
+from mkrpc.benchmarks.figures import percentile
 from mkrpc.cluster import Cluster
 from mkrpc.errors import DeadlineExceededError
 from mkrpc.instance.cpu import Cpu
@@ -116,7 +117,7 @@ def _result(cluster: Cluster, instance_id: int, deadline_s: float) -> dict[str, 
 
 def _receiver(expected: int) -> Callable[[Cpu], Body]:
     def program(cpu: Cpu) -> Body:
-        taken: list[int] = []
+        taken: list[float] = []
         numbers: dict[int, int] = {}
         astray = 0
 
@@ -132,9 +133,9 @@ def _receiver(expected: int) -> Callable[[Cpu], Body]:
                 result = {
                     "received": expected - astray,
                     "astray": astray,
-                    "p50": taken[expected // 2],
-                    "p99": taken[expected * 99 // 100],
-                    "max": taken[-1],
+                    "p50": int(percentile(taken, 50)),
+                    "p99": int(percentile(taken, 99)),
+                    "max": int(taken[-1]),
                     "ended": now,
                 }
                 cpu.printk(_RESULT + json.dumps(result))

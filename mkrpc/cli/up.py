@@ -2,7 +2,6 @@
 
 import re
 import signal
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields
@@ -104,7 +103,6 @@ def up(
             signal.signal(number, _interrupt)
     limit = JOURNAL_LIMIT if limit_mib is None else limit_mib << 20
     recording = Recording(folder, limit) if folder is not None else None
-    quiet = as_json or (not detach and sys.stdout.isatty())
 
     def start() -> Cluster:
         return Cluster.start(
@@ -113,7 +111,7 @@ def up(
             address=address,
             insecure=insecure,
             recording=recording,
-            on_progress=None if quiet else _progress(len(topology.instances)),
+            on_progress=None if as_json else _progress(len(topology.instances)),
         )
 
     if not detach:

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import TYPE_CHECKING
 
+import click
+
 from mkrpc.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -100,12 +102,17 @@ def send_words(
     client: "Client", runs: Sequence[Run], *, tell: Callable[[int], None]
 ) -> "IpiResult":
     """Send them over a stream of their own, in this order; ``tell`` is told of how many are known
-    what became, now and then and at the end."""
+    what became, now and then and at the end. Who interrupts it is told how far it came."""
     with client.bulk() as stream:
-        for chunk in _chunks(runs):
-            stream.send(chunk)
-            tell(stream.answered)
-        result = stream.flush()
+        try:
+            for chunk in _chunks(runs):
+                stream.send(chunk)
+                tell(stream.answered)
+            result = stream.flush()
+        except KeyboardInterrupt:
+            click.echo(f"mkrpc: interrupted: {stream.answered} words have outcomes", err=True)
+            click.echo("  → a few more may have been sent: mkrpc ledger", err=True)
+            raise
         tell(result.written)
     return result
 

@@ -144,3 +144,17 @@ def test_a_file_that_is_not_there_is_a_usage_error(run, told):
     result = run("ipi", "--from-file", "nowhere.txt")
     assert result.exit_code == 2
     assert "nowhere.txt" in told(result)[0]
+
+
+def test_who_interrupts_it_is_told_how_far_it_came(run, peer, tmp_path, monkeypatch):
+    def interrupt(*_arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mkrpc.client.bulk.BulkStream.flush", interrupt)
+    (tmp_path / "words").write_text("0x1000000ea\n")
+    peer.will("InjectStream", [])
+    done = run("ipi", "--from-file", tmp_path / "words", "--address", peer.address)
+    assert done.exit_code == 130
+    what, advice = done.stderr.strip().splitlines()
+    assert what == "mkrpc: interrupted: 0 words have outcomes"
+    assert advice == "  → a few more may have been sent: mkrpc ledger"
