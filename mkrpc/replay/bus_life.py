@@ -98,6 +98,8 @@ class BusLife(Life):
 
     def _rare(self, step: Step) -> None:
         arguments = self._arguments(step)
+        if step.method == "abandon" and arguments["request"] is None:
+            return  # What was answered before its call returned has no number; the bus ignored it.
         asked = [key for key in CALL_BACKS if key in arguments]
         if asked:
             self._last_request += 1

@@ -9,6 +9,7 @@ import recorded_programs
 
 from mkrpc.errors import MkrpcError
 from mkrpc.fault import Fault, FaultKind
+from mkrpc.interconnect.apic_bus import ApicBus
 from mkrpc.link.frames import CommandKind
 from mkrpc.replay.run import replay
 from mkrpc.x86.icr import DeliveryMode, Icr, encode
@@ -161,3 +162,23 @@ def test_whatever_happens_to_a_machine_replays(seed, recorded, tmp_path):
     done = replay(tmp_path)
     assert done.identical, [(life.name, life.verdict, life.difference) for life in done.lives]
     assert all(life.journal.end is not None for life in done.lives)
+
+
+def test_giving_up_what_was_answered_at_once_gives_up_nothing(recorded, tmp_path, monkeypatch):
+    """A request has no number in the journal then, and the bus is given none in its place."""
+    machine = recorded()
+    Chance(machine, 0).boot(0)
+    told = []
+    tally = machine.bus.inject(
+        client_id=b"c" * 16,
+        first_seq=1,
+        word=encode(Icr(vector=0xEA, destination=7)),
+        count=1,
+        resolved_below=1,
+        on_done=told.append,
+    )
+    assert told == [tally]
+    machine.bus.abandon(tally)
+    machine.close()
+    monkeypatch.setattr(ApicBus, "abandon", lambda _bus, request: pytest.fail(f"{request}"))
+    assert replay(tmp_path).identical
