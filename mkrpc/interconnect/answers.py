@@ -10,7 +10,13 @@ from mkrpc.interconnect.bucket import CLIENTS
 from mkrpc.interconnect.fault_control import faults_to_pb
 from mkrpc.interconnect.host_orders import HostedProcess
 from mkrpc.interconnect.hosts import HostRegistry
-from mkrpc.interconnect.instance_state import detail_of, instance_state, known_ids, state_to_pb
+from mkrpc.interconnect.instance_state import (
+    detail_of,
+    instance_state,
+    known_ids,
+    pid_of,
+    state_to_pb,
+)
 from mkrpc.interconnect.ledger import Party, Row, Totals
 from mkrpc.interconnect.registry import InstanceRecord
 from mkrpc.interconnect.tally import LegKind, Tally
@@ -137,15 +143,16 @@ def _instance(
     instance = pb.Instance(
         state=state_to_pb(state),
         detail=detail_of(bus, record, process),
+        pid=pid_of(record, process),
     )
     if process is not None:
-        instance.id, instance.name, instance.pid = process.instance_id, process.name, process.pid
+        instance.id, instance.name = process.instance_id, process.name
         instance.apic_ids.extend(process.apic_ids)
         if process.image is not None:
             instance.image.CopyFrom(process.image)
     if record is None:
         return instance
-    instance.id, instance.name, instance.pid = record.instance_id, record.name, record.pid
+    instance.id, instance.name = record.instance_id, record.name
     instance.incarnation, instance.incarnations = record.incarnation, record.incarnations
     row = bus.mirror.row(record.incarnation)
     accounts = row.accounts() if row is not None else []

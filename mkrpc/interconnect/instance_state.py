@@ -8,7 +8,7 @@ from mkrpc.interconnect.registry import InstanceRecord
 from mkrpc.interconnect.standing import link_state
 from mkrpc.lifecycle import Ending, InstanceState, state_of
 
-__all__ = ["detail_of", "instance_state", "known_ids", "state_to_pb"]
+__all__ = ["detail_of", "instance_state", "known_ids", "pid_of", "state_to_pb"]
 
 
 def known_ids(bus: ApicBus, hosts: HostRegistry) -> list[int]:
@@ -82,6 +82,18 @@ def detail_of(bus: ApicBus, record: InstanceRecord | None, process: HostedProces
     if ended and process is not None and process.pid == record.pid:
         return f"{record.reason}; {_how(process.exit_code)}"
     return record.reason
+
+
+def pid_of(record: InstanceRecord | None, process: HostedProcess | None) -> int:
+    """Of its process; 0 if that has ended: another one may have its number by now.
+
+    Of one that was started by hand, and did not say that it leaves, nobody knows.
+    """
+    if record is not None and record.session is not None:
+        return record.pid
+    if process is not None:
+        return process.pid if process.running else 0
+    return record.pid if record is not None and not record.reason.startswith(LEFT) else 0
 
 
 def _how(exit_code: int) -> str:
