@@ -108,10 +108,10 @@ class Lines:
             state = (instance.state.value, instance.pid)
             if self._states.get(instance.id) != state:
                 self._states[instance.id] = state
+                pid = f" pid {instance.pid}" if instance.pid else ""
                 detail = f" ({instance.detail})" if instance.detail else ""
                 click.echo(
-                    f"instance {instance.id} ({instance.name}): {instance.state.value}"
-                    f" pid {instance.pid}{detail}"
+                    f"instance {instance.id} ({instance.name}): {instance.state.value}{pid}{detail}"
                 )
         line = f"{totals_text(books.totals)}; {_verdict(books)}"
         if line != self._books:

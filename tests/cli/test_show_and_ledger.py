@@ -252,7 +252,7 @@ def test_without_a_terminal_the_view_prints_only_what_moved(capsys, two_instance
     first = capsys.readouterr().out.splitlines()
     assert first[:2] == [
         "instance 1 (web): active pid 77",
-        "instance 2 (db): failed pid 0 (killed by signal 9)",
+        "instance 2 (db): failed (killed by signal 9)",
     ]
     assert first[2].startswith("written 0 = ")
     draw(ClusterView.of(two_instances), idle)
