@@ -41,11 +41,6 @@ class Deviation:
     holds: Callable[[Scene, Clue], bool]
     passing: frozenset[str] = frozenset()
 
-    @property
-    def rules_text(self) -> str:
-        """``R15, R18``."""
-        return ", ".join(self.rules)
-
 
 DEVIATIONS = (
     Deviation(

@@ -40,11 +40,6 @@ class KnownClients:
     def __contains__(self, identity: object) -> bool:
         return identity in self._clients or identity in self._gone
 
-    def __getitem__(self, identity: bytes) -> Client:
-        client = self.get(identity)
-        assert client is not None
-        return client
-
     def get(self, identity: bytes) -> Client | None:
         """The one with this id, if it is known."""
         client = self._clients.get(identity)

@@ -277,7 +277,7 @@ def test_what_is_resolved_is_forgotten_and_what_has_no_answer_is_not(machine: An
     wire.peers[1].answer(2)
     wire.peers[1].push()
     together(wire, [RING], first_seq=5, resolved_below=5)
-    known = wire.bus._injections._clients[CLIENT]
+    known = wire.bus._injections._clients.get(CLIENT)
     assert known.floor == 3, "3 and 4 have no answer, whatever the client says"
     wire.settle()
     alone(wire, RING, 6, resolved_below=6)
