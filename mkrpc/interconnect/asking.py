@@ -122,6 +122,17 @@ class Asking(FaultInjection, ABC):
         self._run_later()
         return singles
 
+    @property
+    def unmade(self) -> bool:
+        """Whether a large call waits for :meth:`go_on`."""
+        return bool(self._injections.instalments)
+
+    def go_on(self) -> None:
+        """It is the clients' turn: make the next MAX_INSTALMENT writes of each large call that has
+        had as many made in one go. The driver says so soon after :attr:`unmade` has turned true."""
+        self._injections.go_on()
+        self._run_later()
+
     def _stamp(self, again: bool, roster: int) -> int:
         """Of writes of a client: 0, or what tells an interconnect that took over where they may
         have been."""

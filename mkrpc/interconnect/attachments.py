@@ -68,6 +68,7 @@ class Pump:
         self.tick, self.tell_time = self._time.tick, self._time.tell
         """As :class:`Timekeeper` does."""
         self.rota = Rota(before=self.tick, after=self.drain)
+        self._goes_on = False
 
     def begin(self) -> None:
         """The time begins: call this before anybody can connect."""
@@ -98,10 +99,21 @@ class Pump:
 
     def drain(self) -> None:
         """Call after anything has happened at the bus."""
+        if self.bus.unmade and not self._goes_on:
+            self._goes_on = True
+            self.rota.submit(self._go_on)
         self._send()
         if self._time.due:
             self.tell_time()
             self._send()
+
+    def _go_on(self) -> None:
+        """It is the clients' turn: large calls have their next instalment."""
+        self._goes_on = False
+        self.bus.go_on()
+        if self.bus.unmade:
+            self._goes_on = True
+            self.rota.submit(self._go_on)
 
     def _send(self) -> None:
         if not self.recovered.is_set() and self.bus.recovering is None:

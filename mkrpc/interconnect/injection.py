@@ -16,6 +16,7 @@ from mkrpc.interconnect.injected_words import (
     check_count,
     check_word,
 )
+from mkrpc.interconnect.instalments import Instalments
 from mkrpc.interconnect.known_clients import KnownClients
 from mkrpc.interconnect.ledger import Ledger
 from mkrpc.interconnect.legs import Ended
@@ -81,6 +82,7 @@ class Injections:
             later=later,
         )
         self._waiting: dict[Tally, tuple[Call, OnDone]] = {}
+        self.instalments = Instalments()
 
     def knows(self, identity: bytes) -> bool:
         """Whether a client bears this identity."""
@@ -270,10 +272,11 @@ class Injections:
         while tally.written < call.count:
             left = call.count - tally.written
             room = min(INJECTION_WINDOW - call.unsettled, left)
-            if room < min(_REFILL, left):
+            if room < min(_REFILL, left) or not self.instalments.may_make(call):
                 return
             first_seq = call.first_seq + tally.written
             tally.written += room
+            self.instalments.made(call, room)
             self._write(call, first_seq, room)
         if tally.resolved == call.count and not tally.done:
             tally.done = True
@@ -282,6 +285,11 @@ class Injections:
             self._changes.answered(call)
             self._answer(call)
             self._finish(call.client)
+
+    def go_on(self) -> None:
+        """See :meth:`mkrpc.interconnect.apic_bus.ApicBus.go_on`."""
+        for call in self.instalments.take():
+            self._refill(call)
 
     def _finish(self, client: Client) -> None:
         """If all its calls have their answers, its rows may be folded."""

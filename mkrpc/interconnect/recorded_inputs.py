@@ -12,6 +12,7 @@ RARE = (
     "detach",
     "disconnect",
     "forget_client",
+    "go_on",
     "inject",
     "inject_singles",
     "inject_words",
@@ -54,6 +55,7 @@ READERS = frozenset(
         "take_changes",
         "take_ready",
         "totals",
+        "unmade",
         "watch",
         "written",
     }

@@ -71,6 +71,8 @@ class Hub:
         heard, self._beats_heard = self._beats_heard, {}
         self.bus.advance(self.now_us, heard)
         action(*arguments)
+        while self.bus.unmade:
+            self.bus.go_on()
         self._world.outages.commit(self.bus)
         while (session := self.bus.take_ready()) is not None:
             stream = self.streams.get(session)

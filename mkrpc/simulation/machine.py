@@ -136,6 +136,9 @@ class Machine:
             while (down := self.bus.next_frame(session)) is not None:
                 attachment.receive(down)
                 moved = True
+        while self.bus.unmade:
+            self.bus.go_on()
+            moved = True
         return moved
 
     def inject(

@@ -155,6 +155,8 @@ class Peer:
         )
         self.events, self.outcomes, self.replies = [], [], []
         self.bus.receive(self.session, self.link.stamp(frame))
+        if self.bus.unmade:
+            self.bus.go_on()
 
     def die(self, reason: str = "killed") -> None:
         self.bus.detach(self.session, reason)
@@ -204,7 +206,9 @@ class Wire:
         """Exchange frames until nobody has anything more."""
         moved = True
         while moved:
-            moved = False
+            moved = self.bus.unmade
+            if moved:
+                self.bus.go_on()
             for peer in self.peers:
                 if not peer.session.alive:
                     continue

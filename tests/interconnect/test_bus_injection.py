@@ -213,13 +213,6 @@ def test_a_client_that_nobody_will_repeat_is_forgotten_on_request(machine: Any) 
     wire.bus.forget_client(b"unknown")
 
 
-def test_a_large_call_to_nobody_is_done_at_once(machine: Any) -> None:
-    wire = machine((0,))
-    done: list[Any] = []
-    wire.inject(fixed(9, 0xEA), count=MAX_COUNT, on_done=done.append)
-    assert [t.written for t in done] == [MAX_COUNT]
-
-
 def test_a_target_that_dies_ends_a_large_call(machine: Any) -> None:
     wire = machine((0,), (1,))
     tally = wire.inject(RING, count=2 * INJECTION_WINDOW)
