@@ -117,6 +117,9 @@ class RecordedMachine:
                 happened = True
                 node.attachment.advance(self.tick())
                 node.attachment.receive(down, node.attachment.generation)
+        if self.bus.unmade:
+            happened = True
+            self.bus.go_on()
         return happened
 
     def settle(self) -> None:

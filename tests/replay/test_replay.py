@@ -68,7 +68,7 @@ def test_every_kind_of_request_replays(ringing, tmp_path):
     bus.write_icr(apic_id=0, word=fixed(1, 0x41), count=3, on_done=told.append)
     given_up = bus.command(0, kind=CommandKind.FENCE, on_reply=told.append)
     bus.abandon(given_up)
-    tally = inject(ringing, count=9000)
+    tally = inject(ringing, count=9000)  # in two instalments
     bus.abandon(tally)
     inject(ringing, count=9000, told=told)
     with pytest.raises(NotFoundError):
