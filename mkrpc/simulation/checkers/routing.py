@@ -21,7 +21,7 @@ from mkrpc.simulation.events import BusTurn, HubBegan, Reported, Standing
 from mkrpc.trace import BarrierOpened, IcrWritten, InstanceAttached, InstanceDetached, LegEnded
 from mkrpc.x86.apic_base import ApicMode
 from mkrpc.x86.destination import ApicAddress, matches
-from mkrpc.x86.icr import DeliveryMode, decode
+from mkrpc.x86.icr import DeliveryMode, Shorthand, decode
 
 __all__ = ["Routing"]
 
@@ -181,10 +181,13 @@ class Routing(Checker):
 
     def _stays(self, event: LegEnded, seq: int) -> bool:
         """Whether a write of lowest priority comes again to whoever has had it, though it names
-        that one no longer, who has written its LDR since."""
+        that one no longer, who has written its LDR since; or one that its CPU settled by itself,
+        which has left its kernel since."""
         if not self._journal.may_come_again(event.source, seq):
             return False
-        _, word = self._journal.writes[event.source, seq]
+        writer, word = self._journal.writes[event.source, seq]
+        if decode(word).shorthand is Shorthand.SELF:
+            return event.apic_id == writer
         applied = (event.source, seq, event.apic_id) in self._journal.applied
         return applied and _is_arbitrated(word)
 
