@@ -1,7 +1,6 @@
 """Scenarios by name, and out of a file of the user's."""
 
 import importlib
-import importlib.util
 import inspect
 import pkgutil
 from difflib import get_close_matches
@@ -9,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 from mkrpc.errors import InvalidArgumentError
+from mkrpc.python_file import execute
 from mkrpc.scenarios import library as room
 from mkrpc.scenarios.scenario import Scenario, problem_of
 
@@ -47,17 +47,8 @@ def load_scenario(path: Path) -> type[Scenario]:
     Raises InvalidArgumentError for a file that cannot be executed, one that defines none or more
     than one, and for a scenario that cannot be played.
     """
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise InvalidArgumentError(
-            f"{path}: {'no Python file' if path.exists() else 'there is no such file'}",
-            advice="a scenario is one of mkrpc sim --list, or a Python file",
-        )
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise InvalidArgumentError(f"{path}: {type(error).__name__}: {error}") from error
+    wanted = "a scenario is one of mkrpc sim --list, or a Python file"
+    module = execute(path, wanted=wanted)
     found = _defined_in(module)
     if len(found) != 1:
         raise InvalidArgumentError(

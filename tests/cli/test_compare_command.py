@@ -102,7 +102,7 @@ def test_a_file_brings_its_own_channel(tmp_path) -> None:
     ("args", "message"),
     [
         (["pigeon"], "no channel 'pigeon'"),
-        (["nowhere.py"], "nowhere.py is no Python file"),
+        (["nowhere.py"], "nowhere.py: there is no such file"),
         (["--defect", "none"], "no defect 'none'"),
         (["--defect", "mailbox-overwrite", "ump"], "--defect names its channel"),
         (["--senders", "99"], "senders 99 is out of range: 1 to 15"),

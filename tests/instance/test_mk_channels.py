@@ -262,7 +262,11 @@ def test_a_channel_of_one_s_own_is_one_file(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [(None, "is no Python file"), ("1/0", "ZeroDivisionError"), ("x = 1", "defines no channel")],
+    [
+        (None, "there is no such file"),
+        ("1/0", "ZeroDivisionError"),
+        ("x = 1", "defines no channel"),
+    ],
 )
 def test_a_file_without_a_channel_is_refused(tmp_path, text, message):
     path = tmp_path / "mine.py"

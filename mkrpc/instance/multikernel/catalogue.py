@@ -1,7 +1,6 @@
 """Channels by name, and out of a file of the user's."""
 
 import importlib
-import importlib.util
 import pkgutil
 from pathlib import Path
 from types import ModuleType
@@ -9,6 +8,7 @@ from types import ModuleType
 from mkrpc.errors import InvalidArgumentError, NotFoundError
 from mkrpc.instance.multikernel import channels as room
 from mkrpc.instance.multikernel.channel import Channel
+from mkrpc.python_file import execute
 
 __all__ = ["DEFAULT_CHANNEL", "channel_named", "channels", "load_channels"]
 
@@ -38,14 +38,8 @@ def load_channels(path: Path) -> list[type[Channel]]:
 
     Raises InvalidArgumentError for a file that cannot be executed, and for one that defines none.
     """
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise InvalidArgumentError(f"{path} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise InvalidArgumentError(f"{path}: {type(error).__name__}: {error}") from error
+    wanted = "a channel is one of mkrpc compare --list, or a Python file"
+    module = execute(path, wanted=wanted)
     found = _defined_in(module)
     if not found:
         raise InvalidArgumentError(
