@@ -130,6 +130,8 @@ def standing(bus: "ApicBus", apic_id: int, vector: int) -> Standing:
     detail, ahead = record.reason, 0
     if session is not None:
         detail = link_state(bus, session)
+        if session.addresses[cpu].vacant:
+            detail = "no longer its owner: nobody is"
         legs, ahead = in_flight(session, cpu, vector, bus.now_us)
         if legs or bus.late.of(record.incarnation) is not None:
             delay = delay_of_legs(bus, session, cpu, vector)

@@ -15,6 +15,7 @@ from simulation.restart_machine import (
 from mkrpc.errors import AlreadyExistsError, InstanceBusyError, NotFoundError
 from mkrpc.instance.instructions import Cli
 from mkrpc.instance.procfs import proc_interrupts
+from mkrpc.interconnect.standing import standing
 from mkrpc.limits import MAX_CPUS
 from mkrpc.link.frames import Command, CommandKind, Reply
 from mkrpc.outcome import Outcome
@@ -84,6 +85,20 @@ def test_an_ipi_to_the_id_reaches_whoever_has_it(mode: ApicMode) -> None:
     assert m.bus.cpu_owner(MOVED)[0].instance_id == 2
     assert "CPU2" in proc_interrupts(carol.kernel).splitlines()[0]
     m.check()
+
+
+def test_whose_a_cpu_is_can_be_asked_at_any_time() -> None:
+    m = RestartMachine()
+    assert standing(m.bus, MOVED, 0x41).instance_id == 1
+    remove(m, 1)
+    between = standing(m.bus, MOVED, 0x41)
+    assert (between.instance_id, between.cpu) == (1, 1)
+    assert between.detail == "no longer its owner: nobody is"
+    add(m, 2)
+    now = standing(m.bus, MOVED, 0x41)
+    assert (now.instance_id, now.cpu, now.detail) == (2, 2, "")
+    m.kill(2)
+    assert not standing(m.bus, MOVED, 0x41).detail.startswith("no longer")
 
 
 def test_no_shorthand_and_no_broadcast_finds_a_vacant_number() -> None:
