@@ -55,7 +55,8 @@ class StopCpus:
             yield WriteIcr(shorthand_word(Shorthand.ALL_EXCLUDING_SELF, vector, delivery_mode=mode))
             return
         for other in self._kernel.cpus:
-            if other is not cpu:
+            # One that has left may be another kernel's by now.
+            if other is not cpu and other.number not in self._kernel.hotplug.vacant:
                 to = other.apic_id
                 yield WriteIcr(nmi(to) if by == "nmi" else fixed(to, REBOOT_VECTOR))
 

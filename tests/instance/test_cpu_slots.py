@@ -15,10 +15,11 @@ from mkrpc.instance.accounting import assert_books
 from mkrpc.instance.cpu_slots import add_cpu, remove_cpu
 from mkrpc.instance.instructions import Nop
 from mkrpc.instance.procfs import proc_interrupts
+from mkrpc.instance.stop_cpus import StopCpus
 from mkrpc.limits import MAX_CPUS
 from mkrpc.outcome import Outcome
 from mkrpc.x86.apic_base import ApicMode
-from mkrpc.x86.icr import fixed, init_assert, nmi, startup
+from mkrpc.x86.icr import decode, fixed, init_assert, nmi, startup
 
 
 def test_a_vacant_number_takes_nothing_in_any_mode(kernel: Any) -> None:
@@ -113,3 +114,13 @@ def test_a_cpu_that_has_left_is_not_brought_online(kernel: Any) -> None:
     remove_cpu(kernel, 1)
     with pytest.raises(ClusterStateError, match="has left this kernel"):
         kernel.hotplug.bring_online(1)
+
+
+@pytest.mark.parametrize("by", ["reboot", "nmi"])
+def test_who_stops_the_other_cpus_leaves_alone_what_has_left(make_kernel: Any, by: Any) -> None:
+    """It may be another kernel's by now."""
+    kernel = make_kernel(cpus=3)
+    remove_cpu(kernel, 1)
+    stop = StopCpus(kernel, filters=False)
+    writes = list(stop.stop_other_cpus(kernel.cpus[0], by=by, shorthand=False))
+    assert [decode(each.word).destination for each in writes if each is not None] == [2]
