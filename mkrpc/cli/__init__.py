@@ -46,7 +46,8 @@ def main() -> None:
 
     \b
     Exit codes: 0 done or yes, 1 the answer is no, 2 wrong usage,
-    3 cannot be reached or was refused, 130 interrupted.
+    3 cannot be reached or was refused, 130 interrupted,
+    141 whoever read the output has gone.
     """
 
 

@@ -122,12 +122,11 @@ def test_an_interconnect_that_took_over_replays_too(
     assert asdict(lives["interconnect.2"].bus.totals()) == asdict(totals)
 
 
-def test_the_commands_record_and_replay(tmp_path, monkeypatch):
-    """As a person does it, with a handler in one instance that never returns."""
-    import tempfile
+def test_the_commands_record_and_replay(tmp_path, monkeypatch, mk_cluster_factory):
+    """As a person does it, with a handler in one instance that never returns.
 
-    state = tempfile.mkdtemp(prefix="mk", dir="/tmp")
-    monkeypatch.setenv("MKRPC_STATE_DIR", state)
+    ``mk_cluster_factory`` gives a state directory.
+    """
     monkeypatch.setenv(
         "PYTHONPATH", os.pathsep.join([str(PROGRAMS), os.environ.get("PYTHONPATH", "")])
     )
