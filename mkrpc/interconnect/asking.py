@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
-from mkrpc.errors import InstanceBusyError
+from mkrpc.errors import InstanceBusyError, UnavailableError
 from mkrpc.interconnect.commands import Asked, Commands
 from mkrpc.interconnect.faults import FaultInjection
 from mkrpc.interconnect.injection import Injections
@@ -179,7 +179,8 @@ class Asking(FaultInjection, ABC):
         :raises NotFoundError: the instance is not attached.
         :raises InvalidArgumentError: it has no such CPU, or a number does not fit.
         :raises LimitReachedError: the instance owes too many answers.
-        :raises InstanceBusyError: ADD_CPU of an APIC id that another one has, or may yet have.
+        :raises InstanceBusyError: ADD_CPU of an APIC id that another one has, or may yet have;
+            UnavailableError while the roster barrier is closed.
         """
         session = self._registry.session(instance_id)
         if kind is CommandKind.ADD_CPU:
@@ -190,7 +191,15 @@ class Asking(FaultInjection, ABC):
 
     def _check_free(self, session: Session, apic_id: int) -> None:
         """Whether an instance may be told to take a CPU in: nobody else has it, and nothing is on
-        its way to where it was. Until it has answered the id is kept for it."""
+        its way to where it was. Until it has answered the id is kept for it.
+
+        Behind a roster barrier nobody can say: somebody who has it may still come back.
+        """
+        if self._recovery.closed:
+            raise UnavailableError(
+                "the interconnect recovers: an instance that is not back may have the CPU",
+                advice="try again: it takes no longer than a lease",
+            )
         registry = self._registry
         owner = registry.cpus.owner(apic_id)
         why = registry.why_not_free(apic_id)

@@ -12,7 +12,7 @@ from simulation.restart_machine import (
     play,
 )
 
-from mkrpc.errors import AlreadyExistsError, InstanceBusyError, NotFoundError
+from mkrpc.errors import AlreadyExistsError, InstanceBusyError, NotFoundError, UnavailableError
 from mkrpc.instance.instructions import Cli
 from mkrpc.instance.procfs import proc_interrupts
 from mkrpc.interconnect.standing import standing
@@ -307,4 +307,25 @@ def test_all_cpus_are_asked_about_while_one_has_come() -> None:
         m.settle()
         assert not add_it[0].error
         assert len(before[0].cpus) + 1 == len(after[0].cpus) == len(carol.kernel.cpus)
+    m.check()
+
+
+def test_behind_the_barrier_nobody_is_given_a_cpu() -> None:
+    """Carol has not come back yet, and has been told to take it in by the interconnect that died:
+    it would be at two kernels."""
+    m = RestartMachine()
+    alice, bob, carol = m.nodes.values()
+    assert not remove(m, 1).error
+    ask(m, 2, CommandKind.ADD_CPU, MOVED)
+    while carol.fetch():
+        pass
+    m.restart(back=False)
+    alice.come()
+    bob.come()
+    with pytest.raises(UnavailableError, match="is not back may have the CPU"):
+        ask(m, 0, CommandKind.ADD_CPU, MOVED)
+    carol.come()
+    m.settle()
+    with pytest.raises(InstanceBusyError, match="belongs to CPU 2 of instance 2"):
+        ask(m, 0, CommandKind.ADD_CPU, MOVED)
     m.check()
