@@ -47,6 +47,7 @@ MODULES = (
     "mkrpc.interconnect.intake",
     "mkrpc.interconnect.lease",
     "mkrpc.interconnect.ledger",
+    "mkrpc.interconnect.known_clients",
     "mkrpc.interconnect.leg_block",
     "mkrpc.interconnect.legs",
     "mkrpc.interconnect.mirror",

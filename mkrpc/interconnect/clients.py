@@ -1,7 +1,7 @@
 """External agents and their calls: what is remembered of them until they have their answers."""
 
 import heapq
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -47,14 +47,15 @@ class Call:
         self.waiters: list[Tally] = []
         self.stamp = 0
         """Of one that may have reached an earlier interconnect; see Write."""
-        self.books: Counter[tuple[Row, Outcome]] = Counter()
+        self.books: dict[tuple[Row, Outcome], int] = {}
         """How the legs of its resolved writes ended."""
         self.refill_due = False
 
     def book(self, ended: Sequence[Ended]) -> None:
         """Writes are resolved; their legs ended like this."""
         for row, outcome, count in ended:
-            self.books[row, outcome] += count
+            key = row, outcome
+            self.books[key] = self.books.get(key, 0) + count
 
     @classmethod
     def again(cls, client: "Client", kept: KeptCall) -> "Call":
@@ -110,6 +111,8 @@ class Client:
         self.used = RunSet()
         self.floor = 1
         """All numbers below are resolved and their answers forgotten."""
+        self.resolved_below = 1
+        """What it says of that; forgotten is what there is once it has another answer."""
         self.published = RunSet()
         """What destinations may forget."""
         self._settled: deque[ResolvedRun] = deque()

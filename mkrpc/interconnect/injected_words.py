@@ -18,6 +18,7 @@ __all__ = [
     "check_client",
     "check_count",
     "check_word",
+    "words_of",
 ]
 
 MAX_COUNT = 1_000_000
@@ -43,7 +44,8 @@ class EqualWords:
         self.count = count
 
     def __str__(self) -> str:
-        return f"{self.count} times {self.word:#018x}"
+        times = f"{self.count} times " if self.count > 1 else "the word "
+        return f"{times}{self.word:#018x}"
 
     def some(self, begin: int, end: int) -> Sequence[int]:
         """The words from ``begin`` on and before ``end``."""
@@ -89,6 +91,18 @@ class SeveralWords:
     def let_go(self) -> None:
         """All are made: what a repetition is compared with stays, and what people are told."""
         self.words, self.kinds = self.words[:1], None
+
+
+def words_of(content: bytes) -> EqualWords | SeveralWords:
+    """Words as a request has them, little-endian. Most requests have one.
+
+    :raises InvalidArgumentError: as :class:`SeveralWords`.
+    """
+    if len(content) != _WORD_BYTES:
+        return SeveralWords(content)
+    word = int.from_bytes(content, "little")
+    check_word(word)
+    return EqualWords(word, 1)
 
 
 def check_client(client_id: bytes, first_seq: int) -> None:

@@ -15,6 +15,7 @@ from mkrpc.interconnect.injected_words import (
     check_client,
     check_count,
     check_word,
+    words_of,
 )
 from mkrpc.interconnect.instalments import Instalments
 from mkrpc.interconnect.known_clients import KnownClients
@@ -133,14 +134,14 @@ class Injections:
     ) -> Tally:
         """See :meth:`mkrpc.interconnect.apic_bus.ApicBus.inject_words`."""
         self._check_source(client_id, first_seq)
-        several = SeveralWords(words)
+        asked = words_of(words)
         return self._call(
             client_id,
             first_seq=first_seq,
-            words=several,
+            words=asked,
             resolved_below=resolved_below,
             stamp=stamp,
-            tally=Tally(each=EachOutcome(first_seq, several.count) if each else None),
+            tally=Tally(each=EachOutcome(first_seq, asked.count) if each else None),
             on_done=on_done,
         )
 
@@ -293,6 +294,7 @@ class Injections:
 
     def _finish(self, client: Client) -> None:
         """If all its calls have their answers, its rows may be folded."""
+        self._clients.let_go(client)
         if client.idle:
             self._ledger.finish(client.party)
             self._clients.answered(client)
@@ -303,6 +305,17 @@ class Injections:
         Unlike an instance's, which are checked, what a client calls made before may be new.
         """
         passing = self._buckets.take(CLIENTS, count)
+        common = isinstance(call.words, EqualWords) and passing == count and not call.stamp
+        if common and self._words.route_equal(
+            call.client.party,
+            apic_id=None,
+            first_seq=first_seq,
+            count=count,
+            word=call.word,
+            tally=call.tally,
+            on_resolved=partial(self._resolved, call),
+        ):
+            return
         at = first_seq - call.first_seq
         words = Words(
             source=call.client.party,

@@ -101,7 +101,10 @@ class KnownClients:
             client = Client(client_id)
         elif client_id in self._gone:
             self.heard(client)
-        self._forget(client, resolved_below)
+        new = first_seq >= client.resolved_below
+        client.resolved_below = max(client.resolved_below, resolved_below)
+        if count > 1 or not new or client.remembered >= MAX_CALLS_PER_CLIENT:
+            self.let_go(client)
         _check_fresh(client, first_seq, last_seq, calls)
         client.used.add_run(first_seq, last_seq)
         self._clients[client_id] = client
@@ -125,10 +128,12 @@ class KnownClients:
             advice="try again when some are answered",
         )
 
-    def _forget(self, client: Client, resolved_below: int) -> None:
+    def let_go(self, client: Client) -> None:
         """Drop answers that the client has, and let the destinations forget them too.
 
-        What it calls resolved and is not, stays: the client may not know that it is unanswered."""
+        What it calls resolved and is not, stays: the client may not know that it is unanswered.
+        A call of one word has it done when it has its answer, and not on its way."""
+        resolved_below = client.resolved_below
         if resolved_below <= client.floor:
             return
         below = client.calls_below(resolved_below)

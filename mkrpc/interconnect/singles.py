@@ -6,11 +6,11 @@ all the same, as one burst whose words are told apart only where somebody asks f
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import cast
 
 from mkrpc.interconnect.clients import Call, Client
-from mkrpc.interconnect.injected_words import SeveralWords
+from mkrpc.interconnect.injected_words import EqualWords, SeveralWords
 from mkrpc.interconnect.ledger import Row
 from mkrpc.interconnect.leg_block import LegBlock
 from mkrpc.interconnect.legs import Ended
@@ -206,7 +206,7 @@ class Singles:
         return SinglesAnswer(self, first, legs, each, len(ended))
 
     @staticmethod
-    def _each(first: int, ended: list[Ends], legs: Counter[LegKind]) -> EachOutcome:
+    def _each(first: int, ended: list[Ends], legs: Mapping[LegKind, int]) -> EachOutcome:
         each = EachOutcome(first, len(ended))
         if ended[0].several:
             each.note_legs(first, legs)
@@ -223,7 +223,7 @@ class Singles:
         call = self.repeated.get(seq)
         if call is None:
             index = seq - self.first_seq
-            words = SeveralWords(self.words.words[index : index + 1].tobytes())
+            words = EqualWords(self.words.words[index], 1)
             call = Call(self.client, first_seq=seq, words=words)
             call.tally.written = 1
             if self._ended[index] is not None:
@@ -243,7 +243,7 @@ class Singles:
         call.book(ended[0].legs)
         tally = call.tally
         for row, outcome, count in ended[0].legs:
-            tally.legs[kind_of(row, outcome)] += count
+            tally.book(kind_of(row, outcome), count)
         if self.each:
             tally.each = self._each(call.first_seq, ended, tally.legs)
         tally.resolved = 1

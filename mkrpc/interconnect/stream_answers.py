@@ -35,7 +35,7 @@ class _Row:
         "singles",
     )
 
-    def __init__(self, first: int, last: int, legs: Counter[LegKind]) -> None:
+    def __init__(self, first: int, last: int, legs: dict[LegKind, int]) -> None:
         self.first = first
         self.last = last
         self.legs = legs
@@ -66,7 +66,8 @@ class _Row:
         if self.outcomes is not None and following.outcomes is not None:
             self.outcomes += following.outcomes
         self.last = following.last
-        self.legs.update(following.legs)
+        for kind, count in following.legs.items():
+            self.legs[kind] = self.legs.get(kind, 0) + count
         return True
 
     def write(self, response: pb.InjectStreamResponse) -> int:

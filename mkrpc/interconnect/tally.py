@@ -68,7 +68,7 @@ class Tally:
 
     written: int = 0
     resolved: int = 0
-    legs: Counter[LegKind] = field(default_factory=Counter)
+    legs: dict[LegKind, int] = field(default_factory=dict)
     done: bool = False
     repeated: bool = False
     error: MkrpcError | None = None
@@ -78,14 +78,18 @@ class Tally:
         """A leg of each of ``count`` writes from number ``first_seq`` on has ended like this;
         ``several``: these writes have more than one."""
         assert not self.done
-        self.legs[kind] += count
+        self.book(kind, count)
         if self.each is not None:
             self.each.note(first_seq, count, kind, several=several)
+
+    def book(self, kind: LegKind, count: int) -> None:
+        """So many legs have ended like this."""
+        self.legs[kind] = self.legs.get(kind, 0) + count
 
     def take_over(self, original: "Tally") -> None:
         """Become the answer to a repetition of the call that ``original`` answers."""
         self.written, self.resolved = original.written, original.resolved
-        self.legs = Counter(original.legs)
+        self.legs = dict(original.legs)
         self.error = original.error
         self.each = original.each
         self.done = True

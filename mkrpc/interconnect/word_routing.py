@@ -296,7 +296,7 @@ class WordRouter:
             self._ledger.settle(place.row, outcome, count)
             ended.append((place.row, outcome, count))
             if tally is not None:
-                tally.legs[place.apic_id, place.instance_id, outcome] += count
+                tally.book((place.apic_id, place.instance_id, outcome), count)
         if tally is not None and tally.each is not None:
             for first, last in block.resolved():
                 tally.each.note(first, last - first + 1, (0, None, outcome), several=False)
