@@ -18,6 +18,7 @@ __all__ = [
     "check_client",
     "check_count",
     "check_word",
+    "equal_words",
     "words_of",
 ]
 
@@ -91,6 +92,16 @@ class SeveralWords:
     def let_go(self) -> None:
         """All are made: what a repetition is compared with stays, and what people are told."""
         self.words, self.kinds = self.words[:1], None
+
+
+def equal_words(word: int, count: int) -> EqualWords:
+    """``count`` times a word that an agent may inject.
+
+    :raises InvalidArgumentError: it may not, or not so many.
+    """
+    check_count(count)
+    check_word(word)
+    return EqualWords(word, count)
 
 
 def words_of(content: bytes) -> EqualWords | SeveralWords:

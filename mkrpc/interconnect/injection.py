@@ -13,8 +13,7 @@ from mkrpc.interconnect.injected_words import (
     EqualWords,
     SeveralWords,
     check_client,
-    check_count,
-    check_word,
+    equal_words,
     words_of,
 )
 from mkrpc.interconnect.instalments import Instalments
@@ -109,12 +108,10 @@ class Injections:
     ) -> Tally:
         """See :meth:`mkrpc.interconnect.apic_bus.ApicBus.inject`."""
         self._check_source(client_id, first_seq)
-        check_count(count)
-        check_word(word)
         return self._call(
             client_id,
             first_seq=first_seq,
-            words=EqualWords(word, count),
+            words=equal_words(word, count),
             resolved_below=resolved_below,
             stamp=stamp,
             tally=Tally(),
@@ -260,10 +257,7 @@ class Injections:
             call.waiters.remove(tally)
 
     def forget_client(self, client_id: bytes) -> None:
-        """Nobody will repeat this client's calls: forget it here and at the destinations.
-
-        A client that has calls without an answer, or is unknown, is left as it is.
-        """
+        """See :meth:`mkrpc.interconnect.apic_bus.ApicBus.forget_client`."""
         self._clients.forget(client_id)
 
     def _refill(self, call: Call) -> None:
@@ -275,10 +269,9 @@ class Injections:
             room = min(INJECTION_WINDOW - call.unsettled, left)
             if room < min(_REFILL, left) or not self.instalments.may_make(call):
                 return
-            first_seq = call.first_seq + tally.written
             tally.written += room
             self.instalments.made(call, room)
-            self._write(call, first_seq, room)
+            self._write(call, call.first_seq + tally.written - room, room)
         if tally.resolved == call.count and not tally.done:
             tally.done = True
             if isinstance(call.words, SeveralWords):
@@ -330,9 +323,8 @@ class Injections:
         if passing:
             self._words.route(words.part(0, passing))
         if passing < count:
-            beyond = Outcome.REJECTED_RATE_LIMITED
-            if call.stamp:
-                beyond = Outcome.LOST_INTERCONNECT_RESTART_MAYBE_DELIVERED
+            again = Outcome.LOST_INTERCONNECT_RESTART_MAYBE_DELIVERED
+            beyond = again if call.stamp else Outcome.REJECTED_RATE_LIMITED
             self._words.refuse(words.part(passing, count), beyond)
 
     def _resolved(self, call: Call, first: int, last: int, ended: Sequence[Ended]) -> None:
