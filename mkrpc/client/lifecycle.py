@@ -18,6 +18,10 @@ _STILL_RUNS = "it may be stopped or stuck in a handler: `mkrpc kill --force` end
 EXEC_PATIENCE_S = 45.0
 """Seconds that a start may take: of its process, and of its boot CPU after that."""
 
+UPDATE_PATIENCE_S = 45.0
+"""Seconds that an update may take: of an instance that runs each CPU leaves or comes by itself, and
+one that does not within 10 s ends it."""
+
 KILL_PATIENCE_S = 45.0
 """Seconds that an end may take: of a shutdown that nobody acknowledges, and of its process."""
 
@@ -130,9 +134,14 @@ class LifecycleCalls(Caller):
             error.advice += "; until then none of them is created"
 
     def update_instance(self, instance_id: int, apic_ids: Sequence[int]) -> None:
-        """Give an instance that has nothing loaded other CPUs, or none."""
+        """Give an instance other CPUs, or none.
+
+        One that runs gives up those that are not named, but for its boot CPU, and takes in those
+        that it has not: of the pool. One that does not run must have nothing loaded.
+        """
         request = pb.UpdateInstanceRequest(instance_id=instance_id, apic_ids=apic_ids)
-        self._call(self._stub.UpdateInstance, request, if_silent=HOST_SILENT)
+        limit_s = max(self.timeout_s, UPDATE_PATIENCE_S)
+        self._call(self._stub.UpdateInstance, request, limit_s=limit_s, if_silent=HOST_SILENT)
 
     def load_instance(self, instance_id: int, image: Image | None = None) -> Image:
         """Load a kernel; None: what it had when the cluster began, else the plain one."""
