@@ -15,15 +15,16 @@ from mkrpc.errors import (
     InvalidArgumentError,
     MkrpcError,
     NoCpuError,
+    ProtocolError,
     StuckError,
     UnavailableError,
 )
 from mkrpc.interconnect.apic_bus import ApicBus
-from mkrpc.interconnect.asks import ask, number_in
+from mkrpc.interconnect.asks import ask
 from mkrpc.interconnect.host_orders import HostedProcess
 from mkrpc.interconnect.hosts import HostRegistry
 from mkrpc.interconnect.session import Session
-from mkrpc.link.frames import CommandKind, Reply
+from mkrpc.link.frames import CommandKind
 
 __all__ = ["HOTPLUG_TIMEOUT_S", "CpuHotplug"]
 
@@ -82,12 +83,11 @@ class CpuHotplug:
         before = [each for each in self._process.apic_ids if each != apic_id]
         await self._keep((*before, apic_id))
         try:
-            reply = await self._take_in(apic_id)
+            await self._take_in(apic_id)
+            number = _number_of(session, apic_id)
         except MkrpcError:
             await self._keep(before)
             raise
-        number = number_in(reply.text)
-        assert number is not None, "a kernel that took a CPU in says its number"
         if not session.addresses[number].software_enabled:
             await self._ask(CommandKind.SET_CPU, cpu=number, action="online=1")
         while not session.addresses[number].software_enabled:
@@ -98,12 +98,13 @@ class CpuHotplug:
                 )
             await asyncio.sleep(_LOOK_S)
 
-    async def _take_in(self, apic_id: int) -> Reply:
+    async def _take_in(self, apic_id: int) -> None:
         """What is on its way to where the CPU was has its outcome first, and what was asked before
         its answer."""
         while True:
             try:
-                return await self._ask(CommandKind.ADD_CPU, word=apic_id)
+                await self._ask(CommandKind.ADD_CPU, word=apic_id)
+                return
             except InstanceBusyError:
                 if not self._bus.is_moving(apic_id):
                     raise
@@ -111,14 +112,24 @@ class CpuHotplug:
 
     async def _ask(
         self, kind: CommandKind, *, cpu: int = 0, word: int = 0, action: str = ""
-    ) -> Reply:
+    ) -> None:
         number = self._process.instance_id
-        return await ask(self._bus, self._drain, number, kind, cpu=cpu, word=word, action=action)
+        await ask(self._bus, self._drain, number, kind, cpu=cpu, word=word, action=action)
 
     async def _keep(self, apic_ids: Iterable[int]) -> None:
         process = self._process
         cpus = tuple(apic_ids)
         await self._hosts.keep(process.instance_id, process.name, cpus, hotplug=True)
+
+
+def _number_of(session: Session, apic_id: int) -> int:
+    """Of a CPU that a kernel says it has taken in: its stream has said so before."""
+    for each in session.addresses:
+        if each.apic_id == apic_id and not each.vacant:
+            return each.cpu
+    raise ProtocolError(
+        f"instance {session.instance_id} says that it took in APIC id {apic_id}, and has not"
+    )
 
 
 def _has(session: Session, apic_id: int) -> bool:

@@ -10,6 +10,7 @@ from mkrpc.errors import (
     ClusterStateError,
     InvalidArgumentError,
     LimitReachedError,
+    ProtocolError,
     StuckError,
     UnavailableError,
 )
@@ -156,6 +157,14 @@ async def test_what_a_taker_refuses_is_the_pools_again(kernels: Kernels) -> None
     with pytest.raises(LimitReachedError, match="ENOSPC: no number"):
         await kernels.update(2, 3, 2)
     assert kernels.kept[1:] == [(2, (3, 2)), (2, (3,))]
+    assert kernels.host.registry.pool == {2, 4, 5, 6, 7}
+
+
+async def test_a_taker_that_says_what_is_not_so(kernels: Kernels) -> None:
+    await kernels.update(1, 1)
+    kernels.refuse = lambda command: Reply(command.number, text="77")
+    with pytest.raises(ProtocolError, match="says that it took in APIC id 2, and has not"):
+        await kernels.update(2, 3, 2)
     assert kernels.host.registry.pool == {2, 4, 5, 6, 7}
 
 
