@@ -64,6 +64,7 @@ class BulkStream:
         self._call: Any = None
         self._calls = 0
         self._writers = 0
+        """Threads of gRPC's that wait here for a request."""
         self._closing = self._given_up = False
         self._error: MkrpcError | None = None
         self._attention = True
@@ -190,15 +191,12 @@ class BulkStream:
                     return
                 self._sender.opened()
                 self._calls += 1
-                self._writers += 1
-                requests = self._requests(self._calls)
+                number = self._calls
             try:
                 with while_open():
-                    call = self._open_call(requests)
+                    call = self._open_call(self._requests(number))
             except ClusterStateError as error:
-                with self._changed:
-                    self._writers -= 1
-                    self._end(error)
+                self._end(error)
                 return
             with self._changed:
                 self._call, given_up = call, self._given_up
@@ -241,26 +239,30 @@ class BulkStream:
             self._changed.notify_all()
 
     def _requests(self, number: int) -> Iterator[bytes]:
-        """The requests of one call: each is taken when the one before has been sent."""
-        try:
-            while True:
-                with self._changed:
-                    request = None
-                    while self._calls == number:
-                        # Before it looks, for a word may come between that and the wait.
-                        self._attention = True
-                        request = self._sender.next_request()
-                        if request is not None or (self._closing and not self._sender.unanswered):
-                            break
-                        if self._sender.gathered and not self._ended:
-                            self._attention = False  # without credit, words alone change nothing
-                        self._changed.wait()
-                    if request is not None and not self._ended:
-                        self._attention = False
-                if request is None:
-                    return
-                yield request
-        finally:
-            with self._changed:
+        """The requests of one call: each is taken when the one before has been sent. Of a call that
+        breaks off in between gRPC takes no more, and does not say so here."""
+        while (request := self._next_request(number)) is not None:
+            yield request
+
+    def _next_request(self, number: int) -> bytes | None:
+        """Wait for it; None once the call is over, or there will not be any more."""
+        with self._changed:
+            self._writers += 1
+            try:
+                request = None
+                while self._calls == number:
+                    # Before it looks, for a word may come between that and the wait.
+                    self._attention = True
+                    request = self._sender.next_request()
+                    if request is not None or (self._closing and not self._sender.unanswered):
+                        break
+                    if self._sender.gathered and not self._ended:
+                        self._attention = False  # without credit, words alone change nothing
+                    self._changed.wait()
+                if request is not None and not self._ended:
+                    self._attention = False
+                return request
+            finally:
                 self._writers -= 1
-                self._changed.notify_all()
+                if self._closing:
+                    self._changed.notify_all()

@@ -189,3 +189,24 @@ def test_a_stream_of_which_nothing_is_left_does_not_wait_for_a_server_that_is_st
     call.cancel()
     closing.join()
     assert not still, "close() waits for ever"
+
+
+def test_a_request_that_was_taken_and_not_sent_holds_nobody_up():
+    """gRPC leaves its iterator where it is when a call breaks off while it sends."""
+    calls = queue.SimpleQueue()
+
+    def open_call(requests):
+        call = Call(iter(()))
+        calls.put((call, requests))
+        return call
+
+    stream = stream_of(open_call)
+    stream.send(WORD)
+    call, requests = calls.get(timeout=PATIENCE_S)
+    call.said.put(pb.InjectStreamResponse(window=1000, requests=100).SerializeToString())
+    assert next(requests)
+    closing = threading.Thread(target=stream.close, daemon=True)
+    closing.start()
+    closing.join(PATIENCE_S)
+    assert not closing.is_alive(), "close() waits for ever"
+    requests.close()
