@@ -94,4 +94,4 @@ def choose_cpus(
 
 def _free(free: set[int]) -> str:
     listed = ", ".join(map(str, sorted(free)[:16])) or "none"
-    return f"free in the pool: {listed}{', …' if len(free) > 16 else ''}"
+    return f"free for it: {listed}{', …' if len(free) > 16 else ''}"

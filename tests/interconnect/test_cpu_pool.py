@@ -100,14 +100,14 @@ def test_cpus_are_those_named_in_their_order_or_the_lowest(apic_ids, count, chos
             0,
             InstanceBusyError,
             "EBUSY: the CPU with APIC id 1 belongs to instance 5",
-            "free in the pool: 4, 6, 8",
+            "free for it: 4, 6, 8",
         ),
         (
             (4, 9),
             0,
             InvalidArgumentError,
             "EINVAL: the machine has no CPU with APIC id 9",
-            "free in the pool: 4, 6, 8",
+            "free for it: 4, 6, 8",
         ),
     ],
 )
@@ -124,7 +124,7 @@ def test_an_empty_pool_is_eperm_but_whose_a_cpu_is_can_still_be_told():
         choose_cpus((), 1, pool=(), owners=OWNERS)
     with pytest.raises(InstanceBusyError, match="belongs to instance 0") as caught:
         choose_cpus((0,), 0, pool=(), owners=OWNERS)
-    assert caught.value.advice == "free in the pool: none"
+    assert caught.value.advice == "free for it: none"
     assert choose_cpus((), 0, pool=(), owners=OWNERS) == ()
 
 
@@ -132,4 +132,4 @@ def test_a_long_pool_is_told_in_short():
     with pytest.raises(InvalidArgumentError) as caught:
         choose_cpus((999,), 0, pool=range(100), owners={})
     listed = ", ".join(map(str, range(16)))
-    assert caught.value.advice == f"free in the pool: {listed}, …"
+    assert caught.value.advice == f"free for it: {listed}, …"
