@@ -56,7 +56,7 @@ EXIT_FENCED = 7
 LEAVE_TIMEOUT_S = 3.0
 """Seconds for the last reports and the goodbye to go out; then the process ends without."""
 
-GATHER_S = 0.005
+GATHER_S = 0.01
 """Seconds for which writes of programs gather while the instance is beyond its rate. A frame costs
 the interconnect, and so all others, as much with one write as with hundreds that are refused.
 Whatever else there is to say goes at once, and takes them along."""
