@@ -237,6 +237,8 @@ class World:
                 lines.append(f"instance {number} is not linked")
             elif life.kernel.runnable or life.kernel.events:
                 lines.append(f"instance {number} has something to do or to report")
+            elif life.kernel.source.written != session.highest_seq:
+                lines.append(f"writes of instance {number} have still to be applied")
             elif session.unsettled:
                 lines.append(f"{session.unsettled} writes of instance {number} have no outcome")
         if bus.in_flight() or not bus.quiet():

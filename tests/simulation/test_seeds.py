@@ -30,6 +30,17 @@ def test_no_seed_breaks_a_promise(first: int) -> None:
     check(range(first, first + SHARE))
 
 
+@pytest.mark.parametrize(
+    "seed",
+    [
+        53_900,  # whoever had moved to another xAPIC id and was dead had no leg
+        61_906,  # the run was over while writes that had been read waited for their turn
+    ],
+)
+def test_what_a_seed_has_shown_it_shows_no_more(seed: int) -> None:
+    check(range(seed, seed + 1))
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("first", FULL_SEEDS[::100])
 def test_none_of_many_seeds_breaks_a_promise(first: int) -> None:
