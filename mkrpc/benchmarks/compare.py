@@ -50,7 +50,9 @@ def sources_of(revision: str, directory: Path) -> Iterator[Path]:
         )
     tree = directory / "before"
     with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as packed:
-        packed.extractall(tree, filter="data")
+        # As an attribute, for CPython before 3.11.4 knows of no filters.
+        packed.extraction_filter = getattr(tarfile, "data_filter", None)
+        packed.extractall(tree)
     if not (tree / "mkrpc" / "benchmarks" / "machine.py").exists():
         raise InvalidArgumentError(
             f"{revision!r} has no mkrpc.benchmarks.machine: it is older than this benchmark",
