@@ -103,6 +103,7 @@ class KnownClients:
             self.heard(client)
         new = first_seq >= client.resolved_below
         client.resolved_below = max(client.resolved_below, resolved_below)
+        # At once only where it decides whether this call may be made, or is small beside it.
         if count > 1 or not new or client.remembered >= MAX_CALLS_PER_CLIENT:
             self.let_go(client)
         _check_fresh(client, first_seq, last_seq, calls)

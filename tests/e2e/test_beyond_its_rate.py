@@ -4,7 +4,7 @@ import asyncio
 import time
 
 import pytest
-from e2e.one_instance import rig, until
+from e2e.one_instance import Rig, rig, until
 
 from mkrpc.instance.process import GATHER_S
 from mkrpc.interconnect.bucket import Rate, Rates
@@ -17,6 +17,13 @@ pytestmark = pytest.mark.e2e
 TO_NOBODY = fixed(9, 0x41)
 
 
+def write_until_told(made: Rig) -> None:
+    """As many as the interconnect tells of at once."""
+    for _ in range(PUBLISH_EVERY):
+        made.instance.kernel.publish_write(0, TO_NOBODY, 0)
+    made.instance.frame_went()
+
+
 @pytest.mark.parametrize(("rate", "gathers"), [(1, True), (1_000_000, False)])
 async def test_writes_beyond_a_rate_gather(rate: int, gathers: bool) -> None:
     """Each is written when the link has taken the last frame, and could have one of its own."""
@@ -24,9 +31,7 @@ async def test_writes_beyond_a_rate_gather(rate: int, gathers: bool) -> None:
     async with rig(Policy.named("bare-metal", rates=rates)) as made:
         (session,) = made.bus.sessions()
         kernel, books = made.instance.kernel, made.instance._attachment.books
-        for _ in range(PUBLISH_EVERY):
-            kernel.publish_write(0, TO_NOBODY, 0)
-        made.instance.frame_went()
+        write_until_told(made)
         await until(lambda: len(books) > 0)
         assert books.over_rate is gathers
         before, began_s = session.link.received, time.monotonic()
@@ -47,9 +52,7 @@ async def test_what_is_asked_for_goes_at_once_and_takes_them_along() -> None:
     async with rig(Policy.named("bare-metal", rates=rates)) as made:
         (session,) = made.bus.sessions()
         kernel, books = made.instance.kernel, made.instance._attachment.books
-        for _ in range(PUBLISH_EVERY):
-            kernel.publish_write(0, TO_NOBODY, 0)
-        made.instance.frame_went()
+        write_until_told(made)
         await until(lambda: books.over_rate)
         kernel.publish_write(0, TO_NOBODY, 0)
         made.instance.frame_went()
