@@ -222,9 +222,12 @@ def _is_at(path: Path, descriptor: int) -> bool:
         return False
 
 
-def members(directory: Path) -> list[int]:
-    """Process ids of the cluster's processes that run (zombies do not), this one left out."""
-    mark = f"{CLUSTER_VARIABLE}={directory}".encode()
+def members(directory: Path, *, variable: str = CLUSTER_VARIABLE) -> list[int]:
+    """Process ids of the cluster's processes that run (zombies do not), this one left out.
+
+    ``variable``: another mark than a cluster's, whose value is the directory.
+    """
+    mark = f"{variable}={directory}".encode()
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
@@ -239,10 +242,13 @@ def members(directory: Path) -> list[int]:
     return sorted(found)
 
 
-def end_all(directory: Path, *, grace_s: float) -> list[int]:
-    """Kill what is left of a cluster after ``grace_s`` seconds; the ids of those killed."""
+def end_all(directory: Path, *, grace_s: float, variable: str = CLUSTER_VARIABLE) -> list[int]:
+    """Kill what is left of a cluster after ``grace_s`` seconds; the ids of those killed.
+
+    ``variable`` as of :func:`members`.
+    """
     deadline = time.monotonic() + grace_s
-    while (left := members(directory)) and time.monotonic() < deadline:
+    while (left := members(directory, variable=variable)) and time.monotonic() < deadline:
         time.sleep(_POLL_S)
     killed = []
     while left:
@@ -259,7 +265,7 @@ def end_all(directory: Path, *, grace_s: float) -> list[int]:
                 advice="look at them with ps; a process in state D waits for the kernel",
             )
         time.sleep(_POLL_S)
-        left = members(directory)
+        left = members(directory, variable=variable)
     return killed
 
 

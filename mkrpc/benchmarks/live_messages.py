@@ -4,7 +4,6 @@ Times are CLOCK_MONOTONIC, which all processes of a host share; doorbells are co
 """
 
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -12,6 +11,7 @@ from errno import ENOSPC
 from typing import Literal
 
 from mkrpc.benchmarks.figures import percentile
+from mkrpc.benchmarks.startup import private_place
 from mkrpc.cluster import Cluster
 from mkrpc.errors import DeadlineExceededError
 from mkrpc.instance.cpu import Cpu
@@ -71,9 +71,7 @@ def run_live(links: Links, workload: Workload) -> LiveReport:
     programs = {0: _receiver(expected)} | {
         n: _sender(workload) for n in range(1, workload.senders + 1)
     }
-    with Cluster.start(
-        topology, name=f"compare-{links}-{os.getpid()}", programs=programs
-    ) as cluster:
+    with private_place(), Cluster.start(topology, name="compare", programs=programs) as cluster:
         client = cluster.client
         deadline_s = time.monotonic() + PATIENCE_S
         found = {n: _result(cluster, n, deadline_s) for n in range(workload.senders + 1)}

@@ -10,18 +10,17 @@ import json
 import os
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import click
 
 from mkrpc.benchmarks.footprint import Footprint, footprint
 from mkrpc.benchmarks.startup_programs import ring_neighbour
+from mkrpc.benchmarks.warden import guarded_directory
 from mkrpc.client import Client, shorthand
 from mkrpc.cluster import Cluster, StartMethod
 from mkrpc.errors import MkrpcError
@@ -198,10 +197,10 @@ def private_place() -> Iterator[None]:
     would have to compile all of it again."""
     variables = ("MKRPC_STATE_DIR", "PYTHONPYCACHEPREFIX", "PYTHONDONTWRITEBYTECODE")
     before = {name: os.environ.get(name) for name in variables}
-    with tempfile.TemporaryDirectory(prefix="mk", dir="/tmp") as directory:
-        os.environ["MKRPC_STATE_DIR"] = directory
+    with guarded_directory("mk") as directory:
+        os.environ["MKRPC_STATE_DIR"] = str(directory)
         if os.environ.pop("PYTHONDONTWRITEBYTECODE", None) is not None:
-            os.environ["PYTHONPYCACHEPREFIX"] = str(Path(directory) / ".bytecode")
+            os.environ["PYTHONPYCACHEPREFIX"] = str(directory / ".bytecode")
         try:
             yield
         finally:

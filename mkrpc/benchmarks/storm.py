@@ -19,6 +19,7 @@ from typing import Any
 
 import click
 
+from mkrpc.benchmarks.startup import private_place
 from mkrpc.benchmarks.storm_programs import (
     ATTACKERS_FROM,
     IDLE_CLASS,
@@ -119,7 +120,7 @@ class Report:
 def measure(plan: Plan, tell: Callable[[str], None] = lambda _line: None) -> Report:
     """Start the cluster, run the rounds, take it down. Raises what keeps it from starting."""
     report = Report(plan, len(os.sched_getaffinity(0)), os.getloadavg()[0])
-    with Cluster.start(plan.topology(), name=f"storm-{os.getpid()}") as cluster:
+    with private_place(), Cluster.start(plan.topology(), name="storm") as cluster:
         table = Table(cluster.state_dir, nice=plan.nice, at_pair=plan.at_pair)
         client = cluster.client
         pids = cluster.pids()

@@ -12,16 +12,15 @@ import os
 import secrets
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import click
 
+from mkrpc.benchmarks.warden import guarded_directory
 from mkrpc.errors import MkrpcError, StartUpError
 from mkrpc.frame_codec import ATTACH, decode_down, encode_up
 from mkrpc.limits import MAX_INSTANCE_ID
@@ -179,8 +178,8 @@ def measure(*, streams: int = 1000, processes: int = 2, tcp: bool = False) -> Re
         cores=len(os.sched_getaffinity(0)),
         load_before=os.getloadavg()[0],
     )
-    with tempfile.TemporaryDirectory(prefix="mkrpc-streams") as directory:
-        wanted = "127.0.0.1:0" if tcp else f"unix:{Path(directory) / 's'}"
+    with guarded_directory("mk-streams") as directory:
+        wanted = "127.0.0.1:0" if tcp else f"unix:{directory / 's'}"
         with _interconnect(wanted) as address:
             report.address = address
             connect_all(report)

@@ -6,7 +6,6 @@ alike; a first turn warms up and is not counted.
 """
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +27,7 @@ from mkrpc.benchmarks.plan import (
 )
 from mkrpc.benchmarks.startup import METHODS, measure_one, private_place
 from mkrpc.benchmarks.turns import Command, Report, Run, Tell
+from mkrpc.benchmarks.warden import guarded_directory
 from mkrpc.errors import MkrpcError
 from mkrpc.transport.choice import TRANSPORT_VARIABLE, chosen
 
@@ -80,10 +80,10 @@ def private_state_dir() -> Iterator[Path]:
     from mkrpc.state_dir import cluster_names
 
     before = os.environ.get("MKRPC_STATE_DIR")
-    with tempfile.TemporaryDirectory(prefix="mkb", dir="/tmp") as directory:
+    with guarded_directory("mkb") as directory:
         os.environ["MKRPC_STATE_DIR"] = f"{directory}/s"
         try:
-            yield Path(directory)
+            yield directory
         finally:
             for name in cluster_names():
                 remove(name)

@@ -11,7 +11,6 @@ import os
 import signal
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Generator
 from dataclasses import asdict, dataclass, field
@@ -19,6 +18,7 @@ from typing import Any
 
 import click
 
+from mkrpc.benchmarks.warden import guarded_directory
 from mkrpc.client import Client, apic
 from mkrpc.cluster import Cluster
 from mkrpc.errors import MkrpcError
@@ -135,8 +135,8 @@ def main(*, instances: int, cpus: int, kills: int, idle: bool, as_json: bool) ->
 
     Exits 0 if nothing was lost and everybody lived on, 1 if not.
     """
-    with tempfile.TemporaryDirectory(prefix="mk", dir="/tmp") as directory:
-        os.environ["MKRPC_STATE_DIR"] = directory
+    with guarded_directory("mk") as directory:
+        os.environ["MKRPC_STATE_DIR"] = str(directory)
         try:
             report = measure(instances=instances, cpus=cpus, kills=kills, load=not idle)
         except MkrpcError as error:

@@ -13,11 +13,11 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from contextlib import ExitStack
 from typing import Any
 
+from mkrpc.benchmarks.warden import guarded_directory
 from mkrpc.transport.address import parse
 from mkrpc.transport.choice import TRANSPORT_VARIABLE, chosen
 from mkrpc.transport.stream import Connection
@@ -158,7 +158,7 @@ def _order(client: "subprocess.Popen[str]", order: str) -> dict[str, float]:
 def measure(rounds: int, pings: int, frames: int) -> dict[str, Any]:
     """All rounds of each transport by its name, and the medians."""
     found: dict[str, list[dict[str, float]]] = {name: [] for name in NAMES}
-    with tempfile.TemporaryDirectory(prefix="mk-") as directory, ExitStack() as stack:
+    with guarded_directory("mk-") as directory, ExitStack() as stack:
         clients = {}
         for name in NAMES:
             address = f"unix:{directory}/{name}"

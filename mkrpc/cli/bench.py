@@ -60,7 +60,12 @@ def bench(
     from mkrpc.benchmarks.plan import Plan
     from mkrpc.benchmarks.plot import svg
     from mkrpc.benchmarks.suite import measure
+    from mkrpc.errors import InvalidArgumentError
 
+    if plot is not None and plot.suffix.lower() != ".svg":
+        raise InvalidArgumentError(
+            f"--plot {plot}: what it draws is SVG", advice="name a file that ends in .svg"
+        )
     plan = Plan.quick() if quick else Plan()
     plan = replace(
         plan,

@@ -61,6 +61,8 @@ USAGE_ERRORS = [
     (["load", "1", "--program", "99999999999=os:getpid"], "CPU=package.module:name"),
     (["bench", "--pin", "0-²"], "is no placement"),
     (["bench", "--pin", "0-999999999"], "is no placement"),
+    (["bench", "--plot", "run.png"], "run.png: what it draws is SVG"),
+    (["bench", "--plot", "run"], "--plot run: what it draws is SVG"),
     (["bench", "--save", "/nonexistent/run.json"], "/nonexistent/run.json cannot be written"),
     (["rign"], "rign"),
 ]
