@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from mkrpc.early_interrupt import EXIT_INTERRUPTED
 from mkrpc.errors import InvalidArgumentError, MkrpcError
 
 __all__ = [
@@ -28,7 +29,6 @@ EXIT_USAGE = 2
 """No state of the machine could serve the command as typed."""
 EXIT_FAILED = 3
 """The cluster cannot be reached, or refused."""
-EXIT_INTERRUPTED = 130
 EXIT_PIPE = 141
 """Whoever read the output has gone, as after SIGPIPE."""
 
@@ -63,7 +63,7 @@ class Commands(click.Group):
         except click.ClickException as error:
             _tell(error.format_message(), "")
             code = EXIT_FAILED
-        except click.Abort:
+        except (click.Abort, KeyboardInterrupt):
             code = EXIT_INTERRUPTED
         except MkrpcError as error:
             tell_error(error)

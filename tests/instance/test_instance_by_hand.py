@@ -9,7 +9,7 @@ import pytest
 import structlog
 from click.testing import CliRunner
 
-from mkrpc.instance.__main__ import main
+from mkrpc.instance.by_hand import main
 from mkrpc.limits import MAX_CPUS
 
 CANNOT_BE = [
