@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -54,6 +55,7 @@ class _Setting(click.ParamType):  # type: ignore[type-arg] # generic in new clic
 @click.option("--without", default="", metavar="TAGS", help="Leave out of it, as f1,s3-9,i2.")
 @click.option("--steps", is_flag=True, help="Print its steps.")
 @click.option("--move-cpus", is_flag=True, help="CPUs move from kernel to kernel, besides.")
+@click.option("--calls", is_flag=True, help="Clients send different words over streams, besides.")
 @click.option("--no-shrink", is_flag=True, help="Leave a run that breaks a law as it is.")
 @click.option("--list", "listing", is_flag=True, help="Print the scenarios.")
 @click.option("--defect", is_flag=True, help="Play the scenario with its defect alone.")
@@ -69,6 +71,7 @@ def sim(  # noqa: PLR0917 - click gives them by name
     without: str,
     steps: bool,
     move_cpus: bool,
+    calls: bool,
     no_shrink: bool,
     listing: bool,
     defect: bool,
@@ -89,9 +92,10 @@ def sim(  # noqa: PLR0917 - click gives them by name
     if listing:
         return list_scenarios(as_json=as_json)
     if scenario is not None:
-        if without or move_cpus:
+        if without or move_cpus or calls:
+            given = "without" if without else "move-cpus" if move_cpus else "calls"
             raise InvalidArgumentError(
-                f"--{'without' if without else 'move-cpus'} is for runs without a scenario",
+                f"--{given} is for runs without a scenario",
                 advice="leave it out: a scenario has its switches, --set SWITCH=VALUE",
             )
         ask = Ask(
@@ -114,7 +118,7 @@ def sim(  # noqa: PLR0917 - click gives them by name
         if seeds is not None:
             raise InvalidArgumentError("--seed and --seeds", advice="one seed, or many")
         left_out = parse_tags(without)
-        result, lines = _run_one(seed, left_out, steps=steps, moving=move_cpus)
+        result, lines = _run_one(seed, left_out, steps=steps, moving=move_cpus, calls=calls)
         small = not no_shrink
         return _show_one(result, left_out, lines, steps=steps, small=small, as_json=as_json)
     if without or steps:
@@ -122,20 +126,21 @@ def sim(  # noqa: PLR0917 - click gives them by name
             "--without and --steps are for one seed", advice="add --seed NUMBER"
         )
     wanted = range(first_seed, first_seed + (seeds or DEFAULT_SEEDS))
-    run_all = _run_all_moving if move_cpus else _run_all
+    run_all = partial(_run_all, moving=move_cpus, calls=calls)
     jobs = jobs or os.cpu_count() or 1
     return _many(run_all, wanted, jobs, small=not no_shrink, as_json=as_json)
 
 
 def _run_one(
-    seed: int, without: frozenset[str], *, steps: bool, moving: bool
+    seed: int, without: frozenset[str], *, steps: bool, moving: bool, calls: bool
 ) -> "tuple[Result, list[str]]":
     from mkrpc.simulation.run import run
 
     # Printed afterwards: in the run, a reader that goes away would count as a law that is broken.
     lines: list[str] = []
     tell = lines.append if steps else None
-    return run(seed, random.Random, without=without, tell=tell, moving=moving), lines
+    result = run(seed, random.Random, without=without, tell=tell, moving=moving, calls=calls)
+    return result, lines
 
 
 def _show_one(
@@ -229,16 +234,10 @@ def _rates(seeds: float, events: int, began: float) -> str:
     return f"{seeds / seconds:.1f} seeds/s, {events / seconds:,.0f} events/s"
 
 
-def _run_all(seeds: range) -> "list[Result]":
+def _run_all(seeds: range, *, moving: bool, calls: bool) -> "list[Result]":
     from mkrpc.simulation.run import run
 
-    return [run(seed, random.Random) for seed in seeds]
-
-
-def _run_all_moving(seeds: range) -> "list[Result]":
-    from mkrpc.simulation.run import run
-
-    return [run(seed, random.Random, moving=True) for seed in seeds]
+    return [run(seed, random.Random, moving=moving, calls=calls) for seed in seeds]
 
 
 def _shrink(result: "Result", without: frozenset[str]) -> "Shrunk":
@@ -250,6 +249,7 @@ def _shrink(result: "Result", without: frozenset[str]) -> "Shrunk":
             random.Random,
             without=without,
             moving=result.moving,
+            calls=result.calls,
             on_try=lambda tries: status.update(f"shrinking seed {result.seed}: {tries} runs"),
         )
 
@@ -292,5 +292,5 @@ def _replay(result: "Result", without: frozenset[str]) -> str:
     from mkrpc.simulation.tags import tags_text
 
     left_out = f" --without {tags_text(without)}" if without else ""
-    moving = " --move-cpus" if result.moving else ""
-    return f"mkrpc sim --seed {result.seed}{moving}{left_out} --steps"
+    besides = (" --move-cpus" if result.moving else "") + (" --calls" if result.calls else "")
+    return f"mkrpc sim --seed {result.seed}{besides}{left_out} --steps"

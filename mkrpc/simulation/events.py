@@ -1,11 +1,12 @@
 """What a simulated run reports to its checkers, beside the trace events of the interconnect."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mkrpc.instance.attachment import Attachment
 from mkrpc.instance.kernel import Kernel
 from mkrpc.interconnect.apic_bus import ApicBus
+from mkrpc.interconnect.singles import SinglesAnswer
 from mkrpc.interconnect.takeover import Takeover
 from mkrpc.interconnect.tally import Tally
 from mkrpc.link.frames import UpFrame
@@ -13,8 +14,10 @@ from mkrpc.outcome import Outcome
 
 __all__ = [
     "Answered",
+    "AnsweredTogether",
     "Applied",
     "Arrived",
+    "Called",
     "BusTurn",
     "Fenced",
     "HubBegan",
@@ -103,13 +106,34 @@ class HubKept:
 @dataclass(slots=True)
 class Answered:
     """A client has an answer to its call, made once or repeated, of ``count`` writes, from this
-    interconnect."""
+    interconnect. ``each``: it has asked for the outcome of every word."""
 
     bus: ApicBus
     client: bytes
     first_seq: int
     count: int
     tally: Tally
+    each: bool = False
+
+
+@dataclass(slots=True)
+class AnsweredTogether:
+    """A client has answers to calls of one word each, which were made together."""
+
+    bus: ApicBus
+    client: bytes
+    answer: SinglesAnswer
+
+
+@dataclass(slots=True)
+class Called:
+    """An interconnect is asked to make a call of these words, perhaps ``again``."""
+
+    bus: ApicBus
+    client: bytes
+    first_seq: int
+    words: Sequence[int]
+    again: bool
 
 
 @dataclass(slots=True)

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["Hub"]
 
 
+_CLIENTS_TURN_US = 100
+"""Until it is the clients' turn again."""
+
+
 class Hub:
     """One process. ``paused``: SIGSTOP; what comes meanwhile waits in ``backlog``. ``over``: it has
     been killed."""
@@ -46,6 +50,7 @@ class Hub:
         self._timer_us: int | None = None
         self._lag_us = world.options.hub_lag_us
         self._ended = 0
+        self._goes_on = False
         self._may_beat: set[bytes] = set()
         self._beats_heard: dict[bytes, None] = {}
         self._turn = BusTurn(self.bus)
@@ -71,8 +76,9 @@ class Hub:
         heard, self._beats_heard = self._beats_heard, {}
         self.bus.advance(self.now_us, heard)
         action(*arguments)
-        while self.bus.unmade:
-            self.bus.go_on()
+        if self.bus.unmade and not self._goes_on:
+            self._goes_on = True
+            self._world.at(self._world.now_us + _CLIENTS_TURN_US, self.turn, self._go_on)
         self._world.outages.commit(self.bus)
         while (session := self.bus.take_ready()) is not None:
             stream = self.streams.get(session)
@@ -82,6 +88,11 @@ class Hub:
             self._close_ended()
         self._set_timer()
         self._world.show(self._turn)
+
+    def _go_on(self) -> None:
+        """It is the clients' turn: large calls have their next instalment."""
+        self._goes_on = False
+        self.bus.go_on()
 
     def receive(self, stream: Stream, message: Message) -> None:
         """A message has come over a stream: hear it, and apply it in turn."""

@@ -195,7 +195,8 @@ class Options:
     while their streams are silent. ``hub_lag_us``: the interconnect reads frames at once, and
     applies one of each stream in such a time. ``ring_backs``: ICR writes of handlers, in all.
     ``drops``: faults that swallow IPIs. ``snapshot_us``: the books of those who live are on the
-    interconnect's disk as they were so long ago at most.
+    interconnect's disk as they were so long ago at most. ``callers``: clients that send bursts of
+    different words, and words one by one, over streams; a run has them if it is asked for.
     """
 
     instances: tuple[InstanceOptions, ...]
@@ -219,6 +220,7 @@ class Options:
     ring_backs: int
     drops: int
     snapshot_us: int
+    callers: int = 0
 
     @classmethod
     def draw(cls, rng: Rng) -> "Options":

@@ -77,6 +77,7 @@ class Outages:
         world.hub.die()
         world.network.cut_all()
         world.requests.hub_died()
+        world.callers.hub_died()
         world.cpu_moves.hub_died()
         world.at(back_us, self._take_over, again)
 

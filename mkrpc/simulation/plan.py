@@ -3,7 +3,7 @@
 Both are plain numbered lists, so that a run can be replayed without some of them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,7 +17,19 @@ from mkrpc.x86.irq_vectors import MULTIKERNEL_VECTOR
 
 __all__ = ["Fault", "Plan", "Step", "StepKind"]
 
-StepKind = Literal["ring", "inject", "repeat", "set-cpu", "program", "ask", "abandon", "move"]
+StepKind = Literal[
+    "ring",
+    "inject",
+    "repeat",
+    "set-cpu",
+    "program",
+    "ask",
+    "abandon",
+    "move",
+    "send",
+    "hang-up",
+    "close",
+]
 
 _STEP_KINDS: tuple[StepKind, ...] = (
     *(("ring",) * 8),
@@ -30,6 +42,8 @@ _STEP_KINDS: tuple[StepKind, ...] = (
 _REPEATED = 0.4
 _BROADCASTS = 40
 """Equal broadcasts in a row at most: each has a leg to every CPU."""
+_SHOWN = 40
+"""Words of a request that its line has."""
 _ACTIONS = ("if=0", "if=1", "if=1", "if=1 hlt=1", "hlt=1", "hlt=0", "tpr=0", "tpr=0x40", "tpr=0xf0")
 
 
@@ -68,7 +82,9 @@ class Step:
     a call with numbers from ``first_seq``; ``repeat``: the same call again. ``set-cpu``:
     ``action``. ``program``: ``instructions`` start on a CPU. ``ask``: an instance is asked for its
     account. ``abandon``: whoever waits for the answer to step ``of`` goes away. ``move``: the CPU
-    with APIC id ``word`` is to leave whoever has it and to come to the instance.
+    with APIC id ``word`` is to leave whoever has it and to come to the instance. ``send``: caller
+    ``client`` sends ``requests`` over its stream, each of some words; ``each``: it asks for the
+    outcome of every word. ``hang-up``: its stream breaks; ``close``: it ends it.
     """
 
     number: int
@@ -83,6 +99,8 @@ class Step:
     action: str = ""
     instructions: tuple[Instruction, ...] = ()
     of: int = 0
+    requests: tuple[tuple[int, ...], ...] = ()
+    each: bool = False
 
     def __str__(self) -> str:
         where = f"i{self.instance_id} cpu {self.cpu}"
@@ -97,6 +115,11 @@ class Step:
                 what = f"the answer to s{self.of}"
             case "move":
                 what = f"apic {self.word} to i{self.instance_id}"
+            case "send":
+                of = "each of " if self.each else ""
+                what = f"k{self.client} {of}{', '.join(map(_hexes, self.requests))}"
+            case "hang-up" | "close":
+                what = f"k{self.client}"
             case _:
                 what = f"{where} {self.action}".rstrip()
         return f"s{self.number} {self.kind} {what}"
@@ -115,6 +138,15 @@ class Plan:
         faults = tuple(_faults(options, rng_of))
         drops = tuple(_drops(options, rng_of, len(faults)))
         return cls(tuple(_steps(options, rng_of)), faults + drops)
+
+    @property
+    def last_step(self) -> int:
+        """The highest number of a step, 0 if there is none."""
+        return max((step.number for step in self.steps), default=0)
+
+    def with_steps(self, more: Iterable[Step]) -> "Plan":
+        """With more of them besides."""
+        return Plan((*self.steps, *more), self.faults)
 
 
 def _faults(options: Options, rng_of: RngSource) -> Iterator[Fault]:
@@ -216,6 +248,11 @@ def _steps(options: Options, rng_of: RngSource) -> Iterator[Step]:
             first_seq=numbers[0],
         )
         numbers[0] += 1
+
+
+def _hexes(words: tuple[int, ...]) -> str:
+    more = f" and {len(words) - _SHOWN} more" if len(words) > _SHOWN else ""
+    return " ".join(f"{word:#x}" for word in words[:_SHOWN]) + more
 
 
 def _call(

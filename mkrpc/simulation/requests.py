@@ -7,7 +7,7 @@ from mkrpc.errors import MkrpcError
 from mkrpc.interconnect.asked import Asked
 from mkrpc.interconnect.tally import Tally
 from mkrpc.link.frames import CommandKind, Reply
-from mkrpc.simulation.events import Answered
+from mkrpc.simulation.events import Answered, Called
 from mkrpc.simulation.hub import Hub
 from mkrpc.simulation.plan import Step
 from mkrpc.simulation.workload import program_of
@@ -104,10 +104,14 @@ class Requests:
                 )
             case "inject" | "repeat":
                 made_to, told = self._made[step.client, step.first_seq]
+                again = made_to is not self._world.hub
+                client_id = self._world.clients[step.client]
+                words = [step.word] * step.count
+                self._world.show(Called(bus, client_id, step.first_seq, words, again))
                 return bus.inject(
                     roster=told,
-                    again=made_to is not self._world.hub,
-                    client_id=self._world.clients[step.client],
+                    again=again,
+                    client_id=client_id,
                     first_seq=step.first_seq,
                     word=step.word,
                     count=step.count,

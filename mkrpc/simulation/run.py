@@ -1,9 +1,11 @@
 """One seed: options, plan, world and checkers, and what came of them."""
 
 from collections.abc import Callable, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from mkrpc.simulation.calls import draw_callers, draw_calls
 from mkrpc.simulation.checkers.apic_invariants import ApicInvariants
+from mkrpc.simulation.checkers.calls import Calls
 from mkrpc.simulation.checkers.conservation import Conservation
 from mkrpc.simulation.checkers.exactly_once import ExactlyOnce
 from mkrpc.simulation.checkers.injected import Injected
@@ -36,8 +38,8 @@ class Result:
 
     ``violation`` is empty, or one line that begins with the checker's name, and ``at_us`` when it
     was seen. ``faults`` counts what was done to the machine by its kind, ``outcomes`` its legs.
-    ``moving``: as it was asked for. ``digest`` is that of all lines of the run: equal ones are
-    equal runs.
+    ``moving``, ``calls``: as it was asked for. ``digest`` is that of all lines of the run: equal
+    ones are equal runs.
     """
 
     seed: int
@@ -50,6 +52,7 @@ class Result:
     outcomes: dict[str, int] = field(default_factory=dict)
     digest: str = ""
     moving: bool = False
+    calls: bool = False
 
     @property
     def law(self) -> str:
@@ -58,8 +61,11 @@ class Result:
         return f"{checker}: {text.partition(':')[0]}" if checker == MACHINE else checker
 
 
-def draw(seed: int, chance: Chance, *, moving: bool = False) -> tuple[Options, Plan, RngSource]:
-    """What a seed stands for. ``moving``: and CPUs move from kernel to kernel."""
+def draw(
+    seed: int, chance: Chance, *, moving: bool = False, calls: bool = False
+) -> tuple[Options, Plan, RngSource]:
+    """What a seed stands for. ``moving``: and CPUs move from kernel to kernel. ``calls``: and
+    clients send different words over streams."""
 
     def rng_of(name: str) -> Rng:
         return chance(f"{seed}/{name}")
@@ -67,8 +73,10 @@ def draw(seed: int, chance: Chance, *, moving: bool = False) -> tuple[Options, P
     options = Options.draw(rng_of("options"))
     plan = Plan.draw(options, rng_of)
     if moving:
-        last = max((step.number for step in plan.steps), default=0)
-        plan = Plan((*plan.steps, *draw_moves(options, rng_of, last)), plan.faults)
+        plan = plan.with_steps(draw_moves(options, rng_of, plan.last_step))
+    if calls:
+        options = replace(options, callers=draw_callers(rng_of))
+        plan = plan.with_steps(draw_calls(options, rng_of, plan.last_step))
     return options, plan, rng_of
 
 
@@ -79,14 +87,16 @@ def run(
     without: Set[str] = frozenset(),
     tell: Callable[[str], None] | None = None,
     moving: bool = False,
+    calls: bool = False,
 ) -> Result:
     """Run a seed. ``without``: tags of steps (``s3``), faults (``f1``) and instances (``i2``) that
     are left out. ``tell`` is given every line of the run. ``moving``: CPUs move from kernel to
-    kernel, besides; all else is drawn as without.
+    kernel, besides; ``calls``: clients send bursts of different words and words one by one over
+    streams, besides. All else is drawn as without.
 
     Whatever is raised in a run is a violation: nothing in it is an operator's fault.
     """
-    options, plan, rng_of = draw(seed, chance, moving=moving)
+    options, plan, rng_of = draw(seed, chance, moving=moving, calls=calls)
     world = World(options, plan, rng_of, without=without, tell=tell)
     journal = ExactlyOnce(world.written_by, world.cpu_moves.moved)
     conservation = Conservation(journal)
@@ -95,6 +105,7 @@ def run(
         Order(journal),
         conservation,
         SourceBooks(conservation, world.owners, world.cpu_moves.moved),
+        Calls(world.owners, world.cpu_moves.moved),
         Injected(),
         Mirror(world.hub.bus),
         ApicInvariants(),
@@ -131,4 +142,5 @@ def run(
         outcomes=dict(sorted(world.outcomes.items())),
         digest=world.digest,
         moving=moving,
+        calls=calls,
     )

@@ -32,15 +32,16 @@ def shrink(
     without: frozenset[str] = frozenset(),
     on_try: Callable[[int], None] = lambda _tries: None,
     moving: bool = False,
+    calls: bool = False,
 ) -> Shrunk:
     """Leave out of a run what its violation does not need.
 
-    ``moving``: as of :func:`run`. ``without``: what is left out already. ``on_try`` is told how
-    many runs there have been. The run must break a law: assert.
+    ``moving``, ``calls``: as of :func:`run`. ``without``: what is left out already. ``on_try`` is
+    told how many runs there have been. The run must break a law: assert.
     """
-    result = run(seed, chance, without=without, moving=moving)
+    result = run(seed, chance, without=without, moving=moving, calls=calls)
     assert result.violation, f"seed {seed} breaks no law"
-    options, plan, _ = draw(seed, chance, moving=moving)
+    options, plan, _ = draw(seed, chance, moving=moving, calls=calls)
     faults = {f"f{fault.number}": str(fault) for fault in plan.faults}
     steps = {f"s{step.number}": str(step) for step in plan.steps}
     tries = 1
@@ -56,7 +57,7 @@ def shrink(
             first = 0
             while first < len(kept) and tries < MAX_TRIES:
                 fewer = without | set(kept[first : first + size])
-                shorter = run(seed, chance, without=fewer, moving=moving)
+                shorter = run(seed, chance, without=fewer, moving=moving, calls=calls)
                 tries += 1
                 on_try(tries)
                 if shorter.law == result.law:

@@ -14,6 +14,7 @@ from typing import Any
 from mkrpc.instance.accounting import whole_account
 from mkrpc.instance.memory import SharedMemory
 from mkrpc.outcome import Outcome
+from mkrpc.simulation.callers import Callers
 from mkrpc.simulation.checkers.violation import Checker
 from mkrpc.simulation.cpu_moves import CpuMoves
 from mkrpc.simulation.events import Standing
@@ -23,7 +24,7 @@ from mkrpc.simulation.network import Network
 from mkrpc.simulation.node import Life, Node
 from mkrpc.simulation.options import Options, RngSource
 from mkrpc.simulation.outages import Outages
-from mkrpc.simulation.plan import Plan
+from mkrpc.simulation.plan import Plan, Step
 from mkrpc.simulation.requests import Requests
 from mkrpc.simulation.workload import Words
 from mkrpc.trace import (
@@ -86,12 +87,15 @@ class World:
         self.handler_rng = rng_of("handlers")
         self.handler_words = Words(self.handler_rng, options)
         self.memory = SharedMemory(bytearray(_MEMORY_BYTES))
-        self.clients = [f"client {n}".encode().ljust(16, b".") for n in range(options.clients)]
+        # One more for calls of very many writes, which are drawn with those of callers.
+        clients = options.clients + bool(options.callers)
+        self.clients = [f"client {n}".encode().ljust(16, b".") for n in range(clients)]
         for number, client in enumerate(self.clients):
             self.label(client, f"c{number}")
         self.network = Network(self, rng_of("network"))
         self.outages = Outages(self)
         self.cpu_moves = CpuMoves(self)
+        self.callers = Callers(self)
         self.instances: dict[bytes, int] = {}
         """Every incarnation that was ever started."""
         self.hub = self.outages.hub()
@@ -104,11 +108,19 @@ class World:
         steps = tuple(step for step in plan.steps if f"s{step.number}" not in without)
         self.requests = Requests(self, steps)
         for step in steps:
-            perform = self.cpu_moves if step.kind == "move" else self.requests
-            self.at(step.at_us, perform.perform, step)
+            self.at(step.at_us, self._performer(step).perform, step)
         self._started = [n for n in self.nodes if f"i{n}" not in without]
         for number in self._started:
             self.at(0, self.nodes[number].boot)
+
+    def _performer(self, step: Step) -> Requests | CpuMoves | Callers:
+        match step.kind:
+            case "move":
+                return self.cpu_moves
+            case "send" | "hang-up" | "close":
+                return self.callers
+            case _:
+                return self.requests
 
     @property
     def owners(self) -> dict[int, int]:
@@ -245,6 +257,8 @@ class World:
             lines.append(f"{bus.in_flight()} legs are in flight, or a command has still to write")
         if self.requests.open:
             lines.append(f"steps without an answer: {', '.join(map(str, self.requests.open))}")
+        if self.callers.open:
+            lines.append(f"callers without an answer: {', '.join(self.callers.open)}")
         if self.cpu_moves.open:
             lines.append(f"moves without an answer: {sorted(self.cpu_moves.open)}")
         return lines or self._unmirrored()

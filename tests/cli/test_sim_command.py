@@ -103,7 +103,7 @@ def test_one_seed_as_json_has_the_promised_keys() -> None:
     found = json.loads(sim("--seed", 3, "--json", "--steps").stdout)
     assert found.keys() == {
         *("seed", "violation", "at_us", "events", "frames", "legs"),
-        *("faults", "outcomes", "digest", "moving", "steps"),
+        *("faults", "outcomes", "digest", "moving", "calls", "steps"),
     }
     assert found["violation"] == ""
 

@@ -20,7 +20,15 @@ from mkrpc.interconnect.unbooked import UNKNOWN
 from mkrpc.outcome import Outcome
 from mkrpc.simulation.checkers.exactly_once import ExactlyOnce
 from mkrpc.simulation.checkers.violation import Checker
-from mkrpc.simulation.events import Answered, BusTurn, HubBegan, HubKept, Reported, Standing
+from mkrpc.simulation.events import (
+    Answered,
+    AnsweredTogether,
+    BusTurn,
+    HubBegan,
+    HubKept,
+    Reported,
+    Standing,
+)
 from mkrpc.trace import InstanceAttached, LegEnded
 from mkrpc.x86.icr import DeliveryMode
 
@@ -41,7 +49,7 @@ class Conservation(Checker):
     name: ClassVar[str] = "conservation"
     listens: ClassVar[tuple[type, ...]] = (
         *(LegEnded, BusTurn, HubBegan),
-        *(InstanceAttached, Reported, Answered, HubKept),
+        *(InstanceAttached, Reported, Answered, AnsweredTogether, HubKept),
     )
 
     def __init__(self, journal: ExactlyOnce) -> None:
@@ -82,6 +90,9 @@ class Conservation(Checker):
                 }
         elif type(event) is Answered:
             self._answered.add((event.client, event.first_seq))
+        elif type(event) is AnsweredTogether:
+            first, last = event.answer.first, event.answer.last
+            self._answered.update((event.client, seq) for seq in range(first, last + 1))
         elif type(event) is HubKept:
             self._on_disk = set(self._answered)
         elif type(event) is HubBegan:
