@@ -132,6 +132,11 @@ RATIOS: Mapping[str, Ratio] = {
         "mkrpc.delay.p50_us",
         "delay of words at 1,000 a second, over that of one at a time: what batching adds to it",
     ),
+    "raw_relay_at_low_load_over_closed_loop": Ratio(
+        "raw_relay.offered_1000.p50_us",
+        "raw_relay.delay.p50_us",
+        "the same of the raw relay, which batches nothing: what a millisecond's sleep adds",
+    ),
     "one_per_message_over_idiomatic": Ratio(
         "mkrpc.one.per_s",
         "idiomatic.one.per_s",

@@ -2,14 +2,17 @@
 
 import os
 import platform
+import subprocess
 import sys
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from mkrpc.errors import InvalidArgumentError
 
-__all__ = ["host", "parse_pin", "pinned"]
+__all__ = ["host", "kept_awake", "parse_pin", "pinned"]
 
 _PACKAGES = ("grpcio", "protobuf", "multiprocess", "numpy", "uvloop", "pyzmq", "nats-py", "redis")
 
@@ -49,6 +52,33 @@ def pinned(cpus: frozenset[int] | None) -> set[int]:
     if cpus is not None:
         os.sched_setaffinity(0, cpus)
     return before
+
+
+_SPIN = """
+import os, sys
+os.sched_setaffinity(0, {int(sys.argv[1])})
+os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+while os.getppid() == int(sys.argv[2]):
+    for _ in range(100_000):
+        pass
+"""
+
+
+@contextmanager
+def kept_awake(cpus: Iterable[int]) -> Iterator[list[int]]:
+    """On each of these CPUs a process turns that runs when nothing else wants to (SCHED_IDLE).
+
+    So none of them halts. A CPU of a virtual machine that halts is given back to the host, and
+    takes long to come back, with cold caches. Yields the processes; they end with this one too.
+    """
+    with ExitStack() as stack:
+        spinning = []
+        for cpu in cpus:
+            command = [sys.executable, "-c", _SPIN, str(cpu), str(os.getpid())]
+            process = stack.enter_context(subprocess.Popen(command))
+            stack.callback(process.kill)
+            spinning.append(process.pid)
+        yield spinning
 
 
 def host() -> dict[str, Any]:

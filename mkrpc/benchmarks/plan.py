@@ -37,6 +37,9 @@ CPUS = MODEL_CPUS
 
 GROWTH_CPUS = 2
 
+LOW_RATE = 1000
+"""Words a second at which nothing waits for anything: what a delay is at a low load."""
+
 WARM_UP = 10
 """The first turn does one in so many."""
 
@@ -46,13 +49,13 @@ class Plan:
     """How much. Counts are those of one round; ``window``: messages that are unacknowledged at
     most, ``burst_window``: bursts; ``offered``: words a second, and how many. ``growth``,
     ``startup``: numbers of instances, none to leave that out. ``transport``: of all of mkrpc's
-    processes; empty: as they choose by themselves."""
+    processes; empty: as they choose by themselves. ``awake``: no CPU halts meanwhile."""
 
     rounds: int = 5
     delays: int = 500
     unary_delays: int = 200
     ping_pongs: int = 500
-    offered: tuple[tuple[int, int], ...] = ((1000, 500), (10_000, 5000), (50_000, 25_000))
+    offered: tuple[tuple[int, int], ...] = ((LOW_RATE, 500), (10_000, 5000), (50_000, 25_000))
     singles: int = 5000
     slow_singles: int = 1000
     bursts_1k: int = 40
@@ -69,6 +72,7 @@ class Plan:
     pin: frozenset[int] | None = None
     pin_text: str = "none"
     transport: str = ""
+    awake: bool = False
 
     @classmethod
     def quick(cls) -> "Plan":
@@ -78,7 +82,7 @@ class Plan:
             delays=50,
             unary_delays=20,
             ping_pongs=50,
-            offered=((1000, 50),),
+            offered=((LOW_RATE, 50),),
             singles=200,
             slow_singles=100,
             bursts_1k=4,
@@ -147,6 +151,16 @@ def of_baselines(plan: Plan) -> list[Measure]:
     found = [
         Measure(name, "delay", "delay", {"count": plan.delays, "word": word})
         for name in ("raw_relay", "idiomatic")
+    ]
+    found += [
+        Measure(
+            "raw_relay",
+            f"offered_{LOW_RATE}",
+            "offered",
+            {"rate": rate, "count": count, "word": word},
+        )
+        for rate, count in plan.offered
+        if rate == LOW_RATE
     ]
     found += [
         Measure("raw_relay", "one", "stream", one),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import mkrpc
 from mkrpc.benchmarks.figures import Figures
-from mkrpc.benchmarks.placement import host, pinned
+from mkrpc.benchmarks.placement import host, kept_awake, pinned
 from mkrpc.benchmarks.plan import (
     CPUS,
     GROWTH_CPUS,
@@ -54,7 +54,8 @@ def measure(plan: Plan, tell: Tell = lambda _line: None) -> Report:
     if plan.transport:
         os.environ[TRANSPORT_VARIABLE] = plan.transport
     try:
-        with private_state_dir() as directory:
+        awake = os.sched_getaffinity(0) if plan.awake else ()
+        with private_state_dir() as directory, kept_awake(awake):
             run = Run(report, directory, tell)
             _one_machine(run)
             _builds(run)

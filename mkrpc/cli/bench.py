@@ -29,6 +29,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     metavar="none|one|CPULIST",
     help="CPUs that all processes run on.",
 )
+@click.option("--awake", is_flag=True, help="Let no CPU halt while it has nothing to do.")
 @click.option(
     "--transport",
     type=click.Choice(["aio", "reactor", "auto"]),
@@ -43,6 +44,7 @@ def bench(
     save: Path | None,
     plot: Path | None,
     pin: str,
+    awake: bool,
     transport: str | None,
     no_peers: bool,
 ) -> int:
@@ -72,6 +74,7 @@ def bench(
         rounds=rounds or plan.rounds,
         pin=parse_pin(pin),
         pin_text=pin,
+        awake=awake,
         transport=transport or "",
         peers=not no_peers,
     )

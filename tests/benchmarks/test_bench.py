@@ -1,6 +1,7 @@
 """``mkrpc bench`` runs, its books balance, and what it reports is what it says."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from mkrpc.benchmarks import path
 from mkrpc.benchmarks.compare import compare, sources_of
 from mkrpc.benchmarks.figures import RATIOS, Figures, percentile, ratios_of
 from mkrpc.benchmarks.model import Model, model_words
-from mkrpc.benchmarks.placement import parse_pin
+from mkrpc.benchmarks.placement import kept_awake, parse_pin
 from mkrpc.benchmarks.plan import PEERS, Plan
 from mkrpc.benchmarks.serving import ACKNOWLEDGEMENT, words_of
 from mkrpc.benchmarks.subject import OrderFailedError, Subject
@@ -140,6 +141,19 @@ def test_a_placement_is_a_list_of_cpus_that_one_may_use():
     for wrong in ("some", "1,,2", "", "-1", "99999"):
         with pytest.raises(InvalidArgumentError):
             parse_pin(wrong)
+
+
+def test_every_cpu_is_kept_awake_by_a_process_that_stands_back_for_all_others():
+    mine = os.sched_getaffinity(0)
+    with kept_awake(mine) as spinning:
+        assert len(spinning) == len(mine)
+        for pid in spinning:
+            while os.sched_getscheduler(pid) != os.SCHED_IDLE:
+                assert os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+        assert {cpu for pid in spinning for cpu in os.sched_getaffinity(pid)} == mine
+    for pid in spinning:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
 
 
 def subject_of(code: str, tmp_path: Path) -> Subject:

@@ -14,6 +14,7 @@ import time
 from collections import deque
 
 from mkrpc.benchmarks.serving import ACKNOWLEDGEMENT, passed, serve, words_of
+from mkrpc.benchmarks.stream_client import TICK_S
 from mkrpc.transport.address import parse
 from mkrpc.transport.choice import chosen
 
@@ -169,6 +170,42 @@ class Client:
         self.run(acknowledged, go_on)
         return {"delays_us": delays_us}
 
+    def offered(self, rate, count, word):
+        """As mkrpc's client offers words: at every tick what is due, whatever became of others."""
+        message = words_of([word])
+        waiting = deque()
+        written_ns, handled_ns = [], []
+
+        def go_on():
+            if waiting and self.connection.writable:
+                self.connection.send(waiting.popleft())
+
+        def tick():
+            due = (time.monotonic_ns() - began_ns) * rate // 1_000_000_000 + 1
+            while len(written_ns) < min(due, count):
+                written_ns.append(time.monotonic_ns())
+                waiting.append(message)
+                go_on()
+            if len(written_ns) < count:
+                asyncio.get_running_loop().call_later(TICK_S, tick)
+
+        def acknowledged(frame):
+            handled_ns.append(ACKNOWLEDGEMENT.unpack(frame)[0])
+            return len(handled_ns) == count
+
+        def begin():
+            nonlocal began_ns
+            if not began_ns:
+                began_ns = time.monotonic_ns()
+                tick()
+            go_on()
+
+        began_ns = 0
+        self.run(acknowledged, begin)
+        delays_us = [(ran - each) / 1000 for ran, each in zip(handled_ns, written_ns, strict=True)]
+        had = (count - 1) * 1e9 / max(1, written_ns[-1] - written_ns[0])
+        return {"delays_us": delays_us, "offered_per_s": had}
+
     def stream(self, messages, words, window):
         message = words_of(words)
         sent = back = 0
@@ -198,7 +235,8 @@ def main():
             spawn.Process(target=role, args=(address,), daemon=True).start()
         client = Client(address)
         client.delay(1, 0)  # all three are there
-        serve({"delay": client.delay, "stream": client.stream}, transport=chosen().name)
+        orders = (client.delay, client.offered, client.stream)
+        serve({order.__name__: order for order in orders}, transport=chosen().name)
 
 
 if __name__ == "__main__":
