@@ -7,6 +7,7 @@ Source: SDM vol. 3, 6.7.1, table 6-2, 8.4.2, 10.9.
 
 from typing import TYPE_CHECKING
 
+from mkrpc.instance.execution import RAISED
 from mkrpc.x86.apic_state import SVR_VECTOR
 from mkrpc.x86.irq_vectors import NMI_VECTOR
 
@@ -126,7 +127,7 @@ def _take_sipi(cpu: "Cpu") -> None:
     cpu.halted = True
     try:
         program = cpu.kernel.on_startup(cpu, vector)
-    except Exception as error:  # noqa: BLE001 - code of the instance, not of this project
+    except RAISED as error:
         cpu.kernel.oops(cpu, error, vector=None)
         return
     if program is not None:
@@ -138,5 +139,5 @@ def _restart(cpu: "Cpu", program: "Program") -> None:
     """Start a program where nobody waits for the error of a wrong one: that is an oops."""
     try:
         cpu.start(program)
-    except Exception as error:  # noqa: BLE001 - the program's own code runs in here
+    except RAISED as error:
         cpu.kernel.oops(cpu, error, vector=None)

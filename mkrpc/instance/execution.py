@@ -23,6 +23,7 @@ __all__ = [
     "INSIDE_BODY",
     "MAX_NESTED_HANDLERS",
     "OUTSIDE",
+    "RAISED",
     "Body",
     "Execution",
     "Handler",
@@ -45,6 +46,11 @@ OUTSIDE: Final = -1
 INSIDE_BODY: Final = -2
 """Of :attr:`PythonExecution.inside`: no code of the instance runs, or that of a program or of a
 generator handler."""
+
+RAISED: Final = (Exception, SystemExit, GeneratorExit)
+"""What code of an instance raises is its oops, also ``sys.exit()``: that would end the process of
+whoever runs it. KeyboardInterrupt, and how a test framework fails or skips, is meant for that
+process and goes on."""
 
 Body = Generator[Instruction | None, Any, Any]
 """What a program or a generator handler runs as; a bare ``yield`` is a NOP."""
@@ -206,7 +212,7 @@ class PythonExecution(Execution):
             )
         try:
             body = body_of(program(self._cpu), program) if callable(program) else None
-        except Exception as error:
+        except RAISED as error:
             raise InvalidArgumentError(
                 f"{program!r} cannot be started: {type(error).__name__}: {error}",
                 advice="a program is a generator function of one argument, the CPU",
@@ -255,7 +261,7 @@ class PythonExecution(Execution):
                 body = body_of(result.handler(cpu), result.handler)
             else:
                 body = body_of(result, handler)
-        except Exception as error:  # noqa: BLE001 - whatever a handler raises is an oops
+        except RAISED as error:
             cpu.kernel.oops(cpu, error, vector=vector)
             body = None
         self.inside = before
@@ -282,7 +288,7 @@ class PythonExecution(Execution):
         for context in reversed(contexts):
             try:
                 context.body.close()
-            except Exception as error:  # noqa: BLE001 - code of the instance, not of this project
+            except RAISED as error:
                 self._cpu.printk(f"dropped at INIT: {type(error).__name__}: {error}")
 
     def _resume(self, context: _Context) -> Instruction | None:
@@ -296,7 +302,7 @@ class PythonExecution(Execution):
         except StopIteration:
             self._end(context)
             return None
-        except Exception as error:  # noqa: BLE001 - whatever a program raises is an oops
+        except RAISED as error:
             self._cpu.kernel.oops(self._cpu, error, vector=context.vector)
             self._end(context)
             return None

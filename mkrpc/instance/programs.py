@@ -32,7 +32,7 @@ def load_entry(entry: str) -> Callable[..., Any]:
             f"cannot import {module_name!r}, which {entry!r} names: {error}",
             advice="install it where the instances run, or start them with PYTHONPATH set",
         ) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise TopologyError(
             f"importing {module_name!r}, which {entry!r} names, raised "
             f"{type(error).__name__}: {error}",

@@ -50,6 +50,29 @@ def test_a_handler_that_raises_is_an_oops_and_the_program_goes_on(kernel):
     assert_books(kernel)
 
 
+@pytest.mark.parametrize("error", [SystemExit(3), GeneratorExit()])
+def test_code_of_the_instance_does_not_end_the_process_that_runs_it(kernel, error):
+    def handler(cpu):
+        raise error
+
+    def program(cpu):
+        yield ins.Nop()
+        raise error
+
+    def starts_nothing(cpu, vector):
+        raise error
+
+    kernel.register_handler(handler)
+    kernel.accept(0, RING)
+    run(kernel, program)
+    kernel.on_startup = starts_nothing
+    kernel.accept(1, init_assert(1))
+    kernel.accept(1, startup(1, 8))
+    assert [text for text in texts(kernel) if text.startswith("Oops: ")] == [
+        f"Oops: {type(error).__name__}: {error} [#{number}]" for number in (1, 2, 3)
+    ]
+
+
 def test_a_generator_handler_that_raises_has_its_iret_all_the_same(kernel):
     def handler(cpu):
         yield ins.Nop()

@@ -49,8 +49,9 @@ def test_an_entry_that_names_nothing_is_told_by_its_name(entry, says):
         ("import no_such_thing_at_all", "cannot import 'broken'.*no_such_thing_at_all"),
         ("def ping(cpu:", "importing 'broken'.*raised SyntaxError"),
         ("raise ValueError('not today')", "importing 'broken'.*raised ValueError: not today"),
+        ("raise SystemExit('usage')", "importing 'broken'.*raised SystemExit: usage"),
     ],
-    ids=["a missing import", "no Python", "it raises"],
+    ids=["a missing import", "no Python", "it raises", "it exits"],
 )
 def test_a_module_that_cannot_be_imported_is_no_bug_of_ours(tmp_path, monkeypatch, source, says):
     (tmp_path / "broken.py").write_text(source)
