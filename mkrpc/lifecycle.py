@@ -5,6 +5,7 @@ Words and results follow the multikernel series and its tool kerf: a result is a
 errno. Where neither says, as for ``kill`` of what does not run, -EINVAL stands.
 """
 
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -31,6 +32,7 @@ __all__ = [
     "Verb",
     "advice_for",
     "cpus_to_start",
+    "describe_end",
     "next_state",
     "state_of",
 ]
@@ -233,3 +235,11 @@ def cpus_to_start(cmdline: str, cpus: int) -> int:
         elif key == "maxcpus" and value.isdecimal():
             wanted = int(value)
     return min(cpus, max(1, wanted))
+
+
+def describe_end(exit_code: int) -> str:
+    """An exit code in words: minus a signal's number if a signal ended the process."""
+    if exit_code >= 0:
+        return f"exit code {exit_code}"
+    known = {int(number): number.name for number in signal.Signals}
+    return f"ended by {known.get(-exit_code, f'signal {-exit_code}')}"

@@ -27,6 +27,7 @@ from mkrpc.lifecycle import (
     InstanceState,
     Refusal,
     Verb,
+    describe_end,
     next_state,
     state_of,
 )
@@ -150,3 +151,16 @@ def test_the_page_is_that_of_the_table(tmp_path: Path):
     output = tmp_path / "lifecycle.md"
     subprocess.run([sys.executable, str(SCRIPT), str(output)], check=True)
     assert output.read_text() == PAGE.read_text(), f"run {SCRIPT.relative_to(ROOT)}"
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (0, "exit code 0"),
+        (5, "exit code 5"),
+        (-9, "ended by SIGKILL"),
+        (-250, "ended by signal 250"),
+    ],
+)
+def test_an_end_in_words(code, words):
+    assert describe_end(code) == words

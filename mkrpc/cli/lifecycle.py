@@ -90,7 +90,7 @@ def kill(
     if as_json:
         print_json({"id": found.id, "name": found.name, "exit_code": exit_code})
     else:
-        from mkrpc.host.child import describe_end
+        from mkrpc.lifecycle import describe_end
 
         how = "was" if exit_code < 0 else "ended with"
         click.echo(f"instance {found.id} ({found.name}) {how} {describe_end(exit_code)}")

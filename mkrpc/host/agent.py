@@ -15,7 +15,7 @@ import multiprocess
 import structlog
 
 from mkrpc.errors import LimitReachedError, MkrpcError, StartUpError, error_for_reason
-from mkrpc.host.child import STOP_GRACE_S, Child, describe_end, end, last_words
+from mkrpc.host.child import STOP_GRACE_S, Child, end, last_words
 from mkrpc.host.children import (
     BEGIN,
     MEMORY_FILE,
@@ -29,6 +29,7 @@ from mkrpc.host.hello import check_start
 from mkrpc.host.kept import KeptInstances
 from mkrpc.host.old_logs import OldLogs
 from mkrpc.instance.config import kernel_config
+from mkrpc.lifecycle import describe_end
 from mkrpc.state_dir import BOOKS_FILE, CONFIG_FILE, RECORD_FILE
 from mkrpc.topology import Topology
 from mkrpc.transport.descriptors import left, raise_limit
@@ -80,8 +81,7 @@ class HostAgent:
     def start(self) -> None:
         """Start everything; raises what kept a process from starting.
 
-        That is also a :class:`StartUpError` if the launcher goes away, or after
-        :meth:`interrupt`.
+        Also :class:`StartUpError` if the launcher goes away, or after :meth:`interrupt`.
         """
         self._check_descriptors()
         check_start(self)

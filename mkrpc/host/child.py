@@ -18,7 +18,7 @@ from typing import Any
 
 import structlog
 
-__all__ = ["EXIT_UNKNOWN", "STOP_GRACE_S", "Child", "describe_end", "end", "last_words"]
+__all__ = ["EXIT_UNKNOWN", "STOP_GRACE_S", "Child", "end", "last_words"]
 
 STOP_GRACE_S = 5.0
 """Seconds between SIGTERM and SIGKILL, for all children that are ended together."""
@@ -134,14 +134,6 @@ def end(children: Sequence[Child], *, grace_s: float) -> None:
     for child in left:
         if child.wait(deadline - time.monotonic()) is None:
             _log.error("it does not end even when killed", child=child.name, pid=child.pid)
-
-
-def describe_end(exit_code: int) -> str:
-    """An exit code in words: minus a signal's number if a signal ended the process."""
-    if exit_code >= 0:
-        return f"exit code {exit_code}"
-    known = {int(number): number.name for number in signal.Signals}
-    return f"ended by {known.get(-exit_code, f'signal {-exit_code}')}"
 
 
 def last_words(log_path: Path) -> str:

@@ -12,8 +12,9 @@ import structlog
 
 from mkrpc.errors import MkrpcError
 from mkrpc.host.agent import HostAgent
-from mkrpc.host.child import Child, describe_end
+from mkrpc.host.child import Child
 from mkrpc.host.restarts import LIMIT_WINDOW_S, MAX_RESTARTS, Restarts
+from mkrpc.lifecycle import describe_end
 from mkrpc.transport.supervision import core_task, end_loudly
 
 __all__ = ["InterconnectKeeper"]

@@ -271,7 +271,8 @@ class CommandQueue:
         render = _PROC_FILES.get(path)
         if render is None:
             raise InvalidArgumentError(
-                f"no file {path!r} in /proc", advice=f"there are {', '.join(_PROC_FILES)}"
+                f"no file {path!r} in /proc",
+                advice=f"there are {', '.join(_PROC_FILES)}, and of the host multikernel, kimage",
             )
         return render(self._kernel)
 

@@ -71,14 +71,18 @@ class Hotplug:
         cpu = self._cpu(number)
         if number == BOOT_CPU:
             raise ClusterStateError(
-                "CPU 0 is the boot CPU and stays online", advice="take another one offline"
+                f"CPU 0, APIC id {cpu.apic_id}, is the boot CPU and stays online",
+                advice="take another one offline, or end the instance: mkrpc kill",
             )
         if number in self.offline:
-            raise ClusterStateError(f"CPU {number} is offline")
+            raise ClusterStateError(
+                f"CPU {number}, APIC id {cpu.apic_id}, is offline already",
+                advice=f"bring it up: mkrpc cpu {cpu.apic_id} --online on",
+            )
         cpu.assert_can_execute()
         if cpu.execution.busy or not cpu.interrupts_enabled:
             raise ClusterStateError(
-                f"CPU {number} is busy, or has interrupts disabled",
+                f"CPU {number}, APIC id {cpu.apic_id}, is busy, or has interrupts disabled",
                 advice="wait until it is idle: its work has no other CPU to go to",
             )
         stop_this_cpu(cpu)
@@ -96,7 +100,10 @@ class Hotplug:
         cpu = self._cpu(number)
         boot = kernel.cpus[BOOT_CPU]
         if number not in self.offline:
-            raise ClusterStateError(f"CPU {number} is online")
+            raise ClusterStateError(
+                f"CPU {number}, APIC id {cpu.apic_id}, is online already",
+                advice="'mkrpc cpu' shows what it does",
+            )
         if number in self.vacant:
             raise ClusterStateError(
                 f"CPU {number}, APIC id {cpu.apic_id}, has left this kernel",
@@ -127,7 +134,10 @@ class Hotplug:
         for word in (init_assert(cpu.apic_id), deassert, sipi, sipi):
             if not boot.write_icr(word):
                 self._starting.discard(number)
-                raise ClusterStateError("the APIC of the boot CPU is globally disabled")
+                raise ClusterStateError(
+                    "the APIC of the boot CPU is globally disabled: it can send no IPI",
+                    advice="set bit 11 of its IA32_APIC_BASE first",
+                )
 
     def defers(self, cpu: "Cpu", program: "Program") -> bool:
         """Whether a program has to wait for the boot of this kernel, and then does."""
@@ -158,5 +168,7 @@ class Hotplug:
 
     def _cpu(self, number: int) -> "Cpu":
         if self._kernel.failed is not None:
-            raise ClusterStateError(f"the kernel has failed: {self._kernel.failed}")
+            raise ClusterStateError(
+                f"the kernel has failed: {self._kernel.failed}", advice="start the instance again"
+            )
         return self._kernel.cpu(number)

@@ -6,7 +6,7 @@ from mkrpc.interconnect.host_orders import HostedProcess
 from mkrpc.interconnect.hosts import HostRegistry
 from mkrpc.interconnect.registry import InstanceRecord
 from mkrpc.interconnect.standing import link_state
-from mkrpc.lifecycle import Ending, InstanceState, state_of
+from mkrpc.lifecycle import Ending, InstanceState, describe_end, state_of
 
 __all__ = ["detail_of", "instance_state", "known_ids", "pid_of", "state_to_pb"]
 
@@ -76,11 +76,13 @@ def detail_of(bus: ApicBus, record: InstanceRecord | None, process: HostedProces
         )
     if process is not None and process.pid == 0:
         return "not started yet"
-    ended = process is not None and not process.running
+    how = ""
+    if process is not None and not process.running:
+        how = describe_end(process.exit_code)
     if record is None:
-        return _how(process.exit_code) if ended and process is not None else "not attached yet"
-    if ended and process is not None and process.pid == record.pid:
-        return f"{record.reason}; {_how(process.exit_code)}"
+        return how or "not attached yet"
+    if process is not None and process.pid == record.pid and how:
+        return f"{record.reason}; {how}"
     return record.reason
 
 
@@ -94,7 +96,3 @@ def pid_of(record: InstanceRecord | None, process: HostedProcess | None) -> int:
     if process is not None:
         return process.pid if process.running else 0
     return record.pid if record is not None and not record.reason.startswith(LEFT) else 0
-
-
-def _how(exit_code: int) -> str:
-    return f"ended by signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from mkrpc.host.child import EXIT_UNKNOWN, Child, describe_end, end, last_words
+from mkrpc.host.child import EXIT_UNKNOWN, Child, end, last_words
 
 IGNORES_TERM = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
 GRACE_S = 0.5
@@ -110,16 +110,3 @@ def test_last_words(tmp_path, text, expected):
     if text is not None:
         path.write_text(text)
     assert last_words(path) == expected
-
-
-@pytest.mark.parametrize(
-    ("code", "words"),
-    [
-        (0, "exit code 0"),
-        (5, "exit code 5"),
-        (-9, "ended by SIGKILL"),
-        (-250, "ended by signal 250"),
-    ],
-)
-def test_an_end_in_words(code, words):
-    assert describe_end(code) == words

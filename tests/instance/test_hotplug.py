@@ -102,7 +102,7 @@ def test_what_was_pending_is_gone_with_the_init_of_its_return(make_machine):
 @pytest.mark.parametrize(
     ("number", "error", "text"),
     [
-        (0, ClusterStateError, "CPU 0 is the boot CPU and stays online"),
+        (0, ClusterStateError, "CPU 0, APIC id 0, is the boot CPU and stays online"),
         (2, NotFoundError, "instance 1 has no CPU 2"),
         (-1, NotFoundError, "instance 1 has no CPU -1"),
     ],
@@ -114,10 +114,10 @@ def test_some_cpus_cannot_go(kernel, number, error, text):
 
 
 def test_offline_twice_and_online_twice_are_refused(kernel):
-    with pytest.raises(ClusterStateError, match="CPU 1 is online"):
+    with pytest.raises(ClusterStateError, match="CPU 1, APIC id 1, is online already"):
         kernel.hotplug.bring_online(1)
     kernel.hotplug.take_offline(1)
-    with pytest.raises(ClusterStateError, match="CPU 1 is offline"):
+    with pytest.raises(ClusterStateError, match="CPU 1, APIC id 1, is offline already"):
         kernel.hotplug.take_offline(1)
 
 

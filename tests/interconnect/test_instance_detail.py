@@ -18,7 +18,7 @@ from .host_by_hand import Host, Timer, hosted
         ({"pid": 5, "running": True}, {}, "not attached yet"),
         ({"pid": 5, "running": True}, {"booting": True}, "its boot CPU has not come up yet"),
         ({"pid": 5, "exit_code": 3}, {}, "exit code 3"),
-        ({"pid": 5, "exit_code": -9}, {}, "ended by signal 9"),
+        ({"pid": 5, "exit_code": -9}, {}, "ended by SIGKILL"),
         ({}, {"failure": "ETIMEDOUT: CPU 0 is stuck"}, "ETIMEDOUT: CPU 0 is stuck"),
     ],
 )
