@@ -25,10 +25,11 @@ class RecordedKernel:
         number: int,
         *,
         incarnation: bytes,
+        apic_ids: tuple[int, ...],
         programs: list[tuple[int, Callable[..., Any]]],
         handlers: list[Callable[..., Any]],
     ) -> None:
-        config = KernelConfig(instance_id=number, name=f"mk{number}", apic_ids=(number,))
+        config = KernelConfig(instance_id=number, name=f"mk{number}", apic_ids=apic_ids)
         memory = SharedMemory(machine.shared)
         recorder = begin_recording(
             machine.recording,
@@ -53,7 +54,7 @@ class RecordedKernel:
 
 
 class RecordedMachine:
-    """Two kernels of one CPU each that ring each other."""
+    """Kernels of one CPU each, unless they are given others, that ring each other."""
 
     def __init__(self, folder: Path, **limits: int) -> None:
         self.recording = Recording(folder, **limits)
@@ -75,7 +76,7 @@ class RecordedMachine:
             self,
             number,
             incarnation=bytes([number, life]) * 8,
-            **({"programs": [], "handlers": []} | what),
+            **({"apic_ids": (number,), "programs": [], "handlers": []} | what),
         )
         self.kernels.append(booted)
         self.connect(booted)
