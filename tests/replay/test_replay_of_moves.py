@@ -1,4 +1,4 @@
-"""An APIC id moves from one running kernel to another: what was recorded replays to the same books."""
+"""An APIC id moves between running kernels: what was recorded replays to the same books."""
 
 import itertools
 import random
