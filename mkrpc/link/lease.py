@@ -113,11 +113,6 @@ class HeldLease:
         return max(link_us + half_us, min(self.since_us + half_us, patient_us))
 
     @property
-    def next_beat_us(self) -> int | None:
-        """When a beat is due; None for never."""
-        return self._due_us if self.lease_us else None
-
-    @property
     def beat_due(self) -> bool:
         """Whether the next frame should carry a beat, even alone."""
         return self.now_us >= self._due_us

@@ -21,9 +21,7 @@ def held(at_us: int = 1000) -> HeldLease:
 def test_there_is_no_end_before_a_grant_or_with_a_lease_of_nothing() -> None:
     lease = HeldLease()
     lease.advance(10**12)
-    assert (lease.over, lease.end_us, lease.beat_due, lease.next_beat_us) == (
-        False, None, False, None,
-    )  # fmt: skip
+    assert (lease.over, lease.end_us, lease.beat_due) == (False, None, False)
     lease.grant(0)
     assert not lease.over
 
@@ -51,13 +49,13 @@ def test_beats_of_a_lease_before_are_forgotten_with_it() -> None:
     an interconnect that was started with another one, is longer than all of them."""
     lease = held()
     while len(lease._unanswered) < BEATS_PER_LEASE:
-        lease.advance(lease.next_beat_us)
+        lease.advance(lease._due_us)
         lease.beat()
         lease.answered_elsewhere(lease.now_us)
     lease.hello()
     lease.grant(100 * LEASE_US)
     hello_us = lease.now_us
-    lease.advance(lease.next_beat_us)
+    lease.advance(lease._due_us)
     last = lease.beat()
     lease.answered(last - 1)
     assert lease.since_us == hello_us
@@ -111,7 +109,7 @@ def test_an_answer_to_what_was_never_sent_is_refused() -> None:
 def test_beats_are_due_so_many_times_a_lease() -> None:
     lease = held(1000)
     interval = LEASE_US // BEATS_PER_LEASE
-    assert lease.next_beat_us == 1000 + interval
+    assert lease._due_us == 1000 + interval
     lease.advance(1000 + interval - 1)
     assert not lease.beat_due
     lease.advance(1000 + interval)
@@ -127,9 +125,7 @@ def test_beats_without_an_answer_are_bounded(lease_us: int) -> None:
     lease.hello()
     lease.grant(lease_us)
     for _ in range(100):
-        due = lease.next_beat_us
-        assert due is not None
-        lease.advance(due)
+        lease.advance(lease._due_us)
         lease.beat()
     lease.answered(100)
     assert lease.end_us == lease.now_us + lease_us
