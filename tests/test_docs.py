@@ -27,6 +27,7 @@ ROOT = Path(__file__).parent.parent
 PROGRAMS = ROOT / "docs" / "programs.md"
 MESSAGES = ROOT / "docs" / "messages.md"
 RULES = ROOT / "docs" / "rules.md"
+DESIGN = ROOT / "docs" / "design.md"
 FAITHFULNESS = ROOT / "docs" / "faithfulness.md"
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 
@@ -111,6 +112,13 @@ def test_every_relative_link_leads_to_a_file(page: Path):
     links = [link for link in LINK.findall(page.read_text()) if "://" not in link]
     missing = [link for link in links if not (page.parent / link.partition("#")[0]).exists()]
     assert missing == []
+
+
+def test_the_layers_of_the_design_are_those_of_the_contract():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    (layers,) = (each["layers"] for each in contracts["contracts"] if each["type"] == "layers")
+    (printed,) = (text for _, text in blocks(DESIGN, "") if text.startswith("__main__"))
+    assert [re.split(r"  +", line)[0] for line in printed.splitlines()] == layers
 
 
 def test_every_rule_has_one_row():
