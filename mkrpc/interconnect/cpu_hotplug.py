@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 
+import structlog
+
 from mkrpc.errors import (
     InstanceBusyError,
     InvalidArgumentError,
@@ -26,12 +28,14 @@ from mkrpc.interconnect.hosts import HostRegistry
 from mkrpc.interconnect.session import Session
 from mkrpc.link.frames import CommandKind
 
-__all__ = ["HOTPLUG_TIMEOUT_S", "CpuHotplug"]
+__all__ = ["HOTPLUG_TIMEOUT_S", "CpuHotplug", "differs", "keep_as_kernel_has"]
 
 HOTPLUG_TIMEOUT_S = 10.0
 """Seconds for one CPU to leave or to come, as a request of the series waits for its ACK."""
 
 _LOOK_S = 0.005
+
+_log = structlog.get_logger("mkrpc.interconnect")
 
 
 class CpuHotplug:
@@ -63,8 +67,7 @@ class CpuHotplug:
                 f"{process.name}",
             )
         what = f"instance {process.instance_id} ({process.name}) to"
-        here = [each.apic_id for each in session.addresses if not each.vacant]
-        for apic_id in dict.fromkeys((*process.apic_ids, *here)):
+        for apic_id in dict.fromkeys((*process.apic_ids, *_cpus_of(session))):
             if apic_id not in apic_ids:
                 async with _limited(f"{what} give up the CPU with APIC id {apic_id}"):
                     await self._remove(apic_id)
@@ -122,6 +125,33 @@ class CpuHotplug:
         await self._hosts.keep(process.instance_id, process.name, cpus, hotplug=True)
 
 
+async def keep_as_kernel_has(hosts: HostRegistry, session: Session, process: HostedProcess) -> None:
+    """The host agent has of an instance the CPUs that its kernel has, and no others.
+
+    An interconnect that died between the acknowledgement of a kernel and that of its host agent has
+    left them with different ones. What is nobody's then is the pool's. Raises as HostRegistry.keep.
+    """
+    has = _cpus_of(session)
+    cpus = [each for each in process.apic_ids if each in has]
+    cpus += [each for each in has if each not in cpus]
+    _log.warning(
+        "a move of a CPU that another interconnect began",
+        instance=process.name,
+        host_agent=process.apic_ids,
+        kernel=cpus,
+    )
+    await hosts.keep(process.instance_id, process.name, cpus, hotplug=True)
+
+
+def differs(session: Session, process: HostedProcess) -> bool:
+    """Whether a kernel has other CPUs than its host agent would start it with."""
+    return set(_cpus_of(session)) != set(process.apic_ids)
+
+
+def _cpus_of(session: Session) -> list[int]:
+    return [each.apic_id for each in session.addresses if not each.vacant]
+
+
 def _number_of(session: Session, apic_id: int) -> int:
     """Of a CPU that a kernel says it has taken in: its stream has said so before."""
     for each in session.addresses:
@@ -133,7 +163,7 @@ def _number_of(session: Session, apic_id: int) -> int:
 
 
 def _has(session: Session, apic_id: int) -> bool:
-    return any(each.apic_id == apic_id and not each.vacant for each in session.addresses)
+    return apic_id in _cpus_of(session)
 
 
 @asynccontextmanager

@@ -16,11 +16,12 @@ from mkrpc.errors import (
     ClusterStateError,
     InstanceBusyError,
     InvalidArgumentError,
+    MkrpcError,
     NotFoundError,
 )
 from mkrpc.interconnect.attachments import Pump
 from mkrpc.interconnect.booting import Booting
-from mkrpc.interconnect.cpu_hotplug import CpuHotplug
+from mkrpc.interconnect.cpu_hotplug import CpuHotplug, differs, keep_as_kernel_has
 from mkrpc.interconnect.cpu_pool import check_name, choose_cpus, choose_id
 from mkrpc.interconnect.host_orders import HostedProcess
 from mkrpc.interconnect.hosts import HostRegistry
@@ -28,6 +29,7 @@ from mkrpc.interconnect.image import check_image
 from mkrpc.interconnect.instance_state import instance_state, known_ids
 from mkrpc.interconnect.parking import halt, shut_down
 from mkrpc.interconnect.registry import InstanceRecord
+from mkrpc.interconnect.session import Session
 from mkrpc.interconnect.start_up import sender_of
 from mkrpc.lifecycle import HOST_ID, InstanceState, Verb, next_state
 from mkrpc.v1 import types_pb2 as types
@@ -48,6 +50,8 @@ class Lifecycle:
         self._promised: dict[int, tuple[str, tuple[int, ...]]] = {}
         """The name and the CPUs of instances whose host agent has not taken them over yet."""
         self._booting = Booting(hosts, pump)
+        self._looked_at: set[bytes] = set()
+        """Incarnations that came over from another interconnect, and whose CPUs were compared."""
 
     def states(self) -> dict[int, InstanceState]:
         """By instance id."""
@@ -147,13 +151,36 @@ class Lifecycle:
             return await self._booting.start(process, apic_id, held)
 
     def adopt(self) -> None:
-        """Start-ups that an interconnect before this one began go on, if nobody else does anything
-        of the instance."""
+        """Start-ups that an interconnect before this one began go on, and moves of CPUs are told to
+        host agents as they are, if nobody else does anything of the instance."""
         for process in self._booting.left_over():
             if process.instance_id not in self._under_way:
                 held = ExitStack()
                 held.enter_context(self._one_at_a_time(process.instance_id, Verb.EXEC))
                 self._booting.go_on(self._booting.finish(process, held))
+        for session, process in self._cut_short():
+            self._booting.go_on(self._agree(session, process))
+
+    def _cut_short(self) -> Iterator[tuple[Session, HostedProcess]]:
+        """Who came over from another interconnect with other CPUs than its host agent knows of."""
+        for session in self._bus.sessions():
+            hello, number = session.hello, session.instance_id
+            process = self._hosts.processes.get(number)
+            if process is None or not process.running or number in self._under_way:
+                continue
+            if hello.epoch in (0, self._bus.epoch) or hello.incarnation in self._looked_at:
+                continue
+            # Once: what differs later is a move under way, or one that is to go on.
+            self._looked_at.add(hello.incarnation)
+            if session.alive and differs(session, process):
+                yield session, process
+
+    async def _agree(self, session: Session, process: HostedProcess) -> None:
+        try:
+            await keep_as_kernel_has(self._hosts, session, process)
+        except MkrpcError as error:
+            _log.warning("its host agent was not told", instance=process.name, error=str(error))
+            self._looked_at.discard(session.hello.incarnation)
 
     async def kill(self, instance_id: int, *, force: bool, signal: bool) -> tuple[int, int]:
         """End its process; the exit code, and how many CPUs had parked before.

@@ -3,12 +3,14 @@
 import os
 import signal
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from mkrpc.client import Client, apic
 from mkrpc.cluster import Cluster
-from mkrpc.errors import InstanceBusyError, InvalidArgumentError
+from mkrpc.errors import InstanceBusyError, InvalidArgumentError, UnavailableError
+from mkrpc.fault import Fault, FaultKind
 from mkrpc.outcome import Outcome
 from mkrpc.topology import Topology
 
@@ -93,3 +95,23 @@ def test_a_cpu_moves_between_two_kernels_and_over_a_killed_interconnect(
     client.exec_instance(1)
     assert ring(client) == {(1, delivered): 1}
     assert client.ledger().balanced
+
+
+@pytest.mark.full
+def test_a_cpu_on_its_way_is_the_pools_when_the_interconnect_dies(cluster) -> None:
+    """Its host agent has acknowledged that it comes, its kernel was never told."""
+    client = cluster.client
+    client.update_instance(1, [1])
+    client.set_fault(Fault(kind=FaultKind.PARTITION, instance=2))
+    with ThreadPoolExecutor(1) as other, Client(cluster.address) as another:
+        asked = other.submit(another.update_instance, 2, [3, 4, MOVED])
+        while client.cluster().pool:
+            assert not asked.done()
+        restart_interconnect(client)
+        with pytest.raises(UnavailableError):
+            asked.result()
+    while client.cluster().pool != (MOVED,):
+        assert owners(client)[2] == [3, 4]
+    client.update_instance(2, [3, 4, MOVED])
+    assert (client.cluster().pool, owners(client)[2]) == ((), [MOVED, 3, 4])
+    assert ring(client) == {(2, Outcome.DELIVERED.text): 1}
