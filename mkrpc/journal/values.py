@@ -8,6 +8,7 @@ when this was written needs no line here.
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any
@@ -105,12 +106,18 @@ def _name_of(kind: type) -> str:
 
 
 def _named(name: str) -> Any:
+    """A class of mkrpc, and nothing else: a module of it leads to all that it imports."""
     module, _, qualname = name.partition(":")
-    if module.partition(".")[0] != _PACKAGE:
+    found: Any = None
+    packages = module.split(".")
+    if packages[0] == _PACKAGE and "__main__" not in packages:  # which is a command, and would run
+        with suppress(ImportError):
+            found = importlib.import_module(module)
+        for part in qualname.split("."):
+            found = getattr(found, part, None)
+    if not isinstance(found, type) or found.__module__ != module:
         raise InvalidArgumentError(
-            f"the journal names {name}, which is not of mkrpc", advice="it is damaged, or forged"
+            f"the journal names {name}, which is no class of mkrpc",
+            advice="it is damaged, or forged, or of another release",
         )
-    found: Any = importlib.import_module(module)
-    for part in qualname.split("."):
-        found = getattr(found, part)
     return found
