@@ -244,7 +244,7 @@ class Client(LifecycleCalls, FaultCalls, ErrandCalls):
         """Set IF, halt or wake, or set the TPR (0 to 255) of a CPU, or take it offline or bring it
         online, which takes its time; returns it as it is then."""
         if (interrupts_enabled, halt, tpr, online) == (None,) * 4:
-            raise InvalidArgumentError("nothing to set", advice="name IF, halt or TPR")
+            raise InvalidArgumentError("nothing to set", advice="name IF, halt, TPR or online")
         if tpr is not None and not 0 <= tpr <= 0xFF:
             raise InvalidArgumentError(f"TPR {tpr:#x} is not 8 bits", advice="give 0 to 0xff")
         request = pb.SetCpuRequest(

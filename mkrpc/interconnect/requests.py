@@ -114,7 +114,8 @@ def cpu_action(request: pb.SetCpuRequest) -> str:
     if request.HasField("online"):
         if any(request.HasField(other) for other in ("tpr", "interrupts_enabled", "halt")):
             raise InvalidArgumentError(
-                "a CPU comes or goes, or is set", advice="ask for one after the other"
+                "online goes with nothing else in one request",
+                advice="ask for it first, then for IF, halt or the TPR",
             )
         return f"online={int(request.online)}"
     if request.HasField("tpr"):
@@ -128,7 +129,7 @@ def cpu_action(request: pb.SetCpuRequest) -> str:
     if request.HasField("halt"):
         tokens.append(f"hlt={int(request.halt)}")
     if not tokens:
-        raise InvalidArgumentError("nothing to set", advice="give IF, halt or the TPR")
+        raise InvalidArgumentError("nothing to set", advice="give IF, halt, the TPR or online")
     return " ".join(tokens)
 
 
