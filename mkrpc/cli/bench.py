@@ -16,7 +16,7 @@ __all__ = ["bench"]
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-@click.command()
+@click.command(short_help="Measure delay, throughput and bursts, beside peers.")
 @json_option
 @click.option("--quick", is_flag=True, help="A look in seconds: one round of small counts.")
 @click.option("--rounds", type=click.IntRange(1, 100), help="Alternating rounds.")

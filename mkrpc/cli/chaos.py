@@ -37,7 +37,7 @@ _SHOWN_FINDINGS = 20
 """Findings of one checker that are printed; --json has them all."""
 
 
-@click.command()
+@click.command(short_help="Do faults to a cluster under load, and check what must hold.")
 @click.option("--minutes", type=Amount(0.05, _MOST_MINUTES), default=1.0, show_default=True)
 @click.option(
     "--every",

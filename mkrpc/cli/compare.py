@@ -58,7 +58,7 @@ _LIVE_COLUMNS = (
 )
 
 
-@click.command()
+@click.command(short_help="Run one workload over several message channels.")
 @click.argument("channels", nargs=-1, metavar="[CHANNEL | FILE.py]...")
 @click.option("--seed", type=Number(0, MAX_SEED), help="The first seed.  [default: 0]")
 @click.option("--seeds", type=Number(1, MAX_COMPARED_SEEDS), default=1, show_default=True)

@@ -27,7 +27,7 @@ _BEFORE_DIFFERENCE = 8
 _NOTE_WIDTH = 120
 
 
-@click.command()
+@click.command(short_help="Replay recordings of other machines and score the model.")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--against", metavar="ENGINE", help="Compare with one engine's own traces instead.")
 @click.option("--summary", is_flag=True, help="Leave out the single scenarios that do not fail.")

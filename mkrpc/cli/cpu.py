@@ -15,7 +15,7 @@ __all__ = ["cpu"]
 _64_BITS = ("IA32_APIC_BASE", "ICR")
 
 
-@click.command()
+@click.command(short_help="Show a CPU's registers; set IF, TPR or HLT, take it offline.")
 @cluster_options
 @click.argument("apic_id", type=Number(0, 0xFFFF_FFFE))
 @click.option("--if", "if_", type=click.Choice(["on", "off"]), help="Set or clear EFLAGS.IF.")

@@ -62,7 +62,7 @@ def fault() -> None:
     """
 
 
-@fault.command()
+@fault.command(short_help="Swallow IPIs on their way.")
 @_options(
     click.option("--source", help="From which instance, by id or name; without, from anybody."),
     click.option("--destination", help="To which instance; without, to any."),
@@ -97,7 +97,7 @@ def duplicate(**asked: Any) -> None:
     _inject("duplicate", asked)
 
 
-@fault.command()
+@fault.command(short_help="Have frames of a link come late.")
 @_options(_instance, _direction, _share, _every, _limit, _seed)
 def reorder(**asked: Any) -> None:
     """Have frames of a link come late, over the stream after the one that they were sent on."""
@@ -106,7 +106,7 @@ def reorder(**asked: Any) -> None:
     _inject("reorder", asked)
 
 
-@fault.command()
+@fault.command(short_help="Let nothing pass over a link, beats included.")
 @_options(_instance, _direction)
 def partition(**asked: Any) -> None:
     """Let nothing pass over a link, beats included: beyond its lease an instance is fenced."""
@@ -177,7 +177,7 @@ def pause(*, instance: str, for_s: float, name: str, address: str | None, as_jso
         click.echo(f"instance {found.id} ({found.name}), process {pid}, is stopped {until}")
 
 
-@click.command()
+@click.command(short_help="Let a paused process go on (SIGCONT).")
 @click.argument("instance")
 @cluster_options
 @json_option

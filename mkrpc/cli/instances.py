@@ -42,7 +42,7 @@ _MOST = 512
 """CPUs of one instance."""
 
 
-@click.command()
+@click.command(short_help="Reserve an id, a name and CPUs for an instance.")
 @cluster_options
 @click.argument("instance", default="", metavar="[INSTANCE | FILE]")
 @click.option("--id", "instance_id", type=Number(1, 511), help="The lowest free one if not given.")
@@ -140,7 +140,7 @@ def update(
         click.echo(f"instance {found.id} ({found.name}) has {has}")
 
 
-@click.command()
+@click.command(short_help="Load a kernel into an instance.")
 @cluster_options
 @click.argument("instance")
 @click.option("--handler", "handlers", multiple=True, help="package.module:name; repeatable.")
@@ -227,7 +227,7 @@ def unload(name: str, address: str | None, instance: str, as_json: bool) -> None
         click.echo(f"instance {found.id} ({found.name}) has nothing loaded")
 
 
-@click.command()
+@click.command(short_help="Forget an instance; its CPUs go back to the pool.")
 @cluster_options
 @click.argument("instance")
 @json_option

@@ -16,7 +16,7 @@ __all__ = ["kernfs_files", "print_kernfs", "proc_file"]
 ROOT = "/sys/fs/multikernel"
 
 
-@click.command("proc")
+@click.command("proc", short_help="Print a file of an instance's /proc.")
 @cluster_options
 @click.argument("file")
 @click.argument("instance", default="0")

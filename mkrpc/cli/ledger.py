@@ -24,7 +24,7 @@ def totals_text(totals: "LedgerTotals") -> str:
     )
 
 
-@click.command()
+@click.command(short_help="Print the books, and whether they balance.")
 @cluster_options
 @click.option("--quiesce", is_flag=True, help="Wait first until nothing is in flight.")
 @json_option

@@ -44,7 +44,7 @@ def down(name: str, address: str | None, everything: bool) -> int:
     return code
 
 
-@click.command("exec")
+@click.command("exec", short_help="Start an instance that has a kernel loaded.")
 @cluster_options
 @click.argument("instance")
 @click.option(
@@ -74,7 +74,7 @@ def exec_(
         click.echo(f"instance {found.id} ({found.name}) runs as process {pid}")
 
 
-@click.command()
+@click.command(short_help="End an instance: ask it to shut down, or force it.")
 @cluster_options
 @click.argument("instance")
 @click.option("--force", is_flag=True, help="Do not ask: an NMI to every CPU, then SIGKILL.")

@@ -12,7 +12,7 @@ __all__ = ["limit"]
 _RATE = re.compile(r"([0-9]{1,10})(?::([0-9]{1,10}))?")
 
 
-@click.command()
+@click.command(short_help="Limit the ICR writes per second of an instance, or clients.")
 @cluster_options
 @click.argument("who", metavar="INSTANCE|clients")
 @click.argument("rate", metavar="WRITES_PER_S[:BURST]|off")

@@ -18,7 +18,7 @@ _LISTEN = (
 _WAYS = {"memory": "over shared memory", "interconnect": "through the interconnect"}
 
 
-@click.command()
+@click.command(short_help="Have one instance send a text to another, and ring it.")
 @cluster_options
 @click.argument("sender")
 @click.argument("receiver")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["dmesg", "interrupts", "parse_interrupts"]
 
 
-@click.command()
+@click.command(short_help="Print /proc/interrupts of instances.")
 @cluster_options
 @click.argument("instances", metavar="[INSTANCE]...", nargs=-1)
 @click.option("--mirror", is_flag=True, help="The interconnect's copy of irq_stat instead.")

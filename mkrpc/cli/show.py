@@ -57,7 +57,7 @@ def instance_row(instance: "InstanceView") -> tuple[object, ...]:
     )
 
 
-@click.command()
+@click.command(short_help="Show every instance and its CPUs.")
 @cluster_options
 @click.option(
     "--cpus/--no-cpus",

@@ -46,7 +46,7 @@ class _Setting(click.ParamType):  # type: ignore[type-arg] # generic in new clic
         return switch, text
 
 
-@click.command()
+@click.command(short_help="Run the machine under seeds, or play a scenario.")
 @click.argument("scenario", required=False, metavar="[SCENARIO | all | FILE.py]")
 @click.option("--seeds", type=Number(1, MAX_SEEDS), help=f"How many.  [default: {DEFAULT_SEEDS}]")
 @click.option("--first-seed", type=Number(0, MAX_SEED), default=1, show_default=True)

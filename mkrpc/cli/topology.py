@@ -26,7 +26,7 @@ _MAX_CPUINFO_BYTES = 16 << 20
 _File = click.Path(dir_okay=False, path_type=Path)
 
 
-@click.command()
+@click.command(short_help="Check or convert a topology: a TOML file, or device trees.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=_File)
 @click.option(
     "--cpuinfo",

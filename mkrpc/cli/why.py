@@ -18,7 +18,7 @@ __all__ = ["stall_line", "why", "why_lines"]
 _FEW_VECTORS = 8
 
 
-@click.command()
+@click.command(short_help="Say why an interrupt is not taken.")
 @cluster_options
 @click.argument("apic_id", type=Number(0, 0xFFFF_FFFE))
 @click.argument("vector", type=Number(0, 0xFF, hexadecimal=True))

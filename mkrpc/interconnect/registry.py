@@ -81,7 +81,7 @@ class Registry:
         if record.session is None:
             raise NotFoundError(
                 f"instance {instance_id} ({record.name}) is not attached: {record.reason}",
-                advice="'mkrpc exec' starts it again",
+                advice=f"start it again: mkrpc exec {instance_id}",
             )
         return record.session
 
@@ -99,7 +99,7 @@ class Registry:
                 raise NotFoundError(
                     f"APIC id {apic_id} belongs to instance {record.instance_id} ({record.name}), "
                     f"which is not attached: {record.reason}",
-                    advice="'mkrpc exec' starts it again",
+                    advice=f"start it again: mkrpc exec {record.instance_id}",
                 )
         raise NotFoundError(
             f"no CPU has APIC id {apic_id} in a kernel that runs",

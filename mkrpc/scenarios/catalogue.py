@@ -36,7 +36,7 @@ def scenario_named(name: str) -> type[Scenario]:
         close = get_close_matches(name, known, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
         raise InvalidArgumentError(
-            f"no scenario {name!r}", advice=f"{hint}There are {', '.join(known)}"
+            f"no scenario {name!r}", advice=f"{hint}there are {', '.join(known)}"
         )
     return known[name]
 

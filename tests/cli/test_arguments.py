@@ -161,6 +161,15 @@ def test_the_help_names_every_switch(run):
     assert [field.name for field in fields(ApicPolicy) if field.name not in shown] == []
 
 
+@pytest.mark.parametrize("group", [[], ["fault"]], ids=["mkrpc", "fault"])
+def test_a_list_of_commands_says_of_each_in_a_line_what_it_does(run, group, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    _, _, listed = run(*group, "--help").stdout.partition("\nCommands:\n")
+    lines = listed.splitlines()
+    assert len(lines) == len((main.commands[group[0]] if group else main).commands)
+    assert [line for line in lines if not line.endswith(".") or line.endswith("...")] == []
+
+
 def test_every_command_explains_itself(run):
     for name in main.commands:
         result = run(name, "--help")
