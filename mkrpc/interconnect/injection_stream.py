@@ -94,6 +94,10 @@ class InjectionStreams:
         """A client has connected."""
         return InjectionLink(self, connection)
 
+    def may_have(self, client_id: bytes) -> bool:
+        """Whether a stream stands that is this client's, or that has not said whose it is."""
+        return any(link.client_id in (b"", client_id) for link in self.links)
+
 
 class InjectionLink:
     """One client's stream; a ``ConnectionHandler``."""
@@ -103,7 +107,8 @@ class InjectionLink:
         self._pump = streams.pump
         self._bus = streams.pump.bus
         self._connection = connection
-        self._client_id = b""
+        self.client_id = b""
+        """Whose it is, once it has said so."""
         self._waiting: deque[Any] = deque()
         """Requests that wait for their turn."""
         self._open: set[int] = set()
@@ -147,19 +152,20 @@ class InjectionLink:
 
     def on_closed(self, connection: Connection, error: MkrpcError | None) -> None:
         """The stream has ended. What was asked for goes on, and may be asked for again; of one that
-        ended well, nobody will."""
+        ended well, nobody will, unless over an older one that still stands: what comes late over
+        that would be new to us, and happen twice."""
         self._streams.links.discard(self)
         well = error is None and not self._open
         self._abandon()
-        if well and self._client_id:
+        if well and self.client_id and not self._streams.may_have(self.client_id):
             self._pump.tell_time()
-            self._bus.forget_client(self._client_id)
+            self._bus.forget_client(self.client_id)
             self._pump.drain()
 
     def _take(self, request: Any) -> None:
         client_id, first_seq = request.client_id, request.first_seq
-        self._client_id = self._client_id or client_id
-        if client_id not in (b"", self._client_id):
+        self.client_id = self.client_id or client_id
+        if client_id not in (b"", self.client_id):
             raise ProtocolError("one stream is one client's, and this is another client id")
         if first_seq in self._open:
             raise ProtocolError(f"words from number {first_seq} on are under way already")
@@ -222,7 +228,7 @@ class InjectionLink:
         """Make them; if they cannot be, it has to be seen which one."""
         try:
             singles = self._bus.inject_singles(
-                client_id=self._client_id,
+                client_id=self.client_id,
                 first_seq=requests[0].first_seq,
                 words=b"".join([request.words for request in requests]),
                 resolved_below=max([request.resolved_below for request in requests]),
@@ -241,7 +247,7 @@ class InjectionLink:
         first_seq, count = request.first_seq, len(request.words) // _WORD_BYTES
         try:
             tally = self._bus.inject_words(
-                client_id=self._client_id,
+                client_id=self.client_id,
                 first_seq=first_seq,
                 words=request.words,
                 resolved_below=request.resolved_below,

@@ -1,0 +1,82 @@
+"""A client that comes back over another stream, while the older one may still stand."""
+
+from typing import Any
+
+import pytest
+
+from mkrpc.errors import MkrpcError, UnavailableError
+from mkrpc.interconnect.attachments import Pump
+from mkrpc.interconnect.injection_stream import InjectionLink, InjectionStreams
+from mkrpc.v1 import control_pb2 as pb
+from mkrpc.x86.icr import fixed
+
+CLIENT = b"client----------"
+TO_NOBODY = fixed(77, 0xEA)
+
+
+class Client:
+    """A byte stream in memory, and the client at its end."""
+
+    peer = "a test"
+    writable = True
+
+    def __init__(self, streams: InjectionStreams) -> None:
+        self.error: MkrpcError | None = None
+        self.link: InjectionLink = streams.open(self)
+
+    def send(self, frame: bytes) -> None:
+        """What is told is of no interest here."""
+
+    def close(self, error: MkrpcError | None = None) -> None:
+        self.error = error
+
+    def ask(self, first_seq: int, *, again: bool = False, client_id: bytes = CLIENT) -> None:
+        request = pb.InjectStreamRequest(
+            client_id=client_id,
+            first_seq=first_seq,
+            words=[TO_NOBODY],
+            resolved_below=first_seq,
+            again=again,
+        )
+        self.link.on_frame(self, request.SerializeToString())
+
+    def end(self, error: MkrpcError | None = None) -> None:
+        self.link.on_closed(self, error)
+
+
+@pytest.mark.parametrize("said", [True, False], ids=["known", "has said nothing"])
+async def test_who_ends_well_is_not_forgotten_while_an_older_stream_stands(
+    machine: Any, said: bool
+) -> None:
+    """What comes late over the older one would else be new, and happen twice."""
+    bus = machine((0,)).bus
+    streams = InjectionStreams(Pump(bus))
+    older = Client(streams)
+    if said:
+        older.ask(1)
+    newer = Client(streams)
+    newer.ask(2, again=True)
+    written = bus.totals().written
+    newer.end()
+    older.ask(2)
+    assert bus.totals().written == written == (2 if said else 1)
+    assert older.error is None, "it is answered again"
+
+
+async def test_who_ends_well_is_forgotten_with_its_last_stream(machine: Any) -> None:
+    bus = machine((0,)).bus
+    streams = InjectionStreams(Pump(bus))
+    older, newer, other = Client(streams), Client(streams), Client(streams)
+    newer.ask(1)
+    other.ask(1, client_id=CLIENT[::-1])
+    older.end(UnavailableError("it broke"))
+    newer.end()
+    bus.inject(
+        client_id=CLIENT,
+        first_seq=1,
+        word=TO_NOBODY + 1,
+        count=1,
+        resolved_below=1,
+        on_done=lambda tally: None,
+    )
+    assert bus.totals().written == 3, "nobody knows its numbers any more"
