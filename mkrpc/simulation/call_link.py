@@ -42,10 +42,19 @@ class Request:
 
 
 class CallLink:
-    """One stream of one caller, at one interconnect."""
+    """One stream of one caller, at one interconnect. ``links``: all of this client."""
 
-    def __init__(self, world: "World", hub: Hub, caller: "Caller", client_id: bytes) -> None:
+    def __init__(
+        self,
+        world: "World",
+        hub: Hub,
+        *,
+        caller: "Caller",
+        client_id: bytes,
+        links: "list[CallLink]",
+    ) -> None:
         self.hub = hub
+        self._links = links
         self._world = world
         self._caller = caller
         self._client_id = client_id
@@ -54,6 +63,8 @@ class CallLink:
         self._made: dict[Tally | Singles, None] = {}
         self._told: list[int] = []
         self._over = self._turn_due = self._send_due = False
+        self.late_us = 0
+        """Until then what is on its way to it does not arrive: its client has another one."""
 
     def greet(self) -> None:
         """It has been opened: the client learns the roster number."""
@@ -61,6 +72,9 @@ class CallLink:
 
     def take(self, requests: list[Request]) -> None:
         """Messages have come together."""
+        if self._world.now_us < self.late_us:
+            self._world.at(self.late_us, self.hub.turn, self.take, requests)
+            return
         if self._over:
             return
         for request in requests:
@@ -73,10 +87,11 @@ class CallLink:
                 self._world.at(self._world.now_us, self.hub.turn, self._inject_some)
 
     def end(self) -> None:
-        """The stream has ended: of a client that has all its answers nobody will ask again."""
+        """The stream has ended: of a client that has all its answers nobody will ask again, unless
+        an older one of its streams still stands."""
         well = not self._over and not self._open
         self._abandon()
-        if well:
+        if well and all(link._over for link in self._links if link.hub is self.hub):
             self.hub.bus.forget_client(self._client_id)
 
     def broken(self) -> None:

@@ -9,7 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mkrpc.interconnect.bucket import CLIENTS, Rate
 from mkrpc.simulation.call_link import CallLink, Request
+from mkrpc.simulation.events import Limited
+from mkrpc.simulation.hub import Hub
 from mkrpc.simulation.plan import Step
 
 if TYPE_CHECKING:
@@ -23,6 +26,14 @@ _GIVES_UP = 0.15
 """Of the streams that break, this share has a client that does not come back."""
 _ARRIVES = 0.5
 """Of the streams that break, this share has what was on its way arrive."""
+_LAST = 0.3
+"""Of the streams that break, this share has a client that ends the next one with its answers."""
+_WAITS = 0.7
+"""Of the clients that are to end their stream, this share does it when it has its answers."""
+_SOON = 0.5
+"""Of the streams that break, this share has a client that is back before what was on its way."""
+_BURSTS_PER_S = 50
+"""What clients that are limited may make at once, they may make so often in a second."""
 _SPLITS = 0.3
 """Of what is sent together, this share comes in two parts."""
 
@@ -55,7 +66,8 @@ class Caller:
         self._next = 1
         self._roster = 0
         self._link: CallLink | None = None
-        self._greeted = self._opening = False
+        self._links: list[CallLink] = []
+        self._greeted = self._opening = self._closing = False
         self._gathered: deque[tuple[tuple[int, ...], bool]] = deque()
         self._unanswered: dict[int, _Sent] = {}
         self._since_floor: deque[int] = deque()
@@ -75,6 +87,8 @@ class Caller:
                 self._send()
             case "hang-up":
                 self._hang_up()
+            case _ if self.open and self._rng.random() < _WAITS:
+                self._closing = True
             case _:
                 self._close()
 
@@ -88,14 +102,17 @@ class Caller:
         if hub.over:
             self._come_back()
             return
-        self._link = link = CallLink(self._world, hub, self, self._client_id)
+        self._link = link = CallLink(
+            self._world, hub, caller=self, client_id=self._client_id, links=self._links
+        )
+        self._links.append(link)
         self._up_us = self._down_us = 0
         self._world.at(self._arrival(up=True), hub.turn, link.greet)
 
-    def _come_back(self) -> None:
+    def _come_back(self, *, soon: bool = False) -> None:
         if not self._opening:
             self._opening = True
-            pause_us = self._world.options.lease_us // 20
+            pause_us = 1 if soon else self._world.options.lease_us // 20
             later_us = self._world.now_us + pause_us + self._rng.randrange(0, pause_us)
             self._world.at(later_us, self._open)
 
@@ -107,14 +124,16 @@ class Caller:
             return
         world.faults["stream of calls broke"] += 1
         if rng.random() < _ARRIVES:
-            notices_us = self._up_us + rng.randrange(0, world.options.notice_us)
-            world.at(max(notices_us, world.now_us), link.hub.turn, link.broken)
+            link.late_us = world.now_us + rng.choice((0, rng.randrange(0, world.options.notice_us)))
+            notices_us = max(self._up_us, link.late_us) + rng.randrange(1, world.options.notice_us)
+            world.at(notices_us, link.hub.turn, link.broken)
         else:
             link.hub.turn(link.broken)
-        self.broken()
+        self._closing = rng.random() < _LAST
+        self.broken(soon=rng.random() < _SOON)
 
-    def broken(self) -> None:
-        """There is no stream any more."""
+    def broken(self, *, soon: bool = False) -> None:
+        """There is no stream any more. ``soon``: another one can be opened at once."""
         if self._link is None:
             return
         self._link, self._greeted = None, False
@@ -122,7 +141,7 @@ class Caller:
             self._world.note(f"{self.name} gives up")
             self._begin()
         elif self.open:
-            self._come_back()
+            self._come_back(soon=soon)
 
     def _close(self) -> None:
         """It ends its stream, whether or not all has been answered."""
@@ -208,7 +227,10 @@ class Caller:
         if not self._greeted:
             self._greeted = True
             self._again = deque(self._unanswered)
-        self._send()
+        if self._closing and not self.open:
+            self._close()
+        else:
+            self._send()
 
 
 class Callers:
@@ -216,6 +238,7 @@ class Callers:
 
     def __init__(self, world: "World") -> None:
         self._world = world
+        self._writes_per_s = 0
         self._callers = [Caller(world, number) for number in range(world.options.callers)]
 
     @property
@@ -226,7 +249,23 @@ class Callers:
     def perform(self, step: Step) -> None:
         """Carry out a step of one of them."""
         self._world.note(str(step))
-        self._callers[step.client].perform(step)
+        if step.kind == "limit":
+            self._writes_per_s = step.count
+            self._world.hub.turn(self._limit, self._world.hub)
+        else:
+            self._callers[step.client].perform(step)
+
+    def _limit(self, hub: Hub) -> None:
+        """As ``mkrpc limit`` does, or a topology."""
+        writes_per_s = self._writes_per_s
+        burst = max(1, writes_per_s // _BURSTS_PER_S)
+        hub.bus.buckets.change(CLIENTS, Rate(writes_per_s, burst) if writes_per_s else None)
+        self._world.show(Limited(writes_per_s))
+
+    def hub_began(self) -> None:
+        """Another one has the same limit."""
+        if self._writes_per_s:
+            self._world.hub.turn(self._limit, self._world.hub)
 
     def hub_died(self) -> None:
         """Every stream has ended."""

@@ -6,7 +6,7 @@ It is in a run that is asked for it, beside all else; its steps have streams of 
 from collections.abc import Iterator
 
 from mkrpc.simulation.options import Options, Rng, RngSource
-from mkrpc.simulation.plan import Step
+from mkrpc.simulation.plan import Plan, Step, StepKind
 from mkrpc.simulation.workload import Words, is_broadcast
 from mkrpc.x86.icr import fixed
 from mkrpc.x86.irq_vectors import MULTIKERNEL_VECTOR
@@ -30,7 +30,17 @@ _LONG_SHARE = 0.04
 _LONG = (9_000, 20_000)
 """Writes of a call that is made in instalments."""
 _LONG_CALLS = 3
-_KINDS = (*(("send",) * 12), "hang-up", "hang-up", "close")
+_ABOUT_A_DEATH = 0.4
+"""Of what is sent, this share is shortly before the interconnect dies, if it does."""
+_BEFORE_US = 2_500
+_ABOUT_A_REQUEST = 0.8
+"""Of the streams that break or end, this share does it soon after something was sent."""
+_AFTER_US = 1_000
+_LIMITED = 0.25
+"""Of the runs, this share has limits of how many writes clients may make."""
+_LIMITS = (0, 500, 5_000, 50_000)
+"""A second; as many as in 20 ms at once."""
+_KINDS: tuple[StepKind, ...] = (*(("send",) * 12), "hang-up", "hang-up", "close")
 
 
 def draw_callers(rng_of: RngSource) -> int:
@@ -38,17 +48,29 @@ def draw_callers(rng_of: RngSource) -> int:
     return rng_of("callers").randrange(1, _MOST_CALLERS + 1)
 
 
-def draw_calls(options: Options, rng_of: RngSource, number: int) -> Iterator[Step]:
-    """Their steps, numbered after ``number``; at times there is one more client, which makes calls
-    of very many equal words."""
+def draw_calls(options: Options, rng_of: RngSource, plan: Plan) -> Iterator[Step]:
+    """Their steps, numbered after those of a plan; at times there is one more client, which makes
+    calls of very many equal words."""
     rng = rng_of("calls")
     words = _CallWords(rng, options)
+    number = plan.last_step
+    deaths_us = [fault.at_us for fault in plan.faults if fault.kind == "hub-crash"]
+    kinds = (*_KINDS, "limit") if rng.random() < _LIMITED else _KINDS
+    sent_us: dict[int, int] = {}
     for _ in range(rng.randrange(4, _MOST_STEPS)):
         number += 1
-        kind = rng.choice(_KINDS)
+        kind = rng.choice(kinds)
         at_us, client = rng.randrange(0, options.busy_us), rng.randrange(0, options.callers)
+        if kind == "send" and deaths_us and rng.random() < _ABOUT_A_DEATH:
+            at_us = max(0, rng.choice(deaths_us) - rng.randrange(0, _BEFORE_US))
+        elif kind in ("hang-up", "close") and client in sent_us and rng.random() < _ABOUT_A_REQUEST:
+            at_us = min(sent_us[client] + rng.randrange(1, _AFTER_US), options.busy_us)
+        if kind == "send":
+            sent_us[client] = at_us
         if kind == "close":
             yield Step(number=number, at_us=at_us, kind="close", client=client)
+        elif kind == "limit":
+            yield Step(number=number, at_us=at_us, kind="limit", count=rng.choice(_LIMITS))
         elif kind == "hang-up":
             yield Step(number=number, at_us=at_us, kind="hang-up", client=client)
         else:

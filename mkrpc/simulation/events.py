@@ -24,6 +24,7 @@ __all__ = [
     "HubKept",
     "KernelEnded",
     "KernelTurn",
+    "Limited",
     "Reported",
     "Standing",
 ]
@@ -134,6 +135,13 @@ class Called:
     first_seq: int
     words: Sequence[int]
     again: bool
+
+
+@dataclass(slots=True)
+class Limited:
+    """From now on clients may make so many writes a second; 0: as many as they like."""
+
+    writes_per_s: int
 
 
 @dataclass(slots=True)

@@ -120,6 +120,7 @@ class Outages:
         world.note(f"another interconnect expects {len(hub.takeover.expected)}")
         world.show(HubBegan(hub.bus, hub.takeover))
         world.hub.turn(lambda: None)
+        world.callers.hub_began()
         for life in self._unreported:
             when_us = world.now_us + rng.randrange(1, world.options.restart_us)
             world.at(when_us, self._say, life)

@@ -29,6 +29,7 @@ StepKind = Literal[
     "send",
     "hang-up",
     "close",
+    "limit",
 ]
 
 _STEP_KINDS: tuple[StepKind, ...] = (
@@ -85,6 +86,7 @@ class Step:
     with APIC id ``word`` is to leave whoever has it and to come to the instance. ``send``: caller
     ``client`` sends ``requests`` over its stream, each of some words; ``each``: it asks for the
     outcome of every word. ``hang-up``: its stream breaks; ``close``: it ends it.
+    ``limit``: clients may make ``count`` writes a second together; 0: as many as they like.
     """
 
     number: int
@@ -118,6 +120,8 @@ class Step:
             case "send":
                 of = "each of " if self.each else ""
                 what = f"k{self.client} {of}{', '.join(map(_hexes, self.requests))}"
+            case "limit":
+                what = f"{self.count} writes a second"
             case "hang-up" | "close":
                 what = f"k{self.client}"
             case _:

@@ -76,7 +76,7 @@ def draw(
         plan = plan.with_steps(draw_moves(options, rng_of, plan.last_step))
     if calls:
         options = replace(options, callers=draw_callers(rng_of))
-        plan = plan.with_steps(draw_calls(options, rng_of, plan.last_step))
+        plan = plan.with_steps(draw_calls(options, rng_of, plan))
     return options, plan, rng_of
 
 

@@ -117,7 +117,7 @@ class World:
         match step.kind:
             case "move":
                 return self.cpu_moves
-            case "send" | "hang-up" | "close":
+            case "send" | "hang-up" | "close" | "limit":
                 return self.callers
             case _:
                 return self.requests

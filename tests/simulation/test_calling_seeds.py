@@ -25,12 +25,15 @@ def check(seeds: range, *, moving: bool = False) -> list[Result]:
 def test_no_seed_breaks_a_promise_while_clients_call() -> None:
     """And they do: streams break, calls are sent again, some are refused."""
     faults: Counter[str] = Counter()
+    outcomes: Counter[str] = Counter()
     for result in check(QUICK_SEEDS):
         faults.update(result.faults)
+        outcomes.update(result.outcomes)
     assert faults["singles made together"] > 5 * len(QUICK_SEEDS)
     assert faults["call sent again"] > 5 * len(QUICK_SEEDS)
     assert faults["stream of calls broke"] > len(QUICK_SEEDS)
     assert faults["hub-crash"]
+    assert outcomes["rejected(rate_limited)"]
 
 
 def test_no_seed_breaks_a_promise_while_clients_call_and_cpus_move() -> None:
@@ -79,12 +82,12 @@ def test_every_way_of_calling_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     check(range(1, 6))
     for way in ("single", "burst"):
         assert min(seen[way], seen[f"{way} again"], seen[f"{way} repeated"]) > 3, seen
-    assert min(seen["together"], seen["in blocks"]) > 500, seen
+    assert min(seen["together"], seen["in blocks"]) > 100, seen
     check(range(INSTALMENTS, INSTALMENTS + 1))
     assert seen["instalment"] > 1
 
 
-INSTALMENTS = 2
+INSTALMENTS = 4
 """A seed that has calls of very many writes."""
 
 

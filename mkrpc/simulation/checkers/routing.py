@@ -17,7 +17,7 @@ from mkrpc.link.frames import NOBODY, CpuAddress
 from mkrpc.outcome import Outcome
 from mkrpc.simulation.checkers.exactly_once import ExactlyOnce
 from mkrpc.simulation.checkers.violation import Checker
-from mkrpc.simulation.events import BusTurn, HubBegan, Reported, Standing
+from mkrpc.simulation.events import BusTurn, HubBegan, Limited, Reported, Standing
 from mkrpc.trace import BarrierOpened, IcrWritten, InstanceAttached, InstanceDetached, LegEnded
 from mkrpc.x86.apic_base import ApicMode
 from mkrpc.x86.destination import ApicAddress, matches
@@ -49,7 +49,7 @@ class Routing(Checker):
     name: ClassVar[str] = "routing"
     listens: ClassVar[tuple[type, ...]] = (
         *(IcrWritten, LegEnded, HubBegan, BusTurn),
-        *(InstanceAttached, InstanceDetached, Reported, BarrierOpened),
+        *(InstanceAttached, InstanceDetached, Reported, BarrierOpened, Limited),
     )
 
     def __init__(
@@ -71,8 +71,11 @@ class Routing(Checker):
         self._named: dict[tuple[bytes, int], frozenset[int]] = {}
         self._legs: dict[tuple[bytes, int], int] = {}
         self._unasked: set[tuple[bytes, int]] = set()
+        self._unlooked: set[tuple[bytes, int]] = set()
+        """Of these those of clients beyond their limit: nobody looks where they go."""
         self._asked: set[tuple[bytes, int]] = set()
         self._missing: set[bytes] = set()
+        self._limited = False
 
     def on_event(self, event: object) -> None:
         """As :class:`Checker`."""
@@ -91,7 +94,10 @@ class Routing(Checker):
             self._missing.discard(event.incarnation)
         elif type(event) is BarrierOpened:
             self._opened_us = self._now_us()
+        elif type(event) is Limited:
+            self._limited = event.writes_per_s > 0
         elif type(event) is HubBegan:
+            self._limited = False
             self._bus = event.bus
             self._began_us = self._now_us()
             self._opened_us = None
@@ -112,6 +118,8 @@ class Routing(Checker):
             wanted = 1 if _is_arbitrated(word) or not named else len(named)
             if write in self._unasked | self._asked and (_is_arbitrated(word) or not named):
                 wanted = 0
+            if write in self._unlooked and not legs:
+                continue
             if legs not in (wanted, -1):
                 self.fail(f"{word:#x} names {len(named)} CPUs and had {legs} legs")
 
@@ -137,6 +145,7 @@ class Routing(Checker):
             self._named[write] = named if again else winners
             self._legs.pop(write, None)
             self._unasked.discard(write)
+            self._unlooked.discard(write)
             self._asked.discard(write)
 
     def _leg_ended(self, event: LegEnded) -> None:
@@ -155,12 +164,20 @@ class Routing(Checker):
                 if not self._journal.may_come_again(*write):
                     self.fail(f"{event.outcome.text} of a write that comes for the first time")
                 self._unasked.add(write)
+                if self._limited and event.source not in self._instances:
+                    self._unlooked.add(write)
             elif event.apic_id == NOBODY and named:
-                if event.outcome not in _BY_ITS_SENDER:
+                if event.outcome not in _BY_ITS_SENDER and not self._is_beyond(event):
                     self.fail(f"{event.outcome.text}, though the write names {sorted(named)}")
                 self._legs[write] = -1
             else:
                 self._legs[write] = self._legs.get(write, 0) + 1
+
+    def _is_beyond(self, event: LegEnded) -> bool:
+        """Whether clients are limited, and this write of one was refused before anybody looked
+        where it goes."""
+        beyond = event.outcome is Outcome.REJECTED_RATE_LIMITED
+        return beyond and self._limited and event.source not in self._instances
 
     def _is_asked(self, event: LegEnded, seq: int) -> bool:
         """Whether a write that comes again is put to a CPU that has another address since: it says
