@@ -225,7 +225,8 @@ class ControlServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetCpu(self, request, context):
-        """Set or clear IF, halt, wake or set the TPR of a CPU; returns it as it is then.
+        """Set or clear IF, halt, wake or set the TPR of a CPU, or take it offline or bring it online; returns it
+        as it is then.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -288,7 +289,8 @@ class ControlServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateInstance(self, request, context):
-        """Give an instance that has nothing loaded other CPUs, or none.
+        """Give an instance other CPUs: one that has nothing loaded, which may also be left with none, or one
+        that runs, whose CPUs leave and come one by one while its boot CPU stays.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
