@@ -93,12 +93,13 @@ class Cluster:
         ``programs`` by APIC id and ``handlers`` by instance id are callables of the caller's
         script; they reach the instances as copies. ``via`` by instance id: another way to the
         interconnect than its address. ``recording``: a folder in which every process keeps a
-        journal of its inputs. ``start_method``: how its processes are started. Raises
-        :class:`ClusterStateError` if a cluster of this name runs, starts or stops, or if something
-        else has its directory,
-        :class:`InvalidArgumentError` for callables of nobody's or that cannot be copied,
-        :class:`AddressInUseError`, :class:`mkrpc.errors.StartUpError` if a process ended before
-        all were up, and what else kept one from starting; whatever had started is stopped again.
+        journal of its inputs. ``start_method``: how its processes are started.
+
+        Raises :class:`ClusterStateError` if a cluster of this name runs, starts or stops, or if
+        something else has its directory; :class:`InvalidArgumentError` for callables that no CPU or
+        instance of the topology is to have, or that cannot be copied; :class:`AddressInUseError`;
+        :class:`mkrpc.errors.StartUpError` if a process ended before all were up; and what else kept
+        one from starting. Whatever had started is stopped again.
         """
         directory = cluster_dir(name)
         with _starting(name, directory), writing(directory.parent):

@@ -176,11 +176,11 @@ class Client(LifecycleCalls, FaultCalls, ErrandCalls):
         after 0.1 s, then twice as long each time up to 0.8 s, shortened by up to half at random,
         with the same sequence numbers, so that it happens once (design 3.3, rule 6).
 
-        After UnavailableError or DeadlineExceededError it may have happened, and may still: its
-        end must become known before peers can forget what came after it, so the very same request
-        is repeated before later injections, which this holds up by :data:`REPEAT_S` at most and,
-        as long as it is in vain, ever more rarely. One that had not happened then happens late.
-        A program that cannot have that goes on with a new client.
+        After UnavailableError or DeadlineExceededError it may have happened, and may still. Peers
+        cannot forget what came after it until its end is known. So the very same request is
+        repeated before later injections, ever more rarely while that is in vain; each time it holds
+        them up by :data:`REPEAT_S` at most. If it had not happened, it happens late, then. A
+        program that cannot have that goes on with a new client.
 
         Raises InvalidArgumentError, also for ``self`` and ``others``, which need an APIC;
         LimitReachedError once 1024 injections have come since the oldest without a known end.

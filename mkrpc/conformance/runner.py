@@ -1,8 +1,8 @@
 """Replays recordings on the model and scores them: what ``mkrpc conform`` runs.
 
-Paths are files or folders. Engines' own traces found on the way through the folder above them serve
-the comparison, and are listed as such; named itself, a file of them is replayed and reported like
-any recording that nobody scores. :mod:`mkrpc.conformance.files` has how they are told apart.
+Paths are files or folders. In a folder, files with engines' own traces serve the comparison, and
+are listed as such. Such a file that is named itself is replayed and reported like any recording
+that nobody scores. :mod:`mkrpc.conformance.files` tells them apart.
 """
 
 from collections import Counter

@@ -1,9 +1,9 @@
 """Compares what the model did with what was recorded, and says what counts.
 
-The law of scoring is the README of the recordings. ``all`` and ``delivery`` lines count whole,
-``no`` lines up to ``first_disagree_step``; the rest is compared and reported. "Every field that
-they hold must match": in an ``all`` line a field that a step lacks is unchanged, in a ``delivery``
-line a field that the engines disagree about may be lacking, and then the line says nothing of it.
+docs/conformance.md has the law of scoring. ``all`` and ``delivery`` lines count whole, ``no`` lines
+up to ``first_disagree_step``; the rest is compared and reported. In an ``all`` line a field that a
+step lacks is unchanged. In a ``delivery`` line a field that the engines disagree about may be
+lacking, and then the line says nothing of it.
 """
 
 from collections.abc import Iterator, Mapping

@@ -2,9 +2,9 @@
 
 Source: native_stop_other_cpus, sysvec_reboot and smp_stop_nmi_callback (arch/x86/kernel/smp.c), and
 the filter of the multikernel tree, which knows an IPI of another kernel by ``stopping_cpu``: -1 as
-long as nobody in this kernel stops the others. Departures: the answer to a stop NMI is registered
-from the start, as the tree needs it for a forced halt, and not only when a stop has begun; nobody
-waits a second between the reboot vector and the NMI, each is asked for by itself.
+long as nobody in this kernel stops the others. Two departures. The answer to a stop NMI is there
+from the start, as the tree needs it for a forced halt, and not only once a stop has begun. Nobody
+waits a second between the reboot vector and the NMI: each is asked for by itself.
 """
 
 from typing import TYPE_CHECKING, Literal

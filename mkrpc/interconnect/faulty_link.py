@@ -1,13 +1,13 @@
 """What faults do to the stream of one instance: hold, repeat, hold back, cut. No I/O, no clock.
 
 The driver puts in every message that passes, takes out what gets through, and cuts the stream when
-it is told to. An ordered stream cannot lose, repeat or reorder by itself. What a network below it
-can do is to break it and to bring late what it had swallowed, so these are the shapes here:
+it is told to. An ordered stream cannot lose, repeat or reorder by itself. The network below it can
+break it, and can deliver late what it had swallowed. So faults take these shapes:
 
-- what is delayed or parted keeps its order; whatever is held when the stream ends is lost;
-- a frame that comes twice comes twice in a row;
-- a frame that is reordered is held back, and its stream is cut; it comes over the newer one, after
-  the copy that was sent again and perhaps others, when nobody waits for it any more.
+- What is delayed or parted keeps its order. Whatever is held when the stream ends is lost.
+- A frame that comes twice comes twice in a row.
+- A frame that is reordered is held back, and its stream is cut. It comes over the newer stream,
+  behind the copy that was sent again, and perhaps behind other frames.
 """
 
 from collections import deque

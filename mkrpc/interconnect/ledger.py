@@ -89,11 +89,11 @@ class RowKey:
 
     @property
     def counts(self) -> bool:
-        """Whether its row counts towards the limits.
+        """Whether its row counts towards the limits. Three kinds do not.
 
-        One of an instance to itself does not, since self IPIs have happened already, and there are
-        at most its CPUs times 256 of them; nor does the row for all that is beyond the limits; nor
-        one of earlier clients, which are one, and have as many as there are CPUs and vectors.
+        Rows of an instance to itself: self IPIs have happened already, and there are at most 256
+        rows for each CPU. The row for all that is beyond the limits. Rows of earlier clients: these
+        are one party, with at most a row for each CPU and vector.
         """
         return self.destination not in (self.source, OVERFLOW) and self.source != EARLIER_CLIENTS
 

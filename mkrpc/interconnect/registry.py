@@ -271,8 +271,8 @@ class Registry:
         """A CPU has written a register that routing goes by, has left or has come; returns what
         :func:`moved` does.
 
-        :raises ProtocolError: the instance has no such CPU, or the initial APIC id is another,
-            which a number keeps, or one that somebody else has.
+        :raises ProtocolError: the instance has no such CPU; the initial APIC id is not the one that
+            this number has had; or somebody else has it.
         """
         problem = address_problem(address) or self.cpus.claim_problem(session, address)
         if problem:

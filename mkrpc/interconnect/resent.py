@@ -75,11 +75,12 @@ class ResentWrites:
     def targets(self, write: Write, icr: Icr, found: list[Target]) -> list[Target]:
         """The destinations of a write: ``found`` are those of today that match.
 
-        Whoever has another address than then is asked whether he has had it, and is not given it.
-        Who has ended since may have had it, and cannot be asked. Several destinations may have had
-        others among them. One that lives and has its initial APIC id was the only one, or stands
-        for who had it before if it was born later; unless somebody who has ended had another id
-        than that, which could be any.
+        A CPU whose address has changed since the write was made is asked whether it has had it, and
+        is not given it. An instance that has ended since may have had it, and cannot be asked: that
+        is one more leg, to nobody. It is left out for a write to a single CPU where one is found
+        that lives and is at its initial APIC id. No other CPU had that id then but that of an
+        incarnation before it, for which it answers; unless a CPU that was at another id than its
+        initial one has ended since, which could be any.
         """
         marked = [self._mark(write, target) for target in found]
         asked = self._asked(write, icr)
@@ -100,10 +101,11 @@ class ResentWrites:
         return marked or [_NOBODY_KNOWS]
 
     def _asked(self, write: Write, icr: Icr) -> dict[int, Target]:
-        """Of the CPUs that have another address than then, one for each APIC id.
+        """Of the CPUs whose address has changed since the write was made, one for each APIC id.
 
-        Several instances may have had the same since: of those that the write may come to, whoever
-        was the first to be rid of it had it when the write was made, and most likely got it.
+        Several instances may have had an APIC id since. The one that was the first to give it up
+        had it when the write was made, and most likely got the write; one that the policy lets the
+        write come to goes before.
         """
         asked: dict[int, tuple[int, Target]] = {}
         for since, target in self._moved_since(write, icr):

@@ -2,9 +2,9 @@
 
 An interrupt that stays in IRR, a handler that stays in service, and legs that nobody answers are
 reported once they have been so for :data:`STALL_US`, then each time that their age has doubled, and
-once more when it is over. The mirror and the ages of legs are all that it looks at, so it sees an
-instance that hangs as well as one that is stopped; it looks :data:`LOOKS` times in that time, and a
-look costs a few steps for each CPU, whatever passes through the machine. Source of the manners:
+once more when it is over. Only the mirror and the ages of legs are looked at, so that an instance
+that hangs is seen as well as one that is stopped. There are :data:`LOOKS` looks in that time. A
+look costs a few steps for each CPU, whatever passes through the machine. The manners are those of
 Linux's kernel/smp.c (csd_lock_wait_toolong, csd_lock_timeout).
 """
 

@@ -85,15 +85,15 @@ class KeptCall:
 class Changes:
     """What has changed at the bus since it was last asked.
 
-    ``attached`` must be kept before the welcome is sent, and ``ended`` at once: an incarnation that
-    a successor has not heard of may still come back, one that it takes for living holds it up. One
-    that is in ``attached`` again takes the place of what is kept of it.
-    ``rows`` take the place of what is kept under their keys, and those of ``removed`` are gone;
-    ``client_rows`` are to be *added* to what is kept, for clients cannot say again what they know:
-    they are of calls that were answered and acknowledged since. ``acknowledged`` were kept as
-    ``calls`` before: each is to be kept no longer, and its rows are to be added, as
-    ``booked``, in one step. Then
-    ``calls`` are to be kept.
+    ``attached`` must be kept before the welcome is sent, since one that a successor has not heard
+    of may come back to it; ``ended`` at once, since a successor waits for one that it takes for
+    living. One that is in ``attached`` again takes the place of what is kept of it.
+
+    ``rows`` take the place of what is kept under their keys; the rows of ``removed`` are gone.
+    ``client_rows`` are of calls that were answered and acknowledged since. They are to be *added*
+    to what is kept, for clients cannot say again what they know. ``acknowledged`` were kept as
+    ``calls`` before: each is to be kept no longer, and its rows are to be added, as ``booked``, in
+    the same step. After that ``calls`` are to be kept.
     """
 
     roster: int = 0

@@ -69,10 +69,10 @@ class SourceWindow:
     if it was settled inside its APIC, until that has been reported.
 
     A destination that hangs must not stop those CPUs of an instance that ring others. So each CPU
-    has :data:`RESERVED_WRITES` places for itself, and of the rest, which all share, its part
-    depends on what is free: a CPU that can wait may hold a fifth of what it leaves free, one that
-    cannot as much as it leaves. A CPU alone then waits at :data:`WRITE_WINDOW`, and is refused at
-    about three times as many.
+    has :data:`RESERVED_WRITES` places for itself. The rest is shared, and how much of it a CPU may
+    hold depends on what is free then: a fifth of that if the CPU can wait, as much as that if it
+    cannot. So a CPU alone waits at :data:`WRITE_WINDOW`, and is refused at about three times as
+    many.
     """
 
     __slots__ = (

@@ -316,8 +316,8 @@ class ChannelQueue:
 
 def _call_to_oneself(queue: Any) -> Any:
     """The server's end of a call whose completions go to ``queue``: a batch of nothing on it
-    completes at once, from any thread and as long as the object lives, which is how to wake
-    whoever waits in the queue. The call itself is over when this returns.
+    completes at once. From any thread, and as long as the object lives, that wakes whoever waits
+    in the queue. The call itself is over when this returns.
     """
     target, deadline_s = nowhere_else(), wall_clock_s() + BELL_TIMEOUT_S
     waiting = _cygrpc.CompletionQueue()

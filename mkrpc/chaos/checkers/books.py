@@ -9,9 +9,9 @@ from mkrpc.outcome import Outcome
 __all__ = ["MAX_MORE_DESCRIPTORS", "books", "clients", "growth", "known", "mirrors"]
 
 MAX_MORE_DESCRIPTORS = 32
-"""By so many, and two for each instance, may the open descriptors of one life of the interconnect
-grow from the first to the last look: connections of those that came after the first, and a few that
-are being closed."""
+"""The open descriptors of one life of the interconnect may grow by so many, and by two for each
+instance, from the first look to the last: connections of instances that came after the first look,
+and a few that are being closed."""
 
 
 def books(evidence: Evidence) -> list[str]:

@@ -1,11 +1,11 @@
 """The default channel of a kernel that is part of a cluster: ``cpu.kernel.multikernel``.
 
-Link rings in the memory that two instances of one host share, found through the kernel's windows;
-where there is none, because the other is on another host, or the mapping failed, or by
-``links = "interconnect"``, messages go through the interconnect beside the doorbell. Which way a
-message takes is decided by what was loaded from memory, message by message; an instance that has
-messages under way through the interconnect does not change over before they are settled, so that
-none is overtaken.
+Messages lie in link rings, in the memory that two instances of one host share, found through the
+kernel's windows. They go through the interconnect, beside the doorbell, where there is no such
+memory: the other is on another host, the mapping failed, or ``links = "interconnect"``. Which way a
+message takes is decided for each by what was loaded from memory. An instance that has messages
+under way through the interconnect does not change over before they are settled, so that none is
+overtaken.
 """
 
 from collections.abc import Iterator
