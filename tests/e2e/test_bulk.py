@@ -116,6 +116,8 @@ def test_a_stream_is_one_clients(mk_cluster):
     assert "another client id" in refused(mk_cluster, requests)
 
 
+# Nor is it to be dead before that.
+@pytest.mark.mk_topology(lease_s=60)
 def test_who_goes_beyond_the_credit_loses_the_stream(mk_cluster):
     """While an instance is stopped, nothing is answered."""
     size = 4096

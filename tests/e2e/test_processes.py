@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -223,9 +222,8 @@ def test_a_host_agent_that_does_not_end_is_killed(stubborn, monkeypatch):
 def test_a_stopped_host_agent_does_not_hold_up_the_end(mk_cluster):
     os.kill(mk_cluster.host_pid, signal.SIGSTOP)
     os.waitid(os.P_PID, mk_cluster.host_pid, os.WSTOPPED | os.WNOWAIT)
-    before = time.monotonic()
-    mk_cluster.stop()
-    assert time.monotonic() - before < cluster_module.STOP_TIMEOUT_S
+    done = remove(mk_cluster.name)
+    assert not [line for line in done if "killed what was left" in line], "it went on, and ended"
     assert members(mk_cluster.state_dir) == []
 
 

@@ -11,6 +11,9 @@ from mkrpc.outcome import Outcome
 
 pytestmark = pytest.mark.e2e
 
+SHORT_US = 2_000_000
+"""A lease by which something is to happen."""
+
 
 @pytest.mark.parametrize("cuts", [40, pytest.param(2000, marks=pytest.mark.full)])
 async def test_an_instance_whose_stream_is_cut_in_mid_burst_comes_back_with_everything(cuts):
@@ -37,7 +40,7 @@ async def test_an_instance_whose_stream_is_cut_in_mid_burst_comes_back_with_ever
 
 async def test_a_half_open_stream_is_given_up_in_time_for_another():
     """No reset comes, and keepalive takes longer than the lease."""
-    async with rig() as made:
+    async with rig(lease_us=SHORT_US) as made:
         made.proxy.abandon()
         tally = await made.inject(100)
         assert {outcome for _, _, outcome in tally.legs} <= {Outcome.DELIVERED, Outcome.COALESCED}
@@ -46,7 +49,7 @@ async def test_a_half_open_stream_is_given_up_in_time_for_another():
 
 
 async def test_an_instance_that_cannot_come_back_is_fenced_and_its_legs_are_lost():
-    async with rig() as made:
+    async with rig(lease_us=SHORT_US) as made:
         made.proxy.refuses = True
         made.proxy.cut()
         await until(lambda: not made.bus.sessions()[0].connected)

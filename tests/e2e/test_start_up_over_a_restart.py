@@ -13,7 +13,11 @@ pytestmark = pytest.mark.e2e
 
 
 def test_an_exec_that_an_interconnect_did_not_finish_is_finished_by_the_next():
-    with Cluster.start(Topology.of(instances=2, cpus=2), name="half-started") as cluster:
+    # The host's kernel is stopped for a while, and is not to be dead by that.
+    topology = Topology.from_dict(
+        {"lease_s": 60, "instances": [{"id": 0, "cpu_count": 2}, {"id": 1, "cpu_count": 2}]}
+    )
+    with Cluster.start(topology, name="half-started") as cluster:
         client = cluster.client
         client.kill_instance(1, force=True)
         before = client.cluster()

@@ -4,7 +4,6 @@ Runs on every implementation and on every kind of address; see conftest.py.
 """
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -105,10 +104,8 @@ async def test_a_peer_that_does_not_read_holds_the_sender_back(bench: "Bench") -
                 await flood.until(lambda: flood.writables > 1_000)
     assert not connection.writable
     assert flood.writables < 200
-    started = time.monotonic()
     connection.close()  # the flush cannot succeed: it is bounded
     assert await flood.end() is None
-    assert time.monotonic() - started < bench.patience_s
     release.set()
 
 

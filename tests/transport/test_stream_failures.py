@@ -3,7 +3,6 @@
 import asyncio
 import os
 import socket
-import time
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -30,20 +29,18 @@ if TYPE_CHECKING:
     from tests.transport.conftest import Bench, Recorder
 
 CROWD = 50  # as the child of conftest.py
-KILL_NOTICE_S = 1.0  # a few ms measured; the bound leaves room for a busy machine
+NO_KEEPALIVE = (("grpc.keepalive_time_ms", 2**31 - 1),)
+"""Only the end of its socket tells of a peer that is dead."""
 
 
 async def test_a_killed_client_is_noticed_at_once(bench: "Bench") -> None:
     far = bench.recorder()
-    server = await bench.serve(far.factory)
+    server = await bench.serve(far.factory, options=NO_KEEPALIVE)
     async with bench.spawn("client", server.bound_address) as child:
         assert await bench.first_line(child) == "ready"
         await far.until(lambda: far.connection is not None)
-        started = time.monotonic()
         child.kill()
-        error = await far.end()
-        assert time.monotonic() - started < KILL_NOTICE_S
-        assert isinstance(error, UnavailableError)
+        assert isinstance(await far.end(), UnavailableError)
 
 
 @pytest.mark.full
@@ -78,12 +75,11 @@ async def test_a_killed_server_is_noticed_at_once_and_its_address_is_free(bench:
     async with bench.spawn("server", bench.address) as child:
         where = parse(await bench.first_line(child))
         near = bench.recorder()
-        await bench.transport.connect(where, bench.method, near.factory, on_bug=bench.bugs.append)
-        started = time.monotonic()
+        await bench.transport.connect(
+            where, bench.method, near.factory, on_bug=bench.bugs.append, options=NO_KEEPALIVE
+        )
         child.kill()
-        error = await near.end()
-        assert time.monotonic() - started < KILL_NOTICE_S
-        assert isinstance(error, UnavailableError)
+        assert isinstance(await near.end(), UnavailableError)
     with pytest.raises(UnavailableError, match="nobody answers at"):
         await bench.transport.connect(where, bench.method, bench.recorder().factory)
     bench.address = where  # a stale socket, or a port in TIME_WAIT
@@ -144,10 +140,8 @@ async def test_stop_tells_every_stream_and_frees_the_address(bench: "Bench") -> 
     server = await bench.serve(far.factory)
     near = bench.recorder()
     await bench.connect(server, near)
-    started = time.monotonic()
-    await server.stop(30)
-    # Streams do not hold it for the whole grace.
-    assert time.monotonic() - started < bench.patience_s
+    async with asyncio.timeout(bench.patience_s):
+        await server.stop(3600)  # streams do not hold it for the whole grace
     assert isinstance(await far.end(), UnavailableError)
     assert isinstance(await near.end(), UnavailableError)
     await server.stop(30)
