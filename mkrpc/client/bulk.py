@@ -29,7 +29,6 @@ MAX_GATHERED_WORDS = 1 << 20
 """Words that wait to be sent, at which :meth:`BulkStream.send` waits."""
 
 _WORD_ALLOWANCE_S = 0.001
-_ENDED = "the interconnect has ended the stream"
 _BACK_OFF_S = (0.05, 0.5)
 _GOODBYE_S = 1.0
 """Seconds for the interconnect to end a stream of which nothing is left."""
@@ -221,7 +220,7 @@ class BulkStream:
             final = ended is not None and not connection_broke(ended)
             broke_s = time.monotonic() if broke_s is None else broke_s
             if final or time.monotonic() - broke_s > RESTART_PATIENCE_S:
-                self._end(self._typed(ended) if ended is not None else UnavailableError(_ENDED))
+                self._end(self._typed(ended) if ended is not None else _ended_by_peer())
                 return
             time.sleep(back_off_s * random.uniform(0.5, 1.0))
             back_off_s = min(2 * back_off_s, _BACK_OFF_S[1])
@@ -266,3 +265,10 @@ class BulkStream:
                 self._writers -= 1
                 if self._closing:
                     self._changed.notify_all()
+
+
+def _ended_by_peer() -> UnavailableError:
+    return UnavailableError(
+        "the interconnect has ended the stream",
+        advice="words without an outcome may have happened: look with `mkrpc ledger`",
+    )

@@ -57,7 +57,9 @@ def load_scenario(path: Path) -> type[Scenario]:
         )
     problem = problem_of(found[0])
     if problem:
-        raise InvalidArgumentError(f"{path}: {problem}")
+        raise InvalidArgumentError(
+            f"{path}: {problem}", advice="docs/scenarios.md has a whole one, to begin with"
+        )
     return found[0]
 
 

@@ -47,7 +47,10 @@ class CpuHotplug:
         self._messages = messages
         self._kernel = messages.ipi.kernel
         if messages.register_handler(MkType.MK_MSG_RESOURCE, self._asked):
-            raise AlreadyExistsError("MK_MSG_RESOURCE has a handler already")
+            raise AlreadyExistsError(
+                "MK_MSG_RESOURCE has a handler already",
+                advice="unregister that one first: one of the two answers",
+            )
 
     # Asking.
 

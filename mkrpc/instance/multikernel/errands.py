@@ -70,14 +70,20 @@ class Errands:
             return None
         assert command.kind is CommandKind.SEND_REQUEST
         if len(self._open) >= MAX_OPEN_REQUESTS:
-            raise LimitReachedError(f"{MAX_OPEN_REQUESTS} requests of clients wait for their ACK")
+            raise LimitReachedError(
+                f"{MAX_OPEN_REQUESTS} requests of clients wait for their ACK",
+                advice="wait until some have it or have timed out",
+            )
         if what == Subtype.MK_SYS_SHUTDOWN:
             # Before it runs: its type may be somebody else's.
             multikernel.layer(MkType.MK_MSG_SYSTEM)
         elif what in _CPU_REQUESTS:
             multikernel.layer(MkType.MK_MSG_RESOURCE)
         else:
-            raise InvalidArgumentError(f"no request 0x{what:x} is made for a client")
+            raise InvalidArgumentError(
+                f"no request 0x{what:x} is made for a client",
+                advice="ask for CPU_ADD, CPU_REMOVE or SHUTDOWN",
+            )
         self._kernel.irq_work.queue(cpu, lambda _cpu: self._ask(multikernel, command, target, what))
         return None
 

@@ -81,7 +81,10 @@ class MkMessages:
             if msg_type in self._covered:
                 continue
             if self.ipi.register_handler(msg_type, self._arrived):
-                raise AlreadyExistsError(f"IPI type {msg_type:#x} has a handler already")
+                raise AlreadyExistsError(
+                    f"IPI type {msg_type:#x} has a handler already",
+                    advice="unregister that one first: messages need the type for themselves",
+                )
             self._covered.add(msg_type)
 
     def register_handler(self, msg_type: int, handler: MessageHandler, ctx: Any = None) -> int:

@@ -62,7 +62,10 @@ class MessageIds:
     def next(self) -> int:
         """The next one, 64 bits. Raises LimitReachedError after 2**32 - 1 of one life."""
         if self._sequence + 1 >> _SEQUENCE_BITS:
-            raise LimitReachedError("this life of the instance has used up its message ids")
+            raise LimitReachedError(
+                "this life of the instance has used up its message ids",
+                advice="start it again: another life has ids of its own",
+            )
         self._sequence += 1
         return self._prefix | self._sequence
 
@@ -113,7 +116,10 @@ class PendingRequests:
         """
         self.expire()
         if len(self._pending) >= MAX_PENDING:
-            raise LimitReachedError(f"{MAX_PENDING} requests wait for their ACK")
+            raise LimitReachedError(
+                f"{MAX_PENDING} requests wait for their ACK",
+                advice="wait until some have it or have timed out",
+            )
         is_shutdown = msg_type == MkType.MK_MSG_SYSTEM
         timeout_us = SHUTDOWN_TIMEOUT_US if is_shutdown else RESOURCE_TIMEOUT_US
         request = Request(
