@@ -38,7 +38,13 @@ _SHOWN_FINDINGS = 20
 
 
 @click.command(short_help="Do faults to a cluster under load, and check what must hold.")
-@click.option("--minutes", type=Amount(0.05, _MOST_MINUTES), default=1.0, show_default=True)
+@click.option(
+    "--minutes",
+    type=Amount(0.05, _MOST_MINUTES),
+    default=1.0,
+    show_default=True,
+    help="How long faults are done.",
+)
 @click.option(
     "--every",
     "every_s",
@@ -47,7 +53,9 @@ _SHOWN_FINDINGS = 20
     show_default=True,
     help="Seconds between two faults.",
 )
-@click.option("--instances", type=Number(2, 60), default=8, show_default=True)
+@click.option(
+    "--instances", type=Number(2, 60), default=8, show_default=True, help="Of the cluster."
+)
 @click.option("--cpus", type=Number(1, 30), default=2, show_default=True, help="Of each instance.")
 @click.option("--seed", type=Number(0, MAX_SEED), help="Draws the faults.  [default: any]")
 @click.option(

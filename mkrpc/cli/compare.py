@@ -61,7 +61,13 @@ _LIVE_COLUMNS = (
 @click.command(short_help="Run one workload over several message channels.")
 @click.argument("channels", nargs=-1, metavar="[CHANNEL | FILE.py]...")
 @click.option("--seed", type=Number(0, MAX_SEED), help="The first seed.  [default: 0]")
-@click.option("--seeds", type=Number(1, MAX_COMPARED_SEEDS), default=1, show_default=True)
+@click.option(
+    "--seeds",
+    type=Number(1, MAX_COMPARED_SEEDS),
+    default=1,
+    show_default=True,
+    help="How many seeds, each a run of its own.",
+)
 @click.option("--senders", type=int, help="Instances that send to instance 0, 1 to 15.")
 @click.option("--messages", type=int, help="Messages of each, 1 to 1000.")
 @click.option("--size", type=int, help="Bytes of a message, 16 to 256.")

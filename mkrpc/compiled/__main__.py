@@ -15,7 +15,7 @@ from mkrpc.errors import MkrpcError
 __all__ = ["main"]
 
 
-@click.group(help=__doc__)
+@click.group(help="Compile the model, say whether it is compiled, or go back to Python.")
 def main() -> None:
     """The group of commands."""
 

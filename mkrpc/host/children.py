@@ -69,7 +69,7 @@ def run_interconnect(options: dict[str, Any], log_path: str, ready: Any) -> None
 
 
 def run_instance(options: dict[str, Any], log_path: str, ready: Any) -> None:
-    """Be one instance until told to stop, or until its link breaks."""
+    """Be one instance until told to stop, or until its lease has ended."""
     from mkrpc.instance.boot import boot_from_entries, load_callables
     from mkrpc.instance.process import run
     from mkrpc.transport.choice import trust

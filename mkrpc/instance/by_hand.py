@@ -28,12 +28,22 @@ EXIT_USAGE = 2
 @click.option("--id", "instance_id", type=int, required=True, help="0 to 511; 0 is the host.")
 @click.option("--apic-ids", required=True, help="APIC ids of the CPUs, such as 4,5 or 8-11.")
 @click.option("--instance-name", default="", help="Default: mk and the id.")
-@click.option("--mode", type=click.Choice(["x2apic", "xapic"]), default="x2apic")
+@click.option(
+    "--mode",
+    type=click.Choice(["x2apic", "xapic"]),
+    default="x2apic",
+    show_default=True,
+    help="The mode of its local APICs.",
+)
 @click.option("--program", "programs", multiple=True, help="CPU=package.module:name; repeatable.")
 @click.option("--handler", "handlers", multiple=True, help="package.module:name; repeatable.")
-@click.option("--panic-on-oops", is_flag=True)
+@click.option("--panic-on-oops", is_flag=True, help="End when a program or a handler raises.")
 @click.option(
-    "--doorbell", "doorbells", multiple=True, help="ID=APIC: the CPU to ring; repeatable."
+    "--doorbell",
+    "doorbells",
+    multiple=True,
+    metavar="ID=APIC_ID",
+    help="Which CPU of another instance to ring for a message; repeatable.",
 )
 @click.option(
     "--record",
@@ -54,7 +64,7 @@ def main(  # noqa: PLR0917 - click calls it by keyword
     doorbells: tuple[str, ...],
     folder: Path | None,
 ) -> None:
-    """Be one kernel instance until SIGTERM, or until the link breaks."""
+    """Be one kernel instance until SIGTERM, or until its lease has ended."""
     logs.configure(f"instance {instance_name or instance_id}")
     try:
         spec = {

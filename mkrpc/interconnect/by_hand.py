@@ -22,7 +22,13 @@ __all__ = ["main"]
 
 @click.command()
 @click.option("--listen", "address", required=True, help="unix:/path or host:port; port 0: any.")
-@click.option("--policy", type=click.Choice(sorted(PROFILES)), default="bare-metal")
+@click.option(
+    "--policy",
+    type=click.Choice(sorted(PROFILES)),
+    default="bare-metal",
+    show_default=True,
+    help="Who may ring whom: everybody, or 0xea alone across instances.",
+)
 @click.option(
     "--rate",
     "rates",
