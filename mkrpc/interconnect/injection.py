@@ -318,7 +318,7 @@ class Injections:
             tally=call.tally,
             on_resolved=partial(self._resolved, call),
             stamp=call.stamp,
-            kinds=call.words.kinds,
+            kinds=call.words.kinds if count == call.count else None,  # those of all its words
         )
         if passing:
             self._words.route(words.part(0, passing))

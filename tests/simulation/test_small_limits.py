@@ -9,9 +9,21 @@ from collections import Counter
 import pytest
 
 from mkrpc.instance import arrivals, attachment, kernel, resending
-from mkrpc.interconnect import clients, injection, legs, session, telling
+from mkrpc.interconnect import (
+    clients,
+    injection,
+    instalments,
+    known_clients,
+    legs,
+    places,
+    refusing,
+    session,
+    tally,
+    telling,
+    word_kinds,
+)
 from mkrpc.link import endpoint, source
-from mkrpc.simulation import options
+from mkrpc.simulation import calls, options
 from mkrpc.simulation.run import run
 
 SMALL = (
@@ -43,8 +55,16 @@ SMALL = (
     (injection, "INJECTION_WINDOW", 8),
     (injection, "_REFILL", 2),
     (clients, "KEPT_WRITES", 16),
+    (injection, "MAX_WAITERS", 1),
+    (instalments, "MAX_INSTALMENT", 16),
+    (known_clients, "MAX_CALLS_PER_CLIENT", 60),
+    (tally, "MAX_EACH_LEGS", 12),
+    (places, "MAX_PLACES", 4),
+    (refusing, "MAX_KNOWN_ROWS", 2),
+    (word_kinds, "NUMPY_FROM", 4),
 )
 QUICK_SEEDS = range(1, 41)
+QUICK_CALLING_SEEDS = range(1, 13)
 FULL_SEEDS = range(1, 1001)
 
 
@@ -56,12 +76,15 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     # In proportion: a burst that is long without that would take longer than a run has.
     monkeypatch.setattr(options, "_BURSTS", ((1, 3, 20), (1, 1, 40, 120)))
     monkeypatch.setattr(options, "_LONG_BURSTS", (1, 1, 1, 200))
+    monkeypatch.setattr(calls, "_MANY_WORDS", (60, 200))
+    monkeypatch.setattr(calls, "_LONG", (60, 200))
+    monkeypatch.setattr(calls, "_LONG_SHARE", 0.3)
 
 
-def check(seeds: range) -> Counter[str]:
+def check(seeds: range, *, calling: bool = False) -> Counter[str]:
     outcomes: Counter[str] = Counter()
     for seed in seeds:
-        result = run(seed, random.Random)
+        result = run(seed, random.Random, calls=calling)
         assert result.violation == "", seed
         outcomes.update(result.outcomes)
     return outcomes
@@ -74,8 +97,16 @@ def test_no_seed_breaks_a_promise_with_small_limits(first: int) -> None:
     assert outcomes["rejected(backpressure)"] > 0
 
 
+@pytest.mark.usefixtures("_small")
+def test_no_seed_breaks_a_promise_with_small_limits_while_clients_call() -> None:
+    """A burst is beyond the window of its call, too."""
+    outcomes = check(QUICK_CALLING_SEEDS, calling=True)
+    assert outcomes["rejected(backpressure)"] > 0
+
+
 @pytest.mark.full
 @pytest.mark.usefixtures("_small")
 @pytest.mark.parametrize("first", FULL_SEEDS[::100])
-def test_none_of_many_seeds_does(first: int) -> None:
-    check(range(first, first + 100))
+@pytest.mark.parametrize("calling", [False, True])
+def test_none_of_many_seeds_does(first: int, calling: bool) -> None:
+    check(range(first, first + 100), calling=calling)

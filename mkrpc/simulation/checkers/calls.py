@@ -9,8 +9,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import ClassVar
 
+from mkrpc.interconnect import tally
 from mkrpc.interconnect.takeover import KeptCall
-from mkrpc.interconnect.tally import MAX_EACH_LEGS, EachOutcome, LegKind
+from mkrpc.interconnect.tally import EachOutcome, LegKind
 from mkrpc.link.frames import NOBODY
 from mkrpc.outcome import Outcome
 from mkrpc.simulation.checkers.violation import Checker
@@ -84,19 +85,19 @@ class Calls(Checker):
             became.setdefault(seq, []).append((event.apic_id, event.outcome))
 
     def _answered(self, event: Answered) -> None:
-        tally, first = event.tally, event.first_seq
+        told, first = event.tally, event.first_seq
         call = f"the call from {first} on"
-        if not tally.done or {tally.written, tally.resolved} != {event.count}:
-            self.fail(f"{call} of {event.count} writes is answered with {tally.written}")
+        if not told.done or {told.written, told.resolved} != {event.count}:
+            self.fail(f"{call} of {event.count} writes is answered with {told.written}")
         kept = self._kept.get((event.client, first))
         if kept is not None:
-            if tally.legs != dict(kept.legs):
+            if told.legs != dict(kept.legs):
                 self.fail(f"{call} is answered otherwise than before the restart")
             return
         ended = self._ended(event.client, first, event.count)
-        self._compare(call, tally.legs, ended)
+        self._compare(call, told.legs, ended)
         if event.each:
-            self._compare_each(call, first, tally.each, ended)
+            self._compare_each(call, first, told.each, ended)
 
     def _answered_together(self, event: AnsweredTogether) -> None:
         answer = event.answer
@@ -141,7 +142,7 @@ class Calls(Checker):
         if each.first_seq != first or len(each.outcomes) != len(ended):
             self.fail(f"{what} is told of {len(each.outcomes)} words from {each.first_seq} on")
         several = sum(len(legs) for legs in ended if len(legs) > 1)
-        if each.too_many is not (several > MAX_EACH_LEGS):
+        if each.too_many is not (several > tally.MAX_EACH_LEGS):
             self.fail(f"{what} has {several} legs of words with several: too many or not?")
         for seq, legs in enumerate(ended, first):
             wanted = legs[0][1] if len(legs) == 1 else 0

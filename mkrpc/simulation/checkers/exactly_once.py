@@ -15,7 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Set
 from typing import ClassVar
 
-from mkrpc.interconnect.clients import KEPT_WRITES
+from mkrpc.interconnect import clients
 from mkrpc.interconnect.takeover import KeptCall
 from mkrpc.link.frames import NOBODY
 from mkrpc.outcome import Outcome
@@ -151,7 +151,7 @@ class ExactlyOnce(Checker):
                 self.ended[key] in _UNKNOWN
                 and self._applied_by[key] in live
                 # Of a client that makes more than destinations keep, even these forget.
-                and (source not in self._clients or numbers[source] <= KEPT_WRITES)
+                and (source not in self._clients or numbers[source] <= clients.KEPT_WRITES)
                 and apic_id not in self._moved
             ):
                 self.fail(
