@@ -121,6 +121,19 @@ def test_a_broken_law_exits_1_with_the_command_that_replays_it() -> None:
 
 
 @pytest.mark.usefixtures("broken")
+def test_the_command_that_replays_it_has_what_the_run_had() -> None:
+    result = sim("--seed", 1, "--calls", "--move-cpus", "--no-shrink")
+    assert result.exit_code == 1
+    assert "  replay: mkrpc sim --seed 1 --move-cpus --calls --steps" in result.stdout.splitlines()
+
+
+def test_calls_are_for_runs_without_a_scenario() -> None:
+    result = sim("all", "--calls")
+    assert result.exit_code == 2
+    assert "--calls is for runs without a scenario" in result.stderr
+
+
+@pytest.mark.usefixtures("broken")
 def test_a_broken_law_as_json() -> None:
     result = sim("--seed", 1, "--json")
     assert result.exit_code == 1
