@@ -7,6 +7,7 @@ import pytest
 
 from mkrpc.instance.accounting import whole_account
 from mkrpc.instance.attachment import Attachment
+from mkrpc.instance.cpu import Cpu
 from mkrpc.instance.kernel import Kernel, KernelConfig
 from mkrpc.link.frames import DownFrame, Legs
 from mkrpc.outcome import Outcome
@@ -43,6 +44,12 @@ def make_kernel(clock: Clock) -> Callable[..., Kernel]:
 @pytest.fixture
 def kernel(make_kernel: Callable[..., Kernel]) -> Kernel:
     return make_kernel()
+
+
+@pytest.fixture
+def cpu(kernel: Kernel) -> Cpu:
+    """The one that is rung."""
+    return kernel.cpus[1]
 
 
 @pytest.fixture

@@ -11,21 +11,16 @@ from mkrpc.instance.instructions import Cli, Hlt, MovSs, Nop, Popf, Sti
 from mkrpc.x86.apic_base import GeneralProtection
 from mkrpc.x86.apic_policy import ApicPolicy
 from mkrpc.x86.cpuid import cpuid
-from mkrpc.x86.icr import DeliveryMode, fixed, icr_word, init_assert, nmi, startup
+from mkrpc.x86.icr import fixed, init_assert, nmi, startup
 from mkrpc.x86.lapic import ApicMode
 from mkrpc.x86.registers import IA32_APIC_BASE
 
-SMI = icr_word(delivery_mode=DeliveryMode.SMI, destination=1)
+from .to_cpu_one import SMI
 
 
 class Operand(IntEnum):
     CLASS = 4
     VECTOR = 0xEA
-
-
-@pytest.fixture
-def cpu(kernel):
-    return kernel.cpus[1]
 
 
 # Shadows: behind the how manyth instruction the pending interrupt is taken.

@@ -23,17 +23,10 @@ from mkrpc.instance.instructions import (
 )
 from mkrpc.instance.memory import SharedMemory
 from mkrpc.outcome import Outcome
-from mkrpc.x86.icr import DeliveryMode, decode, fixed, icr_word, init_assert, nmi
+from mkrpc.x86.icr import decode, fixed
 from mkrpc.x86.lapic import ApicMode
 
-SMI = icr_word(delivery_mode=DeliveryMode.SMI, destination=1)
-NMI, INIT, LOW, HIGH = nmi(1), init_assert(1), fixed(1, 0x41), fixed(1, 0x91)
-
-
-@pytest.fixture
-def cpu(kernel):
-    return kernel.cpus[1]
-
+from .to_cpu_one import HIGH, INIT, LOW, NMI, SMI
 
 # R55: the order at one boundary.
 

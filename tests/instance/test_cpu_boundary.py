@@ -22,27 +22,12 @@ from mkrpc.x86.icr import (
     Shorthand,
     decode,
     fixed,
-    icr_word,
-    init_assert,
-    nmi,
     shorthand_word,
-    startup,
 )
 from mkrpc.x86.lapic import ApicMode
 from mkrpc.x86.registers import Register
 
-SMI = icr_word(delivery_mode=DeliveryMode.SMI, destination=1)
-NMI, INIT, SIPI = nmi(1), init_assert(1), startup(1, 8)
-
-
-@pytest.fixture
-def cpu(kernel):
-    return kernel.cpus[1]
-
-
-def hold(cpu):
-    """Nothing is taken until the window opens: what arrives is simultaneously pending."""
-    cpu.execute(Cli())
+from .to_cpu_one import INIT, NMI, SMI, hold
 
 
 @pytest.mark.rule("R55")

@@ -12,27 +12,12 @@ from mkrpc.instance.instructions import (
 )
 from mkrpc.outcome import Outcome
 from mkrpc.x86.icr import (
-    DeliveryMode,
     fixed,
-    icr_word,
     init_assert,
-    nmi,
-    startup,
 )
 from mkrpc.x86.registers import IA32_APIC_BASE
 
-SMI = icr_word(delivery_mode=DeliveryMode.SMI, destination=1)
-NMI, INIT, SIPI = nmi(1), init_assert(1), startup(1, 8)
-
-
-@pytest.fixture
-def cpu(kernel):
-    return kernel.cpus[1]
-
-
-def hold(cpu):
-    """Nothing is taken until the window opens: what arrives is simultaneously pending."""
-    cpu.execute(Cli())
+from .to_cpu_one import INIT, NMI, SIPI, hold
 
 
 @pytest.mark.rule("R58")

@@ -9,15 +9,9 @@ import pytest
 from mkrpc.instance.accounting import assert_books
 from mkrpc.instance.instructions import Cli, Eoi, Hlt, Nop, SelfIpi, Sti, WriteCr8, WriteTpr
 from mkrpc.outcome import Outcome
-from mkrpc.x86.icr import DeliveryMode, fixed, icr_word, init_assert, nmi
+from mkrpc.x86.icr import fixed
 
-SMI = icr_word(delivery_mode=DeliveryMode.SMI, destination=1)
-NMI, INIT, LOW, HIGH = nmi(1), init_assert(1), fixed(1, 0x41), fixed(1, 0x91)
-
-
-@pytest.fixture
-def cpu(kernel):
-    return kernel.cpus[1]
+from .to_cpu_one import HIGH, INIT, LOW, NMI, SMI
 
 
 @pytest.fixture

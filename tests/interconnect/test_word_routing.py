@@ -156,6 +156,16 @@ class Life:
         )
 
 
+def told_of(life: Life, steps: list[Any]) -> list[Any]:
+    """What can be seen of a life after each step, and at its end."""
+    told = []
+    for step in steps:
+        life.step(*step)
+        told.append(life.told())
+    life.wire.settle()
+    return [*told, life.told()]
+
+
 def numbers(runs: Any) -> Any:
     for run in runs:
         yield from range(run.first, run.last + 1)
@@ -169,14 +179,7 @@ def test_a_burst_is_its_words(machine: Any, policy: Policy, steps: list[Any]) ->
     for spread_from in (2, NEVER):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(word_routing, "SPREAD_FROM", spread_from)
-            life = Life(machine, policy)
-            told = []
-            for step in steps:
-                life.step(*step)
-                told.append(life.told())
-            life.wire.settle()
-            told.append(life.told())
-            lives.append(told)
+            lives.append(told_of(Life(machine, policy), steps))
     for one, other in zip(*lives, strict=True):
         assert one == other
 
@@ -194,14 +197,7 @@ def test_a_write_whose_place_is_known_ends_as_on_the_general_path(
             patch.setattr(word_routing, "SPREAD_FROM", NEVER)
             if not knows_places:
                 patch.setattr(WordRouter, "route_equal", lambda *_source, **_write: False)
-            life = Life(machine, policy)
-            told = []
-            for step in steps:
-                life.step(*step)
-                told.append(life.told())
-            life.wire.settle()
-            told.append(life.told())
-            lives.append(told)
+            lives.append(told_of(Life(machine, policy), steps))
     for one, other in zip(*lives, strict=True):
         assert one == other
 
