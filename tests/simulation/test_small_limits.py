@@ -14,6 +14,7 @@ from mkrpc.interconnect import (
     injection,
     instalments,
     known_clients,
+    ledger,
     legs,
     places,
     refusing,
@@ -62,6 +63,8 @@ SMALL = (
     (places, "MAX_PLACES", 4),
     (refusing, "MAX_KNOWN_ROWS", 2),
     (word_kinds, "NUMPY_FROM", 4),
+    (ledger, "MAX_FINISHED_CLIENTS", 1),
+    (ledger, "MAX_FINISHED_INCARNATIONS", 1),
 )
 QUICK_SEEDS = range(1, 41)
 QUICK_CALLING_SEEDS = range(1, 13)

@@ -9,7 +9,7 @@ ended.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from typing import ClassVar
 
 from mkrpc.interconnect.apic_bus import ApicBus
@@ -113,8 +113,11 @@ class Conservation(Checker):
         unknown = booked.pop(UNKNOWN.identity, None)
         if unknown is not None and self._journal.epoch == 1:
             self.fail("there are legs of a time before the only interconnect")
-        books = self._books({kernel.incarnation for kernel in standing.kernels.values()})
+        live = {kernel.incarnation for kernel in standing.kernels.values()}
+        books = self._books(live)
         books.pop(UNKNOWN.identity, None)
+        if standing.bus.ledger.folds:
+            booked, books = _folded(booked, live), _folded(books, live)
         for source, ended in books.items():
             known = booked.pop(source, Counter())
             if known != ended:
@@ -191,6 +194,16 @@ class Conservation(Checker):
         lines = bus.balance()
         if lines:
             self.fail(lines[0])
+
+
+def _folded(
+    books: Mapping[bytes, Counter[Line]], live: Set[bytes]
+) -> defaultdict[bytes, Counter[Line]]:
+    """Of all who may have been folded into others: together."""
+    folded: defaultdict[bytes, Counter[Line]] = defaultdict(Counter)
+    for source, lines in books.items():
+        folded[source if source in live else b""] += lines
+    return folded
 
 
 def _line(event: LegEnded) -> Line:
