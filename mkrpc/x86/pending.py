@@ -156,7 +156,10 @@ def _of_the_apic(core: CoreState) -> list[Hold]:
             Hold(HoldKind.APIC_DISABLED, "the APIC is globally disabled (IA32_APIC_BASE bit 11)")
         ]
     if not core.software_enabled:
-        text = "the APIC is software-disabled (SVR bit 8): what is pending is held (SDM 10.4.7.2)"
+        text = (
+            "the APIC is software-disabled (SVR bit 8), which holds what is pending (SDM 10.4.7.2) "
+            'unless its policy says pending_while_software_disabled = "deliver"'
+        )
         return [Hold(HoldKind.SOFTWARE_DISABLED, text)]
     return []
 
