@@ -107,6 +107,13 @@ def test_no_seed_breaks_a_promise_with_small_limits_while_clients_call() -> None
     assert outcomes["rejected(backpressure)"] > 0
 
 
+@pytest.mark.usefixtures("_small")
+def test_what_nobody_knows_of_a_call_may_be_known_when_it_comes_again() -> None:
+    """A repetition found no room for a word, which was lost by name; before its client was told of
+    the whole call that interconnect died too, and the next one had room."""
+    check(range(416, 417), calling=True)
+
+
 @pytest.mark.full
 @pytest.mark.usefixtures("_small")
 @pytest.mark.parametrize("first", FULL_SEEDS[::100])

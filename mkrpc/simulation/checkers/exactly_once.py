@@ -212,9 +212,12 @@ class ExactlyOnce(Checker):
             self.fail(f"{where} was applied twice")
         if kernel.incarnation in self._dead:
             self.fail(f"{where} was applied by an incarnation that had been detached")
-        if key in self.ended and (self._ended_in[key] == self.epoch or self.ended[key] in _UNKNOWN):
-            self.fail(f"{where} was applied after it had ended as {self.ended[key].text}")
         write = event.source, event.seq
+        if key in self.ended and (
+            self._ended_in[key] == self.epoch
+            or (self.ended[key] in _UNKNOWN and not self._is_called_again(write))
+        ):
+            self.fail(f"{where} was applied after it had ended as {self.ended[key].text}")
         if self._born[kernel.incarnation] > self._first.get(write, self._happened + 1):
             self.fail(f"{where} was applied by an incarnation that was born after it came")
         made = self.writes.get((event.source, event.seq))
@@ -225,6 +228,11 @@ class ExactlyOnce(Checker):
             self.fail(f"{where}, of lowest priority, went to {self._arbitrated[write]:#x} too")
         self.applied[key] = event.outcome
         self._applied_by[key] = kernel.incarnation
+
+    def _is_called_again(self, write: tuple[bytes, int]) -> bool:
+        """Whether this interconnect makes a client's write again: it is told of all words of a call
+        at once, and the one before may have died before that."""
+        return write in self.calls and self.routed.get(write) == self.epoch
 
     def _leg_ended(self, event: LegEnded) -> None:
         source, apic_id, outcome = event.source, event.apic_id, event.outcome
