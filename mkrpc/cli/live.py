@@ -1,5 +1,6 @@
 """What ``mkrpc up`` shows in the foreground: instances, CAL and the books, as they move."""
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 from mkrpc.cli.ledger import totals_text
-from mkrpc.cli.output import console, table
+from mkrpc.cli.output import check_reader, console, table
 from mkrpc.cli.show import instance_columns, instance_row, restarts_text, trouble_lines
 from mkrpc.errors import UnavailableError
 
@@ -32,11 +33,17 @@ def follow(cluster: "Cluster") -> None:
     """Show the cluster until KeyboardInterrupt, or until somebody takes it down.
 
     On a terminal one view is redrawn; elsewhere a plain line is printed whenever something moved.
-    Raises UnavailableError if the cluster crashes.
+    Raises UnavailableError if the cluster crashes, BrokenPipeError if nobody reads any longer.
     """
     out = console()
     if not out.is_terminal:
-        _look(cluster, Lines())
+        lines = Lines()
+
+        def tell(view: "ClusterView", books: "Ledger") -> None:
+            check_reader(sys.stdout.fileno())
+            lines(view, books)
+
+        _look(cluster, tell)
         return
     with Live(console=out, auto_refresh=False) as live:
         _look(cluster, lambda view, books: live.update(_picture(view, books), refresh=True))

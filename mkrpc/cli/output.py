@@ -1,6 +1,10 @@
 """How answers are printed: rich tables for people, JSON for scripts."""
 
+import errno
 import json
+import os
+import select
+import stat
 import sys
 from collections.abc import Iterable, Sequence
 
@@ -9,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["apic_ids_text", "console", "print_json", "print_table", "table"]
+__all__ = ["apic_ids_text", "check_reader", "console", "print_json", "print_table", "table"]
 
 _PIPE_WIDTH = 1000
 
@@ -18,6 +22,17 @@ def console() -> Console:
     """Standard output. Into a pipe or file, lines are wide and plain, so that nothing is cut."""
     width = None if sys.stdout.isatty() else _PIPE_WIDTH
     return Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
+
+
+def check_reader(descriptor: int) -> None:
+    """BrokenPipeError if this is a pipe that nobody reads any longer; else it would be found out by
+    the next line that there is to print, which may be never."""
+    if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+        return
+    poll = select.poll()
+    poll.register(descriptor, 0)  # no event asked for: an error is told anyway
+    if any(events & select.POLLERR for _, events in poll.poll(0)):
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
 
 def print_json(value: object) -> None:

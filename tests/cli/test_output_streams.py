@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from mkrpc.cli.output import check_reader
+
 COMMAND = (sys.executable, "-m", "mkrpc.cli", "compare", "--list")
 
 
@@ -30,6 +32,18 @@ def test_a_reader_that_has_gone_is_neither_yes_nor_no() -> None:
     finally:
         os.close(writer)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_pipe_is_known_to_have_no_reader_before_there_is_anything_to_print() -> None:
+    """What shows a cluster as it moves would stay for as long as nothing does."""
+    reader, writer = os.pipe()
+    check_reader(writer)
+    os.close(reader)
+    with pytest.raises(BrokenPipeError):
+        check_reader(writer)
+    os.close(writer)
+    with open(os.devnull, "w") as nowhere:
+        check_reader(nowhere.fileno())
 
 
 @pytest.mark.parametrize("closed", [">&-", ">&- 2>&-", ">&- 2>&- <&-", "<&-"])
