@@ -30,21 +30,13 @@ from mkrpc.client.bulk import BulkStream
 from mkrpc.client.bulk_sender import INJECT_STREAM, BulkSender
 from mkrpc.client.calls import closed
 from mkrpc.client.channel import CONNECT_TIMEOUT_S, MAX_RECEIVE_BYTES, open_channel
-from mkrpc.client.destination import (
-    Destination,
-    Ipi,
-    apic,
-    check_apic_id,
-    icr,
-    instance,
-    logical,
-    shorthand,
-)
+from mkrpc.client.destination import Destination, Ipi, apic, icr, instance, logical, shorthand
 from mkrpc.client.errands import ErrandCalls
 from mkrpc.client.events import EventBatch
 from mkrpc.client.faults import FaultCalls
 from mkrpc.client.injector import MAX_RETRIES, Injector
 from mkrpc.client.lifecycle import LifecycleCalls
+from mkrpc.client.numbers import check_apic_id, check_bits, check_instance_id
 from mkrpc.client.pages import whole_cluster
 from mkrpc.client.watching import batches
 from mkrpc.client.why import WhyAnswer
@@ -258,7 +250,9 @@ class Client(LifecycleCalls, FaultCalls, ErrandCalls):
 
     def accounts(self, instance_id: int, *, from_instance: bool = False) -> Accounts:
         """The mirror's accounting of an instance and, on request, the instance's own."""
-        request = pb.GetAccountsRequest(instance_id=instance_id, from_instance=from_instance)
+        request = pb.GetAccountsRequest(
+            instance_id=check_instance_id(instance_id), from_instance=from_instance
+        )
         return Accounts.of(self._read(self._stub.GetAccounts, request))
 
     def ledger(self, *, totals_only: bool = False) -> Ledger:
@@ -288,8 +282,9 @@ class Client(LifecycleCalls, FaultCalls, ErrandCalls):
         LimitReachedError if it grows faster than :data:`MAX_LOG_PAGES` answers can tell.
         """
         records: list[LogRecord] = []
+        check_bits("record number", since, 64)
         for _ in range(MAX_LOG_PAGES):
-            request = pb.GetLogRequest(instance_id=instance_id, since=since)
+            request = pb.GetLogRequest(instance_id=check_instance_id(instance_id), since=since)
             page = self._read(self._stub.GetLog, request)
             if not page.records:
                 return Log(records=tuple(records), dropped=page.dropped)
@@ -303,7 +298,7 @@ class Client(LifecycleCalls, FaultCalls, ErrandCalls):
     def proc(self, instance_id: int, path: str) -> str:
         """A file of an instance's /proc: ``interrupts``, ``stat`` or ``cmdline``; of the host
         ``multikernel`` and ``kimage`` too, the tables of what is loaded."""
-        request = pb.GetProcRequest(instance_id=instance_id, path=path)
+        request = pb.GetProcRequest(instance_id=check_instance_id(instance_id), path=path)
         return str(self._read(self._stub.GetProc, request).text)
 
     def interrupts(self, instance_id: int) -> str:
@@ -330,14 +325,17 @@ class Client(LifecycleCalls, FaultCalls, ErrandCalls):
         ``writes_per_s`` 0: no limit. ``burst`` 0: as many at once as pass in 0.1 s. Lasts until the
         interconnect ends. Returns the bucket, None if there is no limit.
         """
-        request = pb.SetRateRequest(instance_id=instance_id, writes_per_s=writes_per_s, burst=burst)
+        request = pb.SetRateRequest(
+            instance_id=None if instance_id is None else check_instance_id(instance_id),
+            writes_per_s=check_bits("writes per second", writes_per_s, 64),
+            burst=check_bits("burst", burst, 64),
+        )
         answer = self._call(self._stub.SetRate, request, if_silent=_INTERCONNECT_SILENT)
         return RateLimit.of(answer.rate) if answer.HasField("rate") else None
 
     def shutdown(self) -> None:
         """Stop the whole cluster."""
-        request = pb.ShutdownRequest()
-        self._call(self._stub.Shutdown, request, if_silent=_INTERCONNECT_SILENT)
+        self._call(self._stub.Shutdown, pb.ShutdownRequest(), if_silent=_INTERCONNECT_SILENT)
 
 
 class _Closed:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from mkrpc.client.numbers import check_apic_id, check_bits
 from mkrpc.errors import InvalidArgumentError
 from mkrpc.v1 import control_pb2 as pb
 from mkrpc.x86.icr import DeliveryMode, DestinationMode, Shorthand, icr_word, reserved_bits_x2apic
@@ -23,7 +24,6 @@ __all__ = [
     "Destination",
     "Ipi",
     "apic",
-    "check_apic_id",
     "icr",
     "instance",
     "logical",
@@ -92,7 +92,7 @@ def instance(which: int | str) -> Destination:
     """The first CPU of an instance, by id (0 to 511) or name."""
     if isinstance(which, str):
         return Destination("instance_name", which)
-    _check_bits("instance id", which, 9)
+    check_bits("instance id", which, 9)
     return Destination("instance_id", which)
 
 
@@ -107,13 +107,13 @@ def shorthand(word: str) -> Destination:
 
 def logical(mask: int) -> Destination:
     """A logical destination, 32 bits, matched against the LDR (rules R25 to R28)."""
-    _check_bits("logical destination", mask, 32)
+    check_bits("logical destination", mask, 32)
     return Destination("logical", mask)
 
 
 def icr(word: int) -> Destination:
     """A whole ICR word in x2APIC layout, 64 bits: vector, mode and destination are all in it."""
-    _check_bits("ICR word", word, 64)
+    check_bits("ICR word", word, 64)
     return Destination("icr", word)
 
 
@@ -211,18 +211,4 @@ class Ipi:
             delivery_mode=_MODE_OF[wanted["delivery_mode"]],
             destination_mode=field,
             shorthand=shorthand,
-        )
-
-
-def check_apic_id(apic_id: int) -> int:
-    """The same number, if it fits 32 bits; InvalidArgumentError otherwise."""
-    _check_bits("APIC id", apic_id, 32)
-    return apic_id
-
-
-def _check_bits(what: str, value: int, bits: int) -> None:
-    if not 0 <= value < 1 << bits:
-        raise InvalidArgumentError(
-            f"{what} {value:#x} does not fit {bits} bits",
-            advice=f"give a number from 0 to {(1 << bits) - 1:#x}",
         )

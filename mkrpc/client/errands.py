@@ -1,9 +1,12 @@
 """The calls of a client that have one kernel send something to another (docs/messages.md)."""
 
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from mkrpc.client.calls import Caller
+from mkrpc.client.numbers import check_apic_id, check_bits, check_instance_id
+from mkrpc.errors import InvalidArgumentError
 from mkrpc.v1 import control_pb2 as pb
 
 __all__ = ["USER_MESSAGE", "ErrandCalls", "MessageEnd"]
@@ -55,12 +58,16 @@ class ErrandCalls(Caller):
     ) -> MessageEnd:
         """Have an instance send 1 to 256 bytes to another one and ring it; returns once they are
         taken, or can be no more, or after ``patience_s``."""
+        if not 0 <= patience_s < inf:
+            raise InvalidArgumentError(
+                f"a message cannot be watched for {patience_s:g} s", advice="give 0 s or more"
+            )
         request = pb.SendMessageRequest(
-            sender=sender,
-            target=target,
-            ipi_type=ipi_type,
+            sender=check_instance_id(sender),
+            target=check_instance_id(target),
+            ipi_type=check_bits("message type", ipi_type, 32),
             text=text,
-            patience_us=round(patience_s * 1e6),
+            patience_us=check_bits("patience in microseconds", round(patience_s * 1e6), 64),
         )
         limit_s = self.timeout_s + patience_s
         answer = self._call(self._stub.SendMessage, request, limit_s=limit_s)
@@ -69,6 +76,8 @@ class ErrandCalls(Caller):
     def ask_for_cpu(self, asker: int, apic_id: int, *, online: bool) -> int:
         """Have an instance ask the owner of a CPU, by message, to bring it up or to take it
         offline; returns the owner's id once that has done it."""
-        request = pb.AskForCpuRequest(asker=asker, apic_id=apic_id, online=online)
+        request = pb.AskForCpuRequest(
+            asker=check_instance_id(asker), apic_id=check_apic_id(apic_id), online=online
+        )
         limit_s = max(self.timeout_s, _ANSWER_S)
         return int(self._call(self._stub.AskForCpu, request, limit_s=limit_s).owner)

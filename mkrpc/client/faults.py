@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mkrpc.client.calls import Caller
+from mkrpc.client.numbers import check_bits, check_instance_id
 from mkrpc.errors import InvalidArgumentError
 from mkrpc.fault import MAX_FAULT_US, Fault
 from mkrpc.fault_codec import fault_from_pb, fault_to_pb
@@ -69,7 +70,9 @@ class FaultCalls(Caller):
         A pause ends with a SIGCONT. Raises NotFoundError, and ends none, if there is none of a
         number.
         """
-        request = pb.ClearFaultsRequest(numbers=numbers)
+        request = pb.ClearFaultsRequest(
+            numbers=[check_bits("fault", number, 32) for number in numbers]
+        )
         answer = self._call(self._stub.ClearFaults, request, if_silent=HOST_SILENT)
         return tuple(InjectedFault.of(fault) for fault in answer.faults)
 
@@ -84,10 +87,12 @@ class FaultCalls(Caller):
             raise InvalidArgumentError(
                 f"a pause of {for_s:g} s", advice=f"at most {MAX_FAULT_US // 10**6} s"
             )
-        request = pb.PauseInstanceRequest(instance_id=instance_id, for_us=round(for_s * 1e6))
+        request = pb.PauseInstanceRequest(
+            instance_id=check_instance_id(instance_id), for_us=round(for_s * 1e6)
+        )
         return int(self._call(self._stub.PauseInstance, request, if_silent=HOST_SILENT).pid)
 
     def resume_instance(self, instance_id: int) -> int:
         """Let an instance's process that was paused go on (SIGCONT); returns its process id."""
-        request = pb.ResumeInstanceRequest(instance_id=instance_id)
+        request = pb.ResumeInstanceRequest(instance_id=check_instance_id(instance_id))
         return int(self._call(self._stub.ResumeInstance, request, if_silent=HOST_SILENT).pid)

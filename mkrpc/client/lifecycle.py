@@ -7,6 +7,7 @@ from typing import Any
 
 from mkrpc.client.calls import Caller
 from mkrpc.client.faults import HOST_SILENT
+from mkrpc.client.numbers import check_apic_id, check_bits, check_instance_id
 from mkrpc.errors import MkrpcError
 from mkrpc.v1 import control_pb2 as pb
 from mkrpc.v1 import types_pb2 as types
@@ -48,7 +49,10 @@ class Image:
 
     def to_pb(self) -> types.Image:
         """Translate; what came from a script cannot be named, and is left out."""
-        programs = [types.ImageProgram(cpu=c, entry=e) for c, e in sorted(self.programs.items())]
+        programs = [
+            types.ImageProgram(cpu=check_bits("CPU", number, 32), entry=entry)
+            for number, entry in sorted(self.programs.items())
+        ]
         return types.Image(cmdline=self.cmdline, handlers=self.handlers, programs=programs)
 
 
@@ -91,7 +95,10 @@ class LifecycleCalls(Caller):
     ) -> Created:
         """Reserve an id (the lowest free one if none is given), a name and CPUs of the pool."""
         request = pb.CreateInstanceRequest(
-            instance_id=instance_id, name=name, apic_ids=apic_ids, cpu_count=cpu_count
+            instance_id=None if instance_id is None else check_instance_id(instance_id),
+            name=name,
+            apic_ids=map(check_apic_id, apic_ids),
+            cpu_count=check_bits("count of CPUs", cpu_count, 32),
         )
         made = self._call(self._stub.CreateInstance, request, if_silent=HOST_SILENT)
         return Created(made.instance_id, made.name, tuple(made.apic_ids))
@@ -139,25 +146,27 @@ class LifecycleCalls(Caller):
         One that runs gives up those that are not named, but for its boot CPU, and takes in those
         that it has not: of the pool. One that does not run must have nothing loaded.
         """
-        request = pb.UpdateInstanceRequest(instance_id=instance_id, apic_ids=apic_ids)
+        request = pb.UpdateInstanceRequest(
+            instance_id=check_instance_id(instance_id), apic_ids=map(check_apic_id, apic_ids)
+        )
         limit_s = max(self.timeout_s, UPDATE_PATIENCE_S)
         self._call(self._stub.UpdateInstance, request, limit_s=limit_s, if_silent=HOST_SILENT)
 
     def load_instance(self, instance_id: int, image: Image | None = None) -> Image:
         """Load a kernel; None: what it had when the cluster began, else the plain one."""
         given = image.to_pb() if image is not None else None
-        request = pb.LoadInstanceRequest(instance_id=instance_id, image=given)
+        request = pb.LoadInstanceRequest(instance_id=check_instance_id(instance_id), image=given)
         answer = self._call(self._stub.LoadInstance, request, if_silent=HOST_SILENT)
         return Image.of(answer.image)
 
     def unload_instance(self, instance_id: int) -> None:
         """Unload the kernel of an instance that does not run."""
-        request = pb.UnloadInstanceRequest(instance_id=instance_id)
+        request = pb.UnloadInstanceRequest(instance_id=check_instance_id(instance_id))
         self._call(self._stub.UnloadInstance, request, if_silent=HOST_SILENT)
 
     def delete_instance(self, instance_id: int) -> tuple[int, ...]:
         """Forget an instance; returns the APIC ids that are back in the pool."""
-        request = pb.DeleteInstanceRequest(instance_id=instance_id)
+        request = pb.DeleteInstanceRequest(instance_id=check_instance_id(instance_id))
         answer = self._call(self._stub.DeleteInstance, request, if_silent=HOST_SILENT)
         return tuple(answer.apic_ids)
 
@@ -170,7 +179,11 @@ class LifecycleCalls(Caller):
         nobody does, and all CPUs are online at once, as when the cluster starts. StuckError if the
         boot CPU does not come up.
         """
-        request = pb.ExecInstanceRequest(instance_id=instance_id, direct=direct, apic_id=apic_id)
+        request = pb.ExecInstanceRequest(
+            instance_id=check_instance_id(instance_id),
+            direct=direct,
+            apic_id=None if apic_id is None else check_apic_id(apic_id),
+        )
         limit_s = max(self.timeout_s, EXEC_PATIENCE_S)
         call = self._stub.ExecInstance
         return int(self._call(call, request, limit_s=limit_s, if_silent=HOST_SILENT).pid)
@@ -182,7 +195,9 @@ class LifecycleCalls(Caller):
         an NMI, and a process in which they do not gets SIGKILL. ``signal``: nothing but SIGTERM, or
         SIGKILL with ``force``.
         """
-        request = pb.KillInstanceRequest(instance_id=instance_id, force=force, signal=signal)
+        request = pb.KillInstanceRequest(
+            instance_id=check_instance_id(instance_id), force=force, signal=signal
+        )
         if_silent = HOST_SILENT if force else _STILL_RUNS
         limit_s = max(self.timeout_s, KILL_PATIENCE_S)
         call = self._stub.KillInstance

@@ -5,6 +5,7 @@ import pytest
 
 from mkrpc.client import Client, apic
 from mkrpc.client.answers import InstanceState
+from mkrpc.client.lifecycle import Image
 from mkrpc.errors import (
     AlreadyExistsError,
     ClusterStateError,
@@ -180,3 +181,46 @@ def test_another_mistake_is_not_taken_for_that(client):
 
     with pytest.raises(ValueError, match="invalid literal"):
         client._read(wrong, pb.GetClusterRequest())
+
+
+BEYOND = 1 << 32
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda client: client.accounts(-1),
+        lambda client: client.log(BEYOND),
+        lambda client: client.log(0, since=-1),
+        lambda client: client.interrupts(BEYOND),
+        lambda client: client.set_rate(-1, 10),
+        lambda client: client.set_rate(None, -1),
+        lambda client: client.set_rate(None, 1, burst=1 << 64),
+        lambda client: client.create_instance(instance_id=BEYOND),
+        lambda client: client.create_instance(apic_ids=[0, BEYOND]),
+        lambda client: client.create_instance(cpu_count=-1),
+        lambda client: client.update_instance(-1, [0]),
+        lambda client: client.update_instance(0, [-1]),
+        lambda client: client.load_instance(-1),
+        lambda client: client.load_instance(0, Image(programs={-1: "a.b:c"})),
+        lambda client: client.unload_instance(BEYOND),
+        lambda client: client.delete_instance(-1),
+        lambda client: client.exec_instance(BEYOND),
+        lambda client: client.exec_instance(0, apic_id=BEYOND),
+        lambda client: client.kill_instance(-1),
+        lambda client: client.pause_instance(-1),
+        lambda client: client.resume_instance(BEYOND),
+        lambda client: client.clear_faults([-1]),
+        lambda client: client.send_message(-1, 0, "x"),
+        lambda client: client.send_message(0, BEYOND, "x"),
+        lambda client: client.send_message(0, 1, "x", ipi_type=-1),
+        lambda client: client.send_message(0, 1, "x", patience_s=float("nan")),
+        lambda client: client.send_message(0, 1, "x", patience_s=1e30),
+        lambda client: client.ask_for_cpu(-1, 0, online=True),
+        lambda client: client.ask_for_cpu(0, BEYOND, online=True),
+    ],
+)
+def test_a_number_that_no_message_can_carry_is_refused_by_name_and_with_advice(client, call):
+    with pytest.raises(InvalidArgumentError) as caught:
+        call(client)
+    assert caught.value.advice.startswith("give ")
