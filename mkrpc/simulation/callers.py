@@ -80,7 +80,9 @@ class Caller:
         return len(self._gathered) + len(self._unanswered)
 
     def perform(self, step: Step) -> None:
-        """Carry out one of its steps."""
+        """Carry out one of its steps, which has a stream of chance of its own, so that it can be left
+        out."""
+        self._rng = self._world.rng_of(f"caller at s{step.number}")
         match step.kind:
             case "send":
                 self._gathered.extend((words, step.each) for words in step.requests)

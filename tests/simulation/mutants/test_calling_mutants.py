@@ -125,7 +125,7 @@ _take = Instalments.take
 
 MUTANTS = [
     (Singles, "note_block", the_first_of_a_block_stands_for_all, 1),
-    (SingleCalls, "_tell", who_asks_again_for_one_of_them_is_not_told, 1),
+    (SingleCalls, "_tell", who_asks_again_for_one_of_them_is_not_told, 12),
     (Singles, "take_fresh", only_the_first_run_is_told, 1),
     (ChangeLog, "answered_each", they_are_kept_from_the_second_on, 3),
     (Singles, "untold_books", those_that_nobody_has_kept_leave_no_books, 5),
