@@ -80,8 +80,8 @@ class Caller:
         return len(self._gathered) + len(self._unanswered)
 
     def perform(self, step: Step) -> None:
-        """Carry out one of its steps, which has a stream of chance of its own, so that it can be left
-        out."""
+        """Carry out one of its steps. Each has a stream of chance of its own, so that others can be
+        left out."""
         self._rng = self._world.rng_of(f"caller at s{step.number}")
         match step.kind:
             case "send":
