@@ -95,11 +95,15 @@ class Cluster:
         interconnect than its address. ``recording``: a folder in which every process keeps a
         journal of its inputs. ``start_method``: how its processes are started.
 
-        Raises :class:`ClusterStateError` if a cluster of this name runs, starts or stops, or if
-        something else has its directory; :class:`InvalidArgumentError` for callables that no CPU or
-        instance of the topology is to have, or that cannot be copied; :class:`AddressInUseError`;
-        :class:`mkrpc.errors.StartUpError` if a process ended before all were up; and what else kept
-        one from starting. Whatever had started is stopped again.
+        Whatever has started when one of these is raised is stopped again:
+
+        :raises ClusterStateError: a cluster of this name runs, starts or stops, or something else
+            has its directory.
+        :raises InvalidArgumentError: callables for a CPU or an instance that the topology does not
+            have, or that cannot be copied.
+        :raises AddressInUseError: somebody else serves the address.
+        :raises StartUpError: a process ended before all were up.
+        :raises MkrpcError: whatever else kept a process from starting.
         """
         directory = cluster_dir(name)
         with _starting(name, directory), writing(directory.parent):

@@ -1,11 +1,11 @@
 """What a machine is made of: instances, CPUs, APIC ids, policy.
 
 A topology comes from files, TOML or device trees (:meth:`Topology.load`), from two numbers
-(:meth:`Topology.of`) or from the plain form handed to other processes (:meth:`Topology.from_dict`),
-and is validated whole: one that exists has unique instance ids, names and APIC ids, and every name,
-CPU list, APIC mode and table of switches filled in. What is wrong is one
-:class:`mkrpc.errors.TopologyError`, first the keys each by itself, and only if they are right how
-they go together. The keys are in :mod:`mkrpc.topology_spec`.
+(:meth:`Topology.of`) or from the plain form handed to other processes (:meth:`Topology.from_dict`).
+It is validated whole: in one that exists the ids, names and APIC ids are unique, and every name,
+CPU list, APIC mode and table of switches is filled in. All that is wrong is told in one
+:class:`mkrpc.errors.TopologyError`: what is wrong with single keys, or, if they are all right, with
+how they go together. The keys are in :mod:`mkrpc.topology_spec`.
 """
 
 from collections import Counter

@@ -1,9 +1,9 @@
 """Lists of CPUs: 32 bits each, as of old, or 64, as today, and how to tell.
 
-An instance's CPUs are physical ids, which have 64 bits in a tree since they have on other
-architectures; an APIC id has 32. kerf and today's kernels take any list whose length is a multiple
-of 8 bytes for one of 64-bit ids, so that ``<2 3>``, two CPUs in the first documentation, is CPU
-0x200000003 to them.
+An instance's CPUs are listed by their physical ids. An APIC id has 32 bits; in a tree of today a
+physical id has 64, because other architectures need them. kerf and today's kernels take any list
+whose length is a multiple of 8 bytes for one of 64-bit ids. So ``<2 3>``, which was two CPUs in the
+first documentation, is the one CPU 0x200000003 to them.
 """
 
 from mkrpc.devicetree.dialect import Dialect

@@ -1,14 +1,15 @@
 """What the fork server imports once, so that every instance that it starts shares it.
 
-All that an instance is made of, gRPC included: imported, and not used. Forking a process that has
-used gRPC is unsafe, because of its threads; one that has merely imported it has none (a test counts
-them), and an instance starts in a few milliseconds where it would take 0.2 s to import all this by
-itself. Nothing else is here: among what it never touches, what an instance does touch would lie on
-more pages, each of which it then has for itself. The interconnect, of which there is one, imports
-the rest of its own.
+It is all that an instance is made of, gRPC included: imported, and not used. Forking a process that
+has used gRPC is unsafe, because of its threads. One that has merely imported it has no threads; a
+test counts them. An instance then starts in a few milliseconds; importing all this by itself would
+take it 0.2 s.
 
-What is here is never collected: the collector of a child would write to it, and what a process
-writes to it shares with nobody.
+Nothing else is imported here. A page of memory to which an instance writes is no longer shared, and
+what it writes to would be spread over more pages, among what it never uses. The interconnect, of
+which there is one, imports by itself what else it needs.
+
+The garbage collector leaves alone what is here, because it would write to it in every child.
 """
 
 # ruff: noqa: E402, F401 - imported in this order, and not used

@@ -113,10 +113,10 @@ class AccountReporter:
 def view_of(cpu: "Cpu") -> CpuView:
     """A CPU with all its registers, by their names in the SDM; raw values, in its mode's layout.
 
-    ``DIAG_*`` are no registers but what no register shows: since the CPU was made, how many ICR
-    commands that SDM table 10-3 calls invalid (R22), and how many spurious vectors the APIC
-    dispensed, which are in no vector's books (R47); and the errors that the ESR will show when it
-    is next written (R50).
+    ``DIAG_*`` are no registers; they are what no register shows. Two count since the CPU was made:
+    the ICR commands that SDM table 10-3 calls invalid (R22), and the spurious vectors that the APIC
+    dispensed, which are in no vector's books (R47). One has the errors that the ESR will show when
+    it is next written (R50).
     """
     apic = cpu.apic
     id_register = apic.initial_id if apic.mode is ApicMode.X2APIC else apic.xapic_id << 24

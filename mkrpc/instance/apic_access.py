@@ -250,9 +250,9 @@ class ApicAccess:
     def observe(self, before: tuple[int, int]) -> None:
         """Book how IRR and ISR, ``before`` an access, differ from what they are now.
 
-        A bit that came was delivered (an ICR write to itself, or LVT ERROR); one that left IRR was
-        discarded; one that left ISR has ended, by EOI or because INIT or a global disable emptied
-        the ISR, after which its EOI can no longer come.
+        A bit that came was delivered: an ICR write to itself, or LVT ERROR. One that left IRR was
+        discarded. One that left ISR has ended: by EOI, or because INIT or a global disable emptied
+        the ISR, and then no EOI can come for it any more.
         """
         irr, isr = before
         apic = self.apic

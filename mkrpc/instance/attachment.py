@@ -42,9 +42,9 @@ more; the rest in the next."""
 class Attachment:
     """One kernel attached to one interconnect.
 
-    It answers legs by their number on this link, remembers outcomes so that a repeated leg is
-    answered and not applied again (design 3.3, rule 2), and reports accounts when there are no
-    writes and no outcomes left to report, so that a frame without ``more`` is a consistent whole.
+    It answers legs by their number on this link. It remembers outcomes, so that a leg that comes
+    again is answered and not applied again (design 3.3, rule 2). It reports accounts once no writes
+    and outcomes are left to report, so that a frame without ``more`` is a consistent whole.
 
     Its stream may break and come again. Each :meth:`hello` begins a new generation of the link, in
     which all goes on where it was; what still comes over an older one is ignored and counted in

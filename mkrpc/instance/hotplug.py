@@ -90,11 +90,13 @@ class Hotplug:
     def bring_online(self, number: int) -> None:
         """The boot CPU sends INIT, INIT de-assert and two SIPIs; the rest happens as they arrive.
 
-        The CPU is online once it has set up its local APIC, as it was at boot. Raises
-        NotFoundError; ClusterStateError for a CPU that is online, a boot CPU that cannot send, a
-        failed kernel, one whose ``on_startup`` was replaced, or with ``icr_busy="drop"``, since
-        nothing waits between the IPIs here; LimitReachedError while the boot CPU has too many ICR
-        writes outstanding.
+        The CPU is online once it has set up its local APIC, as it was at boot.
+
+        :raises NotFoundError: there is no such CPU.
+        :raises ClusterStateError: the CPU is online; the boot CPU cannot send; the kernel has
+            failed, or its ``on_startup`` was replaced; or ``icr_busy`` is ``"drop"``, which would
+            lose all IPIs but the first, for nothing waits between them here.
+        :raises LimitReachedError: the boot CPU has too many ICR writes outstanding.
         """
         kernel = self._kernel
         cpu = self._cpu(number)

@@ -8,10 +8,14 @@ IA32_APIC_BASE, every access to the xAPIC's page (uncacheable), the entry of a h
 fault, SMI, INIT (11.10); and here HLT and the end of a program too. There is no clock in it:
 program order alone decides.
 
-Departures from hardware: the depth counts instructions as well as entries; a plain function is one
-instruction, whose IRET drains, so that nobody can look in between; a load that overlaps a waiting
-store without matching it drains, and is not put together; a stalled ICR write (R20) is no
-instruction, so that stores wait as long as it does; the buffer of a process that is killed is lost.
+Departures from hardware:
+
+- The depth counts instructions as well as entries.
+- A plain function is one instruction. Its IRET drains, so that nobody can look in between.
+- A load that overlaps a waiting store without matching it drains the buffer. Its bytes are not put
+  together of both.
+- A stalled ICR write (R20) is no instruction. Stores wait as long as it does.
+- The buffer of a process that is killed is lost.
 """
 
 from collections import deque

@@ -1,9 +1,9 @@
 """CPUs that come to an instance that runs, and leave it: orders to kernels and to host agents.
 
-A CPU leaves by REMOVE_CPU and its acknowledgement, and is the pool's once the host agent has been
-told; it comes in the other order: the host agent is told, the kernel takes it in (ADD_CPU) and
-brings it online by INIT and SIPI of its boot CPU. What has been done is not done again, so that
-the same call goes on from wherever one was cut short.
+A CPU leaves by REMOVE_CPU and its acknowledgement. It belongs to the pool once the host agent has
+been told. It comes in the other order: the host agent is told, then the kernel takes the CPU in
+(ADD_CPU) and brings it online by INIT and SIPI of its boot CPU. What has been done is not done
+again, so that the same call goes on from wherever an earlier one was cut short.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """The host's view of its instances as text: /sys/fs/multikernel, /proc/multikernel, /proc/kimage.
 
-Files, columns and words as in the multikernel series; what they cannot say here: an image has no
-memory, so its start address is that of the start-up IPI, and its segments are the kernel itself and
-each program and handler that is loaded into it.
+Files, columns and words are those of the multikernel series. One thing differs, because an image
+has no memory here: its start address is that of the start-up IPI, and its segments are the kernel
+itself and each program and handler that is loaded into it.
 """
 
 from collections.abc import Iterable, Sequence

@@ -2,8 +2,8 @@
 
 What two instances cannot put into memory that they share travels as data on their links, which are
 ordered and lossless. A message is settled when its receiver has taken it out, or when it is known
-that it never will; until then it takes up one place of the window of its (source, target), as a
-slot of a ring is taken until the consumer clears it.
+that the receiver never will. Until then it takes up one place in the window of its source and
+target, as a message in a ring takes up its slot until the consumer clears that.
 """
 
 from dataclasses import dataclass

@@ -73,9 +73,9 @@ class Connection(Protocol):
         """End the stream; idempotent, the first call decides.
 
         A send that is outstanding is flushed first, for at most :data:`CLOSE_TIMEOUT_S`. The server
-        side ends the call with the status, reason, message and advice of ``error``; a client has no
-        status to send: with an error it cancels the call, which the server sees as a peer that
-        vanished, and without one it says that it has nothing more to send.
+        side ends the call with the status, reason, message and advice of ``error``. A client has no
+        status to send. With an error it cancels the call, which looks to the server like a peer
+        that vanished. Without one it says that it has nothing more to send.
         """
 
 

@@ -3,9 +3,12 @@
 Slot: {u32 sender_cpu, u32 type, u64 data_size, buffer}; 272 bytes with the 256 of the series. The
 sender writes size, sender, type and data in that order, and rings.
 
-Its defects: a second message overwrites one that has not been read; what is read may be half of one
-and half of the other; a doorbell that merges with another announces nothing; ``sender_cpu`` is the
-logical number of a CPU, which says nothing in another kernel.
+Its defects:
+
+- A second message overwrites one that has not been read. What is read may be half of one and half
+  of the other.
+- A doorbell that merges with another announces nothing.
+- ``sender_cpu`` is the logical number of a CPU, which says nothing in another kernel.
 """
 
 from typing import ClassVar
