@@ -33,6 +33,7 @@ EXIT_PIPE = 141
 """Whoever read the output has gone, as after SIGPIPE."""
 
 _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+_CANNOT_REACH = {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP}
 
 
 class Commands(click.Group):
@@ -69,11 +70,15 @@ class Commands(click.Group):
             tell_error(error)
             code = EXIT_USAGE if isinstance(error, InvalidArgumentError) else EXIT_FAILED
         except OSError as error:
-            # With a file name it is a file of ours; without one it is what we print to.
-            if error.errno not in _CANNOT_WRITE or error.filename is not None:
+            # With a file name it is a file that we use; without one it is what we print to.
+            if error.filename is not None and error.errno in _CANNOT_REACH:
+                what = f"{error.filename}: {error.strerror}"
+                _tell(what, "name another file or folder, or ask its owner for the permission")
+            elif error.filename is None and error.errno in _CANNOT_WRITE:
+                _print_no_more()
+                _tell(f"cannot write: {error.strerror}", "make room, or send the output elsewhere")
+            else:
                 raise
-            _print_no_more()
-            _tell(f"cannot write: {error.strerror}", "make room, or send the output elsewhere")
             code = EXIT_FAILED
         sys.exit(code if isinstance(code, int) else EXIT_OK)
 

@@ -111,6 +111,15 @@ def test_nobody_at_an_address_exits_3(run, tmp_path, told):
     assert "mkrpc up" in advice
 
 
+@pytest.mark.parametrize("command", ["replay", "conform", "sim"])
+def test_a_name_that_the_file_system_refuses_is_told_and_no_traceback(run, command, told):
+    """Too long, as here, or in a folder of somebody else, which root would not be refused."""
+    name = "x" * 300 + ".py"
+    result = run(command, name)
+    assert result.exit_code == 3, result.output
+    assert told(result)[0] == f"mkrpc: {name}: File name too long"
+
+
 def test_down_all_with_nothing_running_is_no_error(run):
     result = run("down", "--all")
     assert (result.exit_code, result.stdout) == (0, "nothing is running\n")
