@@ -185,7 +185,7 @@ class Intake:
             raise ProtocolError(
                 f"a write by CPU {cpu}, instance {session.instance_id} has {len(session.addresses)}"
             )
-        if session.addresses[cpu].vacant and not again:
+        if session.addresses[cpu].vacant and not again and not _had_left(session, cpu):
             raise ProtocolError(f"a write by CPU {cpu}, which has left")
         asked = session.asked_for(command) if command else None
         if asked is not None and asked.tally is None:
@@ -236,6 +236,13 @@ class Intake:
         if session.highest_seq:
             everything = (ResolvedRun(1, session.highest_seq),)
             self._registry.publications.publish(session.party.identity, everything)
+
+
+def _had_left(session: Session, cpu: int) -> bool:
+    """Whether it was an earlier interconnect under which a CPU left: what it had written by then
+    and had not sent is new to everybody, and comes after a hello that has no such CPU."""
+    hello = session.hello
+    return hello.epoch != 0 and cpu < len(hello.cpus) and hello.cpus[cpu].vacant
 
 
 def _check_size(frame: UpFrame) -> None:

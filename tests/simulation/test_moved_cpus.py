@@ -26,6 +26,7 @@ MOVED = 3
 """The APIC id of bob's second CPU."""
 BOOT = 2
 """That of his first."""
+TO_ALICE = fixed(0, 0x41)
 
 
 def ask(m: RestartMachine, number: int, kind: CommandKind, apic_id: int) -> list[Reply]:
@@ -278,6 +279,19 @@ def test_a_write_that_comes_again_after_its_cpu_has_moved(stage: str, moves: str
     assert sum(ended.values()) == 1
     unknown = Outcome.LOST_INTERCONNECT_RESTART_MAYBE_DELIVERED
     assert ended == ({Outcome.DELIVERED: 1} if had else {unknown: 1})
+    m.check()
+
+
+def test_what_a_cpu_had_written_and_never_sent_is_routed_after_it_has_left() -> None:
+    """The interconnect died before it heard of either; the next one's hello has no such CPU."""
+    m = RestartMachine()
+    alice, bob = m.nodes[0], m.nodes[1]
+    bob.ring(TO_ALICE, 3, cpu=1)
+    bob.kernel.execute(Command(99, CommandKind.REMOVE_CPU, 0, MOVED, 0, ""))
+    m.restart()
+    m.settle()
+    assert [word for _, word, _ in alice.applied] == [TO_ALICE] * 3
+    assert sum(m.outcomes(1).values()) == 3
     m.check()
 
 
