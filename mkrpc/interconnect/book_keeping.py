@@ -7,6 +7,7 @@ interconnect that follows fences everybody.
 """
 
 import asyncio
+import os
 import sqlite3
 import time
 from collections.abc import Callable
@@ -65,16 +66,18 @@ def open_books(path: Path | None, *, epoch: int, lease_us: int) -> Books:
     A damaged file is put aside and new books are begun: nobody is taken over. One that cannot be
     written is put aside too, and the cluster goes on without.
 
-    :raises InvalidArgumentError: its directory is not there.
+    :raises InvalidArgumentError: its directory is not there, or out of reach.
     :raises AddressInUseError: another interconnect keeps it.
     :raises ClusterStateError: a newer version of mkrpc has written it.
     :raises StartUpError: it can be neither used nor put aside.
     """
     if path is None:
         return Books(None, trouble=NOT_ASKED_FOR)
-    if not path.absolute().parent.is_dir():
+    # Path.is_dir() raises where the way there is forbidden, or a name is too long.
+    if not os.path.isdir(path.absolute().parent):
         raise InvalidArgumentError(
-            f"--books {path}: its directory does not exist", advice="make it first: mkdir -m 700"
+            f"--books {path}: its directory does not exist, or is out of reach",
+            advice="make it first: mkdir -m 700",
         )
     try:
         try:

@@ -209,3 +209,12 @@ def test_refusals_at_the_start(path, tmp_path):
     with pytest.raises(ClusterStateError, match="newer mkrpc"):
         open_at(path)
     assert path.exists(), "a newer version may still want it"
+
+
+@pytest.mark.parametrize(
+    "folder", ["absent", "x" * 300], ids=["absent", "beyond-what-a-name-may-be"]
+)
+def test_books_in_a_directory_that_cannot_be_used_are_refused(folder, tmp_path):
+    with pytest.raises(InvalidArgumentError, match="its directory is not there") as caught:
+        open_books(tmp_path / folder / "books", epoch=1, lease_us=1)
+    assert "mkdir" in caught.value.advice
