@@ -227,6 +227,7 @@ PLANTED = [
     ("endings", "one that does not run", put(active=[0])),
     ("losses", "a loss without a fault", kill_hit_nobody),
     ("losses", "one at somebody who lives", booked((ZERO, ONE, GROUP), LOST_TARGET_DEAD=1)),
+    ("losses", "one that no restart has sent again", booked((ZERO, ONE, GROUP), **{MAYBE.name: 1})),
     ("losses", "a restart that nobody made", booked((ZERO, b"", 0), LOST_INTERCONNECT_RESTART=1)),
     ("losses", "a source that lives", booked((ZERO, b"", 0), LOST_SOURCE_DEAD=1)),
     ("refusals", "backpressure, nobody hurt", put(done=[])),
@@ -289,6 +290,17 @@ def test_a_restart_of_the_interconnect_explains_what_it_took():
         "lost(interconnect_restart, maybe_delivered): interconnect": 2,
         "lost(target_dead, maybe_delivered): kill": 1,
     }
+
+
+@pytest.mark.parametrize(("party", "explained"), [(ONE, True), (ZERO, False)])
+def test_a_life_answers_for_the_one_before_it_to_what_a_restart_has_sent_again(party, explained):
+    """A write that is older than itself (docs/reliability.md); the first life has none before."""
+    case = Case()
+    case.rows[CLIENT, party, VECTORS.client] = {MAYBE: 1}
+    case.done.append(Done(Fault(2, 9.0, "interconnect", None), 9.0, 10.0, frozenset(), 1.0))
+    reasons, lines = explained_losses(case.evidence())
+    assert bool(lines) is not explained
+    assert reasons["lost(target_dead, maybe_delivered): kill"] == 1 + explained
 
 
 @pytest.mark.parametrize(("away_s", "explained"), [(1.0, False), (2.5, True)])

@@ -100,6 +100,14 @@ class _Losses:
             if incarnation in self._explained
         }
         self._restarts = sum(done.fault.kind == "interconnect" for done in evidence.done)
+        self._before: dict[bytes, Done] = {}
+        """By incarnation, what ended an earlier one of the same instance."""
+        for seen in evidence.incarnations.values():
+            ended = None
+            for incarnation in seen:
+                if ended is not None:
+                    self._before[incarnation] = ended
+                ended = self._explained.get(incarnation, ended)
 
     def reason(self, row: LedgerRow, outcome: Outcome) -> str:
         """The kind of fault; empty if there is none."""
@@ -112,6 +120,10 @@ class _Losses:
             # Folded: its fault was that of some incarnation of this instance.
             return "earlier incarnations" if party.instance_id in self._instances else ""
         done = self._explained.get(party.identity)
+        if done is None and outcome is Outcome.LOST_TARGET_DEAD_MAYBE_DELIVERED and self._restarts:
+            # A write that was sent again, older than this life: it answers for the one before it,
+            # which may have had it (docs/reliability.md).
+            done = self._before.get(party.identity)
         return done.fault.kind if done is not None else ""
 
 
