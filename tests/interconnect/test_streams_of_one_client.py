@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from mkrpc.errors import MkrpcError, UnavailableError
+from mkrpc.interconnect import rota
 from mkrpc.interconnect.attachments import Pump
 from mkrpc.interconnect.injection_stream import InjectionLink, InjectionStreams
 from mkrpc.v1 import control_pb2 as pb
@@ -12,6 +13,12 @@ from mkrpc.x86.icr import fixed
 
 CLIENT = b"client----------"
 TO_NOBODY = fixed(77, 0xEA)
+
+
+@pytest.fixture(autouse=True)
+def all_is_made_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the machine is: what is over a turn's time would wait for the next."""
+    monkeypatch.setattr(rota, "TURN_S", 3600.0)
 
 
 class Client:
