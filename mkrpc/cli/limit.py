@@ -21,7 +21,7 @@ def limit(name: str, address: str | None, who: str, rate: str, as_json: bool) ->
     """Let so many ICR writes of an instance pass, or of all clients together.
 
     What is over is rejected(rate_limited). Lasts until the interconnect ends; a topology's
-    [rate] lasts.
+    [rate] lasts. An instance whose name is `clients` is meant by its id alone.
     """
     numbers = _RATE.fullmatch("0" if rate == "off" else rate)
     if numbers is None:

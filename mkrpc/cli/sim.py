@@ -49,7 +49,13 @@ class _Setting(click.ParamType):  # type: ignore[type-arg] # generic in new clic
 @click.command(short_help="Run the machine under seeds, or play a scenario.")
 @click.argument("scenario", required=False, metavar="[SCENARIO | all | FILE.py]")
 @click.option("--seeds", type=Number(1, MAX_SEEDS), help=f"How many.  [default: {DEFAULT_SEEDS}]")
-@click.option("--first-seed", type=Number(0, MAX_SEED), default=1, show_default=True)
+@click.option(
+    "--first-seed",
+    type=Number(0, MAX_SEED),
+    default=1,
+    show_default=True,
+    help="The first of them; each of the others is one more.",
+)
 @click.option("--jobs", type=Number(1, 512), help="Processes.  [default: one for each CPU]")
 @click.option("--seed", type=Number(0, MAX_SEED), help="One seed, in place of many.")
 @click.option("--without", default="", metavar="TAGS", help="Leave out of it, as f1,s3-9,i2.")

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from dataclasses import fields
 
+import click
 import pytest
 
 from mkrpc.cli import main
@@ -185,6 +186,18 @@ def test_every_command_explains_itself(run):
         assert result.exit_code == 0
         assert "Usage: " in result.stdout
     assert run().exit_code == 2
+
+
+def test_every_option_explains_itself():
+    commands = dict(main.commands)
+    for name, command in main.commands.items():
+        commands |= {
+            f"{name} {sub}": found for sub, found in getattr(command, "commands", {}).items()
+        }
+    options = [(name, each) for name, command in commands.items() for each in command.params]
+    assert [
+        (name, o.name) for name, o in options if isinstance(o, click.Option) and not o.help
+    ] == []
 
 
 def test_the_command_line_loads_without_grpc():
