@@ -1,7 +1,5 @@
 """An APIC id moves between running kernels: what was recorded replays to the same books."""
 
-import itertools
-import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,12 +13,8 @@ from mkrpc.instance import commands
 from mkrpc.instance.cpu_slots import remove_cpu
 from mkrpc.instance.procfs import proc_interrupts
 from mkrpc.interconnect.books_text import books_of
-from mkrpc.interconnect.recording import RecordedBus
-from mkrpc.journal.recorder import Recording
 from mkrpc.link.frames import CommandKind, Reply
 from mkrpc.replay.run import replay
-from mkrpc.simulation import hub
-from mkrpc.simulation.run import run
 from mkrpc.x86.icr import fixed
 
 GIVER, TAKER = 0, 1
@@ -28,9 +22,6 @@ MOVED = 5
 """The APIC id that moves, of the giver's second CPU."""
 
 VECTOR = 0x41
-
-SEEDS = (3, 8, 15)
-"""In each of them CPUs move."""
 
 
 @pytest.fixture
@@ -120,28 +111,3 @@ def test_a_kernel_that_gave_its_cpu_away_otherwise_is_found(
     assert found["mk0.1"].difference is not None
     assert found["mk0.1"].difference.method == "receive"
     assert found["interconnect.1"].identical, "it is given what it was then"
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_the_bus_of_a_simulated_run_in_which_cpus_move_replays(
-    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    """Among crashes of everybody: moves that are cut short, asked for again and taken over."""
-    made: list[RecordedBus] = []
-    numbers = itertools.count()
-
-    def recorded(**arguments: Any) -> RecordedBus:
-        folder = tmp_path / str(next(numbers))
-        folder.mkdir()
-        made.append(RecordedBus(Recording(folder), **arguments))
-        return made[-1]
-
-    monkeypatch.setattr(hub, "ApicBus", recorded)
-    result = run(seed, random.Random, moving=True)
-    assert not result.violation
-    assert result.faults["move of a cpu"]
-    for number, bus in enumerate(made):
-        bus.close()
-        (life,) = replay(tmp_path / str(number)).lives
-        assert life.identical, (life.verdict, life.difference, life.books_differ[:3])
-        assert books_of(life.bus) == books_of(bus)
