@@ -1,11 +1,7 @@
 """Mistakes about calls over streams: a seed with ``calls`` shows each, and none without."""
 
-import random
 from collections.abc import Iterator
 from typing import Any
-
-import pytest
-from compiled_model import skip_if_compiled
 
 from mkrpc.interconnect.changes import ChangeLog
 from mkrpc.interconnect.injection import Injections
@@ -16,10 +12,6 @@ from mkrpc.interconnect.singles import Ends, Singles
 from mkrpc.interconnect.tally import EachOutcome, Tally
 from mkrpc.interconnect.word_routing import WordRouter
 from mkrpc.outcome import Outcome
-from mkrpc.simulation.run import run
-
-SEEDS = 1_000
-"""Within so many seeds every mistake must show."""
 
 _WORD_BYTES = 8
 
@@ -137,29 +129,3 @@ MUTANTS = [
     (Instalments, "take", an_instalment_is_the_last, 4),
 ]
 """Whose method, its name, what stands in its place, and the seed that shows it."""
-
-
-@pytest.mark.parametrize(
-    ("owner", "method", "mistake", "seed"), MUTANTS, ids=[each[2].__name__ for each in MUTANTS]
-)
-def test_a_seed_shows_the_mistake_about_a_call(
-    monkeypatch: pytest.MonkeyPatch,
-    request: pytest.FixtureRequest,
-    *,
-    owner: Any,
-    method: str,
-    mistake: Any,
-    seed: int,
-) -> None:
-    """A seed that shows it no longer is looked for again from 1 on; with ``--full`` the one that is
-    written down must do. A run without calls does not have the occasion."""
-    skip_if_compiled(owner)
-    others = () if request.config.getoption("--full") else range(1, SEEDS + 1)
-    with monkeypatch.context() as patch:
-        patch.setattr(owner, method, mistake)
-        results = (run(each, random.Random, calls=True) for each in (seed, *others))
-        broken = next((result for result in results if result.violation), None)
-        assert broken is not None, "no law is broken"
-        assert run(broken.seed, random.Random).violation == "", "any call shows it"
-    assert "TypeError" not in broken.violation, "it does not fit its place any more"
-    assert run(broken.seed, random.Random, calls=True).violation == "", "it is the mistake"
