@@ -31,14 +31,14 @@ class _WatchedMemory(OutcomeMemory):
         self.asked.append((source, seq, cpu))
         return super().recall(source, seq, cpu)
 
-    def may_record_row(
+    def row_cpus(
         self, source: bytes, seqs: Sequence[int], cpus: Sequence[int], *, cpus_below: int
-    ) -> bool:
+    ) -> bytes:
         self.asked.clear()
-        may = super().may_record_row(source, seqs, cpus, cpus_below=cpus_below)
-        if may:
-            self.asked.extend((source, seq, cpu) for seq, cpu in zip(seqs, cpus, strict=True))
-        return may
+        row = super().row_cpus(source, seqs, cpus, cpus_below=cpus_below)
+        if row:
+            self.asked.extend((source, seq, cpu) for seq, cpu in zip(seqs, row, strict=True))
+        return row
 
 
 _NOBODY_ASKED = (b"", 0, -1)

@@ -272,6 +272,9 @@ class World:
             real = [whole_account(cpu) for cpu in life.kernel.cpus]
             if incarnation != life.kernel.incarnation or accounts != real:
                 lines.append(f"the mirror of instance {number} is behind")
+            published = [life.kernel.address_of(cpu.number) for cpu in life.kernel.cpus]
+            if self.hub.bus.session(number).addresses != published:
+                lines.append(f"addresses of instance {number} have still to be applied")
         return lines
 
     # Lines.
