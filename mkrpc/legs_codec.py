@@ -46,8 +46,9 @@ def _dense_to_pb(legs: Legs) -> bytes:
     if isinstance(seqs, array):
         first = seqs[0]
         twin.offsets = column_to_wire(array("I", [seq - first for seq in seqs]))
-    alike = cpus.count(cpus[0]) == len(cpus)
-    twin.places = column_to_wire(cpus[:1] if alike else cpus)
+    places, size = column_to_wire(cpus), cpus.itemsize
+    alike = places == places[:size] * len(cpus)
+    twin.places = places[:size] if alike else places
     return bytes(twin.SerializeToString())
 
 

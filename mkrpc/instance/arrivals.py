@@ -61,19 +61,21 @@ class Arrivals:
         kernel = self._kernel
         if legs.resent or legs.arbitrated:
             self._apply_marked(legs)
-        elif kernel.outcomes.may_record_row(
+            return
+        row = kernel.outcomes.row_cpus(
             legs.source, legs.seqs, legs.cpus, cpus_below=len(kernel.cpus)
-        ):
-            self._apply_row(legs)
+        )
+        if row:
+            self._apply_row(legs, row)
         else:
             self._apply_each(legs)
 
-    def _apply_row(self, legs: Legs) -> None:
+    def _apply_row(self, legs: Legs, cpus: bytes) -> None:
         """Legs of a burst, all of them new: nothing is done for each but to accept it."""
         kernel = self._kernel
         # Receiving has compared their lengths. To compare them again makes a compiled loop slow.
-        outcomes = [kernel.accept(cpu, word) for cpu, word in zip(legs.cpus, legs.words)]  # noqa: B905
-        kernel.outcomes.record_row(legs.source, legs.seqs, legs.cpus, outcomes)
+        outcomes = [kernel.accept(cpu, word) for cpu, word in zip(cpus, legs.words)]  # noqa: B905
+        kernel.outcomes.record_row(legs.source, legs.seqs, cpus, outcomes)
         if outcomes.count(Outcome.DELIVERED) == len(outcomes):
             self.applied += len(outcomes)
             return

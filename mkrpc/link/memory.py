@@ -98,26 +98,31 @@ class OutcomeMemory:
         if self._size > MAX_REMEMBERED:
             self._forget_a_silent_source()
 
-    def may_record_row(
+    def row_cpus(
         self, source: bytes, seqs: Sequence[int], cpus: Sequence[int], *, cpus_below: int
-    ) -> bool:
-        """Whether these legs can be applied without a look at each, and recorded by
+    ) -> bytes:
+        """``cpus`` as bytes, if these legs can be applied without a look at each, and recorded by
         :meth:`record_row`: they fit, ascend, one to a write, and come after all that was recorded
         of their source. ``seqs[i]`` goes to ``cpus[i]``, which is to be from 0 to below
-        ``cpus_below``. False says nothing about any one of them.
+        ``cpus_below``. Empty if not, which says nothing about any one of them.
         """
-        if len(seqs) < MIN_ROW or max(cpus) >= min(ROW_CPUS, cpus_below) or min(cpus) < 0:
-            return False
+        if len(seqs) < MIN_ROW:
+            return b""
+        try:
+            row = bytes(list(cpus))
+        except ValueError:  # a number that is no byte
+            return b""
         known = self._latest if source == self._latest_id else self._sources.get(source)
         if known is None:
             known = Remembered()
         fits = len(known) + len(seqs) <= MAX_REMEMBERED_PER_SOURCE
-        return fits and known.is_new_row(seqs)
+        astray = row.translate(None, bytes(range(min(cpus_below, ROW_CPUS))))
+        return row if fits and not astray and known.is_new_row(seqs) else b""
 
     def record_row(
-        self, source: bytes, seqs: Sequence[int], cpus: Sequence[int], outcomes: Sequence[Outcome]
+        self, source: bytes, seqs: Sequence[int], cpus: bytes, outcomes: Sequence[Outcome]
     ) -> None:
-        """Remember the outcomes of legs of which :meth:`may_record_row` is true."""
+        """Remember the outcomes of legs; ``cpus`` is what :meth:`row_cpus` has said of them."""
         known = self._latest if source == self._latest_id else self._turn_to(source)
         known.record_row(seqs, cpus, outcomes)
         self._size += len(seqs)

@@ -136,18 +136,16 @@ class Remembered:
             ascend = isinstance(seqs, range) or list(seqs) == list(range(first, last + 1))
         return ascend and not self.forgotten.overlaps(first, last)
 
-    def record_row(
-        self, seqs: Sequence[int], cpus: Sequence[int], outcomes: Sequence[Outcome]
-    ) -> None:
+    def record_row(self, seqs: Sequence[int], cpus: bytes, outcomes: Sequence[Outcome]) -> None:
         """Record legs of which :meth:`is_new_row` is true."""
         first, last = seqs[0], seqs[-1]
         seqs = range(first, last + 1) if last - first < len(seqs) else array("Q", seqs)
         delivered = outcomes.count(_DELIVERED) == len(outcomes)
-        row = _Row(seqs, bytes(list(cpus)), b"" if delivered else bytes(outcomes))
+        row = _Row(seqs, cpus, b"" if delivered else bytes(outcomes))
         self._rows.append(row)
         self._in_rows += row.left
-        for cpu in set(row.cpus):
-            self.highest[cpu] = seqs[row.cpus.rindex(cpu)]
+        for cpu in set(cpus):
+            self.highest[cpu] = seqs[cpus.rindex(cpu)]
         self.unknown_above = max(self.unknown_above, last)
 
     def dissolve_row_of(self, seq: int) -> None:

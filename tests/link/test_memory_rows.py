@@ -19,7 +19,9 @@ ENDS = (Outcome.DELIVERED, Outcome.COALESCED, Outcome.REJECTED_SOFTWARE_DISABLED
 
 
 def may_record_row(memory: OutcomeMemory, seqs: Sequence[int], cpus: Sequence[int]) -> bool:
-    return memory.may_record_row(A, seqs, cpus, cpus_below=CPUS)
+    found = memory.row_cpus(A, seqs, cpus, cpus_below=CPUS)
+    assert list(found) in ([], list(cpus))
+    return bool(found)
 
 
 def row(first: int, length: int = MIN_ROW) -> tuple[range, list[int], list[Outcome]]:
@@ -56,7 +58,7 @@ def test_rows_are_remembered_as_if_each_leg_had_come_alone(steps: list[tuple]) -
                 plain.recall(A, seq, cpu) is None for seq, cpu in zip(seqs, cpus, strict=True)
             )
             outcomes = [ENDS[0 if delivered else seq % len(ENDS)] for seq in seqs]
-            memory.record_row(A, seqs, cpus, outcomes)
+            memory.record_row(A, seqs, bytes(list(cpus)), outcomes)
             for leg in zip(seqs, cpus, outcomes, strict=True):
                 plain.record(A, *leg)
             end = seqs[-1] + 1
@@ -114,7 +116,7 @@ def test_a_row_does_not_go_beyond_the_limit_of_its_source(monkeypatch: pytest.Mo
     memory = OutcomeMemory()
     seqs, cpus, outcomes = row(1)
     assert may_record_row(memory, seqs, cpus)
-    memory.record_row(A, seqs, cpus, outcomes)
+    memory.record_row(A, seqs, bytes(list(cpus)), outcomes)
     assert not memory.may_record(A)
     assert memory.may_record(A, 1), "a further leg of a write that is remembered"
     assert not may_record_row(memory, *row(100)[:2])
@@ -128,7 +130,7 @@ def test_a_row_makes_room_for_itself_among_all_sources(monkeypatch: pytest.Monke
     for source in (b"1" * 16, b"2" * 16, b"3" * 16):
         memory.record(source, 1, 0, Outcome.DELIVERED)
     seqs, cpus, outcomes = row(1)
-    memory.record_row(A, seqs, cpus, outcomes)
+    memory.record_row(A, seqs, bytes(list(cpus)), outcomes)
     assert [memory.remembered(source * 16) for source in (b"1", b"2", b"3", b"A")] == [
         *(0, 1, 1),
         MIN_ROW,
@@ -140,7 +142,7 @@ def test_what_is_left_of_a_row_takes_little_memory() -> None:
     memory = OutcomeMemory()
     for first in range(1, 64 * 1000, 1000):
         seqs, cpus, outcomes = row(first, 1000)
-        memory.record_row(A, seqs, cpus, outcomes)
+        memory.record_row(A, seqs, bytes(list(cpus)), outcomes)
         memory.forget(A, [ResolvedRun(first + 1, first + 999)])
     known = memory._sources[A]
     assert len(memory) == memory.remembered(A) == 64
