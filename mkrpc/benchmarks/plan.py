@@ -58,8 +58,8 @@ class Plan:
     offered: tuple[tuple[int, int], ...] = ((LOW_RATE, 500), (10_000, 5000), (50_000, 25_000))
     singles: int = 5000
     slow_singles: int = 1000
-    bursts_1k: int = 40
-    bursts_10k: int = 10
+    bursts_1k: int = 160
+    bursts_10k: int = 40
     natural: int = 100_000
     cpu_natural: int = 20_000
     window: int = 256
