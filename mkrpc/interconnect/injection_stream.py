@@ -18,6 +18,7 @@ from google.protobuf.message import DecodeError
 from mkrpc.columns import column_to_wire, twins_of
 from mkrpc.errors import LimitReachedError, MkrpcError, ProtocolError
 from mkrpc.interconnect.attachments import Pump
+from mkrpc.interconnect.client_streams import ClientStreams
 from mkrpc.interconnect.injected_words import MAX_REQUEST_WORDS
 from mkrpc.interconnect.singles import Singles, SinglesAnswer
 from mkrpc.interconnect.stream_answers import StreamAnswers
@@ -88,15 +89,16 @@ class InjectionStreams:
 
     def __init__(self, pump: Pump) -> None:
         self.pump = pump
-        self.links: set[InjectionLink] = set()
+        self.standing: ClientStreams[InjectionLink] = ClientStreams(self._forget)
 
     def open(self, connection: Connection) -> "InjectionLink":
         """A client has connected."""
         return InjectionLink(self, connection)
 
-    def may_have(self, client_id: bytes) -> bool:
-        """Whether a stream stands that is this client's, or that has not said whose it is."""
-        return any(link.client_id in (b"", client_id) for link in self.links)
+    def _forget(self, client_id: bytes) -> None:
+        self.pump.tell_time()
+        self.pump.bus.forget_client(client_id)
+        self.pump.drain()
 
 
 class InjectionLink:
@@ -120,7 +122,7 @@ class InjectionLink:
         self._answers = StreamAnswers()
         self._greeted = self._over = False
         self._turn_due = self._send_due = False
-        if len(streams.links) >= MAX_INJECTION_STREAMS:
+        if len(streams.standing) >= MAX_INJECTION_STREAMS:
             connection.close(
                 LimitReachedError(
                     f"{MAX_INJECTION_STREAMS} clients inject over streams already",
@@ -128,7 +130,7 @@ class InjectionLink:
                 )
             )
             return
-        streams.links.add(self)
+        streams.standing.opened(self)
         self._send()
 
     # --- in -------------------------------------------------------------------------------------
@@ -152,21 +154,19 @@ class InjectionLink:
 
     def on_closed(self, connection: Connection, error: MkrpcError | None) -> None:
         """The stream has ended. What was asked for goes on, and may be asked for again; of one that
-        ended well, nobody will, unless over an older one that still stands: what comes late over
-        that would be new to us, and happen twice."""
-        self._streams.links.discard(self)
+        ended well, nobody will."""
         well = error is None and not self._open
         self._abandon()
-        if well and self.client_id and not self._streams.may_have(self.client_id):
-            self._pump.tell_time()
-            self._bus.forget_client(self.client_id)
-            self._pump.drain()
+        if self in self._streams.standing:
+            self._streams.standing.ended(self, well=well)
 
     def _take(self, request: Any) -> None:
         client_id, first_seq = request.client_id, request.first_seq
-        self.client_id = self.client_id or client_id
-        if client_id not in (b"", self.client_id):
+        if client_id not in (b"", self.client_id or client_id):
             raise ProtocolError("one stream is one client's, and this is another client id")
+        if client_id and not self.client_id:
+            self.client_id = client_id
+            self._streams.standing.named(self, client_id)
         if first_seq in self._open:
             raise ProtocolError(f"words from number {first_seq} on are under way already")
         words = len(request.words) // _WORD_BYTES

@@ -42,7 +42,7 @@ class Request:
 
 
 class CallLink:
-    """One stream of one caller, at one interconnect. ``links``: all of this client."""
+    """One stream of one caller, at one interconnect."""
 
     def __init__(
         self,
@@ -51,10 +51,8 @@ class CallLink:
         *,
         caller: "Caller",
         client_id: bytes,
-        links: "list[CallLink]",
     ) -> None:
         self.hub = hub
-        self._links = links
         self._world = world
         self._caller = caller
         self._client_id = client_id
@@ -62,9 +60,10 @@ class CallLink:
         self._open: set[int] = set()
         self._made: dict[Tally | Singles, None] = {}
         self._told: list[int] = []
-        self._over = self._turn_due = self._send_due = False
+        self._named = self._over = self._turn_due = self._send_due = False
         self.late_us = 0
         """Until then what is on its way to it does not arrive: its client has another one."""
+        hub.callers.opened(self)
 
     def greet(self) -> None:
         """It has been opened: the client learns the roster number."""
@@ -77,6 +76,9 @@ class CallLink:
             return
         if self._over:
             return
+        if not self._named:
+            self._named = True
+            self.hub.callers.named(self, self._client_id)
         for request in requests:
             self._open.add(request.first_seq)
             self._waiting.append(request)
@@ -87,16 +89,17 @@ class CallLink:
                 self._world.at(self._world.now_us, self.hub.turn, self._inject_some)
 
     def end(self) -> None:
-        """The stream has ended: of a client that has all its answers nobody will ask again, unless
-        an older one of its streams still stands."""
-        well = not self._over and not self._open
-        self._abandon()
-        if well and all(link._over for link in self._links if link.hub is self.hub):
-            self.hub.bus.forget_client(self._client_id)
+        """The stream has ended: of a client that has all its answers nobody will ask again."""
+        self._ended(well=not self._over and not self._open)
 
     def broken(self) -> None:
         """The stream is found to have broken: what was asked for goes on, and nobody waits."""
+        self._ended(well=False)
+
+    def _ended(self, *, well: bool) -> None:
         self._abandon()
+        if self in self.hub.callers:
+            self.hub.callers.ended(self, well=well)
 
     def _abandon(self) -> None:
         self._over = True
@@ -169,7 +172,7 @@ class CallLink:
             )
         except MkrpcError as error:
             self._world.note(f"{self._caller.name} {request.first_seq} refused: {error.reason}")
-            self._abandon()
+            self.broken()
             self._caller.send_down(self, -1, ())
             return
         if not tally.done:

@@ -66,7 +66,6 @@ class Caller:
         self._next = 1
         self._roster = 0
         self._link: CallLink | None = None
-        self._links: list[CallLink] = []
         self._greeted = self._opening = self._closing = False
         self._gathered: deque[tuple[tuple[int, ...], bool]] = deque()
         self._unanswered: dict[int, _Sent] = {}
@@ -104,10 +103,7 @@ class Caller:
         if hub.over:
             self._come_back()
             return
-        self._link = link = CallLink(
-            self._world, hub, caller=self, client_id=self._client_id, links=self._links
-        )
-        self._links.append(link)
+        self._link = link = CallLink(self._world, hub, caller=self, client_id=self._client_id)
         self._up_us = self._down_us = 0
         self._world.at(self._arrival(up=True), hub.turn, link.greet)
 

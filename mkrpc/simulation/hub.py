@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mkrpc.errors import FencedError, MkrpcError, ProtocolError
 from mkrpc.interconnect.apic_bus import ApicBus
+from mkrpc.interconnect.client_streams import ClientStreams
 from mkrpc.interconnect.policy import Policy
 from mkrpc.interconnect.session import Session
 from mkrpc.interconnect.takeover import Takeover
@@ -16,6 +17,7 @@ from mkrpc.simulation.events import Arrived, BusTurn, Reported
 from mkrpc.simulation.network import Message, Stream
 
 if TYPE_CHECKING:
+    from mkrpc.simulation.call_link import CallLink
     from mkrpc.simulation.node import Life
     from mkrpc.simulation.world import World
 
@@ -44,6 +46,7 @@ class Hub:
         self.over = False
         self.bus.watch(world.trace)
         self.streams: dict[Session, Stream] = {}
+        self.callers: ClientStreams[CallLink] = ClientStreams(self.bus.forget_client)
         self.paused = False
         self._ahead_us = clock_us
         self.backlog: list[tuple[Callable[..., None], tuple[Any, ...]]] = []

@@ -70,14 +70,18 @@ async def test_who_ends_well_is_not_forgotten_while_an_older_stream_stands(
     assert older.error is None, "it is answered again"
 
 
-async def test_who_ends_well_is_forgotten_with_its_last_stream(machine: Any) -> None:
+@pytest.mark.parametrize("first", ["older", "newer"])
+async def test_who_ends_well_is_forgotten_with_its_last_stream(machine: Any, first: str) -> None:
     bus = machine((0,)).bus
     streams = InjectionStreams(Pump(bus))
     older, newer, other = Client(streams), Client(streams), Client(streams)
     newer.ask(1)
     other.ask(1, client_id=CLIENT[::-1])
+    if first == "newer":
+        newer.end()
     older.end(UnavailableError("it broke"))
-    newer.end()
+    if first == "older":
+        newer.end()
     bus.inject(
         client_id=CLIENT,
         first_seq=1,
