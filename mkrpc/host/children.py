@@ -63,6 +63,7 @@ def run_interconnect(options: dict[str, Any], log_path: str, ready: Any) -> None
             lease_us=lease_s * 1_000_000 or lease_us_for(instances, len(os.sched_getaffinity(0))),
             books=Path(options["books"]),
             recording=_recording(options),
+            hosted=True,
             on_listening=lambda address: tell({"address": address, "transport": chosen().name}),
         ),
     )

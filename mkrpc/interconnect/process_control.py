@@ -1,6 +1,7 @@
 """The part of the Control service that has host agents start, end, stop and continue processes."""
 
 import asyncio
+import contextlib
 from typing import Any, TypeAlias
 
 import grpc
@@ -15,7 +16,10 @@ from mkrpc.transport.supervision import core_task
 from mkrpc.v1 import control_pb2 as pb
 from mkrpc.v1 import control_pb2_grpc
 
-__all__ = ["ProcessControl"]
+__all__ = ["HOST_PATIENCE_S", "ProcessControl"]
+
+HOST_PATIENCE_S = 5.0
+"""Seconds that a call waits for the host agent of an interconnect that has just begun."""
 
 _HOST_FILES = {"multikernel": proc_multikernel, "kimage": proc_kimage}
 
@@ -34,10 +38,14 @@ class ProcessControl(control_pb2_grpc.ControlServicer):
         self._recovered = pump.recovered
         self._lifecycle = Lifecycle(hosts, pump)
         self._adopting: asyncio.Task[None] | None = None
+        self._host_told = asyncio.Event()
+        if not hosts.expected:
+            self._host_told.set()
         hosts.on_told = self._told
 
     def _told(self) -> None:
         """A host agent has said what runs: perhaps something whose start-up nobody waits for."""
+        self._host_told.set()
         if self._recovered.is_set():
             self._lifecycle.adopt()
         elif self._adopting is None:
@@ -47,11 +55,20 @@ class ProcessControl(control_pb2_grpc.ControlServicer):
         await self._recovered.wait()
         self._lifecycle.adopt()
 
+    async def _ready(self) -> None:
+        await self._recovered.wait()
+        await self._host_is_there()
+
+    async def _host_is_there(self) -> None:
+        """After a restart clients may be back before the host agent, which comes by itself."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._host_told.wait(), HOST_PATIENCE_S)
+
     async def CreateInstance(  # noqa: N802
         self, request: pb.CreateInstanceRequest, context: Context
     ) -> pb.CreateInstanceResponse:
         """Reserve an id, a name and CPUs."""
-        await self._recovered.wait()
+        await self._ready()
         made = await self._lifecycle.create(
             request.instance_id if request.HasField("instance_id") else None,
             request.name,
@@ -69,7 +86,7 @@ class ProcessControl(control_pb2_grpc.ControlServicer):
         self, request: pb.UpdateInstanceRequest, context: Context
     ) -> pb.UpdateInstanceResponse:
         """Give an instance other CPUs."""
-        await self._recovered.wait()
+        await self._ready()
         await self._lifecycle.update(request.instance_id, request.apic_ids)
         return pb.UpdateInstanceResponse(state=self._state(request.instance_id))
 
@@ -77,7 +94,7 @@ class ProcessControl(control_pb2_grpc.ControlServicer):
         self, request: pb.LoadInstanceRequest, context: Context
     ) -> pb.LoadInstanceResponse:
         """Load a kernel."""
-        await self._recovered.wait()
+        await self._ready()
         asked = request.image if request.HasField("image") else None
         image = await self._lifecycle.load(request.instance_id, asked)
         return pb.LoadInstanceResponse(state=self._state(request.instance_id), image=image)
@@ -86,7 +103,7 @@ class ProcessControl(control_pb2_grpc.ControlServicer):
         self, request: pb.UnloadInstanceRequest, context: Context
     ) -> pb.UnloadInstanceResponse:
         """Unload it."""
-        await self._recovered.wait()
+        await self._ready()
         await self._lifecycle.unload(request.instance_id)
         return pb.UnloadInstanceResponse(state=self._state(request.instance_id))
 
@@ -94,7 +111,7 @@ class ProcessControl(control_pb2_grpc.ControlServicer):
         self, request: pb.DeleteInstanceRequest, context: Context
     ) -> pb.DeleteInstanceResponse:
         """Forget an instance."""
-        await self._recovered.wait()
+        await self._ready()
         apic_ids = await self._lifecycle.delete(request.instance_id)
         return pb.DeleteInstanceResponse(apic_ids=apic_ids)
 
@@ -112,7 +129,7 @@ class ProcessControl(control_pb2_grpc.ControlServicer):
         self, request: pb.ExecInstanceRequest, context: Context
     ) -> pb.ExecInstanceResponse:
         """Start an instance's process, and boot it."""
-        await self._recovered.wait()
+        await self._ready()
         pid, apic_id = await self._lifecycle.exec(
             request.instance_id,
             direct=request.direct,
@@ -124,7 +141,7 @@ class ProcessControl(control_pb2_grpc.ControlServicer):
         self, request: pb.KillInstanceRequest, context: Context
     ) -> pb.KillInstanceResponse:
         """End an instance."""
-        await self._recovered.wait()
+        await self._ready()
         exit_code, parked = await self._lifecycle.kill(
             request.instance_id, force=request.force, signal=request.signal
         )
@@ -142,6 +159,7 @@ class ProcessControl(control_pb2_grpc.ControlServicer):
         self, request: pb.PauseInstanceRequest, context: Context
     ) -> pb.PauseInstanceResponse:
         """Stop an instance's process for a while."""
+        await self._host_is_there()
         report = await self._hosts.pause(request.instance_id, for_us=request.for_us)
         return pb.PauseInstanceResponse(pid=report.pid)
 
@@ -149,10 +167,12 @@ class ProcessControl(control_pb2_grpc.ControlServicer):
         self, request: pb.ResumeInstanceRequest, context: Context
     ) -> pb.ResumeInstanceResponse:
         """Let an instance's process go on."""
+        await self._host_is_there()
         report = await self._hosts.resume(request.instance_id)
         return pb.ResumeInstanceResponse(pid=report.pid)
 
     async def Shutdown(self, request: pb.ShutdownRequest, context: Context) -> pb.ShutdownResponse:  # noqa: N802
         """Have the host agents stop everything."""
+        await self._host_is_there()
         self._hosts.stop_all()
         return pb.ShutdownResponse()

@@ -68,6 +68,7 @@ def serve(
     faults: Sequence[Fault] = (),
     books: Path | None = None,
     recording: Recording | None = None,
+    hosted: bool = False,
     on_listening: Callable[[str], None] = lambda _address: None,
 ) -> int:
     """Serve until SIGTERM or SIGINT; the exit code.
@@ -76,7 +77,7 @@ def serve(
     long an interrupt that nobody takes is reported; 0: never. ``faults`` are injected from the
     start. ``switches`` is told to clients and changes nothing. ``books``: the file that
     outlives it, from which it takes over; None: none. ``recording``: where it keeps a
-    journal of its inputs, or None.
+    journal of its inputs, or None. ``hosted``: a host agent has started it, and will attach.
     ``on_listening`` is told the address once it answers (with the port chosen for port 0). Raises
     what :meth:`StreamServer.start`, :func:`check_listen`, :meth:`Policy.named` and
     :func:`open_books` raise, before anything listens.
@@ -105,6 +106,7 @@ def serve(
                 where,
                 insecure=insecure,
                 switches=switches or Switches(),
+                hosted=hosted,
                 on_listening=on_listening,
             )
         )
@@ -117,6 +119,7 @@ async def _serve(
     *,
     insecure: bool,
     switches: Switches,
+    hosted: bool,
     on_listening: Callable[[str], None],
 ) -> int:
     events = EventHub(bus.watch)
@@ -124,7 +127,7 @@ async def _serve(
     keeper = BookKeeper(bus, books, events)
     pump = Pump(bus, beats, keep=keeper.keep)
     link_faults = LinkFaults(pump, beats)
-    hosts = HostRegistry(bus.epoch, on_ended=pump.process_ended)
+    hosts = HostRegistry(bus.epoch, on_ended=pump.process_ended, expected=hosted)
     hosts.on_paused = link_faults.paused
     healthiness = health.aio.HealthServicer()
 
