@@ -242,7 +242,7 @@ def _had_left(session: Session, cpu: int) -> bool:
     """Whether it was an earlier interconnect under which a CPU left: what it had written by then
     and had not sent is new to everybody, and comes after a hello that has no such CPU."""
     hello = session.hello
-    return hello.epoch != 0 and cpu < len(hello.cpus) and hello.cpus[cpu].vacant
+    return hello.epoch != 0 and any(each.cpu == cpu and each.vacant for each in hello.cpus)
 
 
 def _check_size(frame: UpFrame) -> None:

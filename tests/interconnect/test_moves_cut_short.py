@@ -7,9 +7,11 @@ import pytest
 from mkrpc.interconnect.apic_bus import ApicBus
 from mkrpc.interconnect.policy import Policy
 from mkrpc.interconnect.takeover import Incarnation, Takeover
-from mkrpc.link.frames import WIRE_VERSION, CpuAddress, Hello
+from mkrpc.link.endpoint import LinkEnd
+from mkrpc.link.frames import WIRE_VERSION, CpuAddress, DownFrame, Hello, UpFrame, Writes
 from mkrpc.v1 import types_pb2 as types
 from mkrpc.x86.apic_base import ApicMode
+from mkrpc.x86.icr import fixed
 
 from .host_by_hand import Host, Machine, hosted, turns
 
@@ -47,6 +49,7 @@ class TakenOver(Machine):
         takeover = Takeover(epochs=(BEFORE,), expected=(known,), roster=5)
         bus = ApicBus(epoch=NOW, policy=Policy.bare_metal(), takeover=takeover)
         bus.advance(0)
+        self.bus = bus
         self.session = bus.attach(hello_of_kernel)
         super().__init__(
             hosted(1, apic_ids=apic_ids, pid=6, running=True, image=types.Image()), bus=bus
@@ -99,6 +102,19 @@ async def test_who_has_what_its_host_agent_knows_is_left_alone(hello: dict[str, 
     machine = TakenOver(address(0, 1), address(1, 2), apic_ids=[1, 2], **hello)
     await machine.look()
     assert machine.kept == []
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
+def test_a_cpu_that_had_left_by_then_has_still_what_it_wrote_before(order: tuple[int, ...]) -> None:
+    """Nobody had been sent it. The hello may tell the CPUs in any order."""
+    cpus = (address(0, 2), address(1, 1), address(2, 5, vacant=True))
+    machine = TakenOver(apic_ids=[1, 2], cpus=tuple(cpus[cpu] for cpu in order))
+    link: LinkEnd[UpFrame, DownFrame] = LinkEnd()
+    said = (Writes(cpu, cpu, [fixed(77, 0x41)]) for cpu in (1, 2))
+    for frame in (UpFrame(recovered=True), *(UpFrame(events=[each]) for each in said)):
+        machine.bus.receive(machine.session, link.stamp(frame))
+    assert machine.session.highest_seq == 2
+    assert machine.bus.totals().written == 2
 
 
 async def test_it_is_looked_at_once_and_not_during_a_move_of_today() -> None:
