@@ -17,9 +17,9 @@ def check_instance_id(instance_id: int) -> int:
 
 def check_bits(what: str, value: int, bits: int) -> int:
     """The same number, if it fits so many bits; InvalidArgumentError otherwise."""
+    advice = f"give a whole number from 0 to {(1 << bits) - 1:#x}"
+    if not isinstance(value, int):
+        raise InvalidArgumentError(f"{what} {value!r} is no whole number", advice=advice)
     if not 0 <= value < 1 << bits:
-        raise InvalidArgumentError(
-            f"{what} {value:#x} does not fit {bits} bits",
-            advice=f"give a number from 0 to {(1 << bits) - 1:#x}",
-        )
+        raise InvalidArgumentError(f"{what} {value:#x} does not fit {bits} bits", advice=advice)
     return value

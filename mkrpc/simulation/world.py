@@ -255,6 +255,8 @@ class World:
                 lines.append(f"{session.unsettled} writes of instance {number} have no outcome")
         if bus.in_flight() or not bus.quiet():
             lines.append(f"{bus.in_flight()} legs are in flight, or a command has still to write")
+        if bus.unmade:
+            lines.append("a large call has still to be made")
         if self.requests.open:
             lines.append(f"steps without an answer: {', '.join(map(str, self.requests.open))}")
         if self.callers.open:
