@@ -74,7 +74,7 @@ def run(command: list[str], environment: dict[str, str]) -> str:
 @pytest.mark.e2e
 def test_the_commands_print_what_the_page_shows(environment: dict[str, str]) -> None:
     """On real processes, from the topology file."""
-    mkrpc = f'mkrpc() {{ "{sys.executable}" -m mkrpc.cli "$@"; }}\n'
+    mkrpc = f'mkrpc() {{ "{sys.executable}" -m mkrpc "$@"; }}\n'
     commands = sessions()
     assert len(commands) == 10
     for command, printed in commands:

@@ -38,7 +38,7 @@ DEMANDED = {
 @pytest.mark.e2e
 def test_a_quick_run_balances_and_reports_every_ratio_or_why_not(tmp_path: Path):
     saved, plot = tmp_path / "run.json", tmp_path / "run.svg"
-    command = [sys.executable, "-m", "mkrpc.cli", "bench", "--quick", "--no-peers", "--json"]
+    command = [sys.executable, "-m", "mkrpc", "bench", "--quick", "--no-peers", "--json"]
     done = subprocess.run(
         [*command, "--save", str(saved), "--plot", str(plot)],
         capture_output=True,

@@ -158,7 +158,7 @@ def test_ctrl_c_is_told(tmp_path: Path) -> None:
     """It reads a FIFO that nobody closes, so the signal comes while it works."""
     fifo = tmp_path / "g.jsonl"
     os.mkfifo(fifo)
-    command = [sys.executable, "-m", "mkrpc.cli", "conform", str(fifo)]
+    command = [sys.executable, "-m", "mkrpc", "conform", str(fifo)]
     with (
         subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process,
         fifo.open("w"),

@@ -8,7 +8,7 @@ import pytest
 
 from mkrpc.cli.output import check_reader
 
-COMMAND = (sys.executable, "-m", "mkrpc.cli", "compare", "--list")
+COMMAND = (sys.executable, "-m", "mkrpc", "compare", "--list")
 
 
 def listing(**streams) -> subprocess.CompletedProcess[str]:

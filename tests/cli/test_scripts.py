@@ -23,7 +23,7 @@ def prepared(directory: Path) -> Path:
     """An environment that the scripts take for theirs: the one in which the tests run."""
     binaries = directory / "bin"
     binaries.mkdir(parents=True)
-    for name, command in (("python", ""), ("mkrpc", "-m mkrpc.cli")):
+    for name, command in (("python", ""), ("mkrpc", "-m mkrpc")):
         (binaries / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {command} "$@"\n')
         (binaries / name).chmod(0o755)
     wanted = (CLONE / "pyproject.toml").read_bytes()

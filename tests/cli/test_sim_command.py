@@ -79,7 +79,7 @@ def test_several_processes_run_the_same_seeds_as_one() -> None:
 
 
 def test_a_reader_that_goes_away_breaks_no_law() -> None:
-    command = [sys.executable, "-m", "mkrpc.cli", "sim", "--seed", "3", "--steps"]
+    command = [sys.executable, "-m", "mkrpc", "sim", "--seed", "3", "--steps"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None

@@ -151,7 +151,7 @@ def test_the_same_tests_pass_on_a_build(tmp_path):
         **here,
     )
     assert done.returncode == 0, done.stdout[-2000:]
-    sim = ("-m", "mkrpc.cli", "sim", "--seeds", "5", "--json")
+    sim = ("-m", "mkrpc", "sim", "--seeds", "5", "--json")
     compiled, pure = python(*sim, **here), python(*sim, **{PURE_VARIABLE: "1"})
     told = [json.loads(each.stdout) for each in (compiled, pure)]
     for same in ("events", "frames", "faults", "outcomes"):

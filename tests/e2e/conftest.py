@@ -25,7 +25,7 @@ class Shell:
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """A command as typed, with ``--name`` added."""
         return subprocess.run(
-            [sys.executable, "-m", "mkrpc.cli", *arguments, "--name", self.name],
+            [sys.executable, "-m", "mkrpc", *arguments, "--name", self.name],
             capture_output=True,
             text=True,
             timeout=COMMAND_TIMEOUT_S,

@@ -147,7 +147,7 @@ def test_a_topology_with_overlapping_apic_ids(tmp_path, shell):
     )
     with pytest.raises(TopologyError, match="APIC id 1"):
         Topology.load(path)
-    command = [sys.executable, "-m", "mkrpc.cli", "up", "--detach", "--topology", str(path)]
+    command = [sys.executable, "-m", "mkrpc", "up", "--detach", "--topology", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 2
     assert str(path) in done.stderr

@@ -31,7 +31,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
 
     def start(*arguments: str) -> "subprocess.Popen[str]":
         process = subprocess.Popen(
-            [sys.executable, "-m", "mkrpc.cli", "chaos", *arguments, "--json"],
+            [sys.executable, "-m", "mkrpc", "chaos", *arguments, "--json"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -17,7 +17,7 @@ def test_every_message_of_both_ways_is_counted(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("MKRPC_STATE_DIR", str(tmp_path_factory.mktemp("s")))
     options = ["--senders", str(SENDERS), "--messages", str(MESSAGES), "--live", "--json"]
     done = subprocess.run(
-        [sys.executable, "-m", "mkrpc.cli", "compare", "link-rings", *options],
+        [sys.executable, "-m", "mkrpc", "compare", "link-rings", *options],
         capture_output=True,
         text=True,
         check=False,

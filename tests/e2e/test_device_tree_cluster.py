@@ -37,7 +37,7 @@ def test_the_dumps_of_a_pool_and_of_an_instance_start_a_cluster(tmp_path, read_c
     pool, web = tmp_path / "pool.dts", tmp_path / "web.dtb"
     pool.write_text(D4_POOL)
     web.write_bytes(dump("web", 1, 2, 3))
-    command = [sys.executable, "-m", "mkrpc.cli", "up", "--detach", "--name", "dumped"]
+    command = [sys.executable, "-m", "mkrpc", "up", "--detach", "--name", "dumped"]
     files = ["--topology", str(pool), "--topology", str(web)]
     done = subprocess.run(
         [*command, *files], capture_output=True, text=True, timeout=60, check=False

@@ -68,6 +68,6 @@ def test_the_commands_of_the_page_show_it(cluster, shell):
 def test_the_topology_of_the_page_is_one_that_up_takes(tmp_path):
     path = tmp_path / "pingpong.toml"
     path.write_text(block("toml"))
-    command = [sys.executable, "-m", "mkrpc.cli", "topology", str(path)]
+    command = [sys.executable, "-m", "mkrpc", "topology", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr

@@ -45,7 +45,7 @@ def state(mk_cluster_factory) -> Iterator[Path]:
 
 
 def cli(*arguments: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "mkrpc.cli", *arguments]
+    command = [sys.executable, "-m", "mkrpc", *arguments]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
 

@@ -141,7 +141,7 @@ def test_the_commands_record_and_replay(tmp_path, monkeypatch, mk_cluster_factor
 
     def mkrpc(*words: object) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "mkrpc.cli", *map(str, words)],
+            [sys.executable, "-m", "mkrpc", *map(str, words)],
             capture_output=True,
             text=True,
             timeout=60,
@@ -154,7 +154,7 @@ def test_the_commands_record_and_replay(tmp_path, monkeypatch, mk_cluster_factor
     try:
         assert mkrpc("ipi", "--to", "0").returncode == 0
         ringing = subprocess.Popen(
-            [sys.executable, "-m", "mkrpc.cli", "ipi", "--to", "1"], stdout=subprocess.DEVNULL
+            [sys.executable, "-m", "mkrpc", "ipi", "--to", "1"], stdout=subprocess.DEVNULL
         )
         poll = select.poll()
         poll.register(hung, select.POLLIN)

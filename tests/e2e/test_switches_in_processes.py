@@ -105,7 +105,7 @@ def test_show_tells_the_switches_of_the_machine_and_of_each_instance(
 @pytest.mark.usefixtures("state")
 def test_up_sets_switches_beside_numbers_and_over_a_file(path):
     def up(*options: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "mkrpc.cli", "up", "--detach", *options]
+        command = [sys.executable, "-m", "mkrpc", "up", "--detach", *options]
         return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
     many = up("--name", "a", "--instances", "17", "--cpus", "1", "--apic", "intr=latched")

@@ -71,7 +71,7 @@ class Host:
     def typed(self, *arguments: str) -> str:
         """What an ``mkrpc`` command prints."""
         done = subprocess.run(
-            [*self._enter, sys.executable, "-m", "mkrpc.cli", *arguments],
+            [*self._enter, sys.executable, "-m", "mkrpc", *arguments],
             capture_output=True,
             text=True,
             timeout=60,

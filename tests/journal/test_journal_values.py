@@ -44,7 +44,7 @@ def test_what_is_no_dataclass_comes_back_by_what_it_is_made_of() -> None:
         "mkrpc.link.frames:NoSuchThing",
         "mkrpc.link.frames:",
         "mkrpc.no_such_module:Thing",
-        "mkrpc.cli.__main__:Thing",
+        "mkrpc.__main__:Thing",
         "",
     ],
 )
