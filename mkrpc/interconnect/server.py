@@ -152,9 +152,7 @@ async def _serve(
     streams: dict[str, HandlerFactory] = {ATTACH: link_faults.open, ATTACH_HOST: hosts.open}
     streams[INJECT_STREAM] = InjectionStreams(pump).open
     server = chosen().server(methods=streams, add_services=add_services)
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = _stop_signal()
     pump.begin()
     await server.start(where, insecure=insecure)
     pump.beat_address = beats.start(server.bound_address)
@@ -183,6 +181,14 @@ async def _serve(
         task.cancel()
     keeper.close("the interconnect was stopped")
     return 0
+
+
+def _stop_signal() -> asyncio.Event:
+    """Set by SIGTERM and SIGINT, which do nothing else from now on."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
 
 
 def _add_health(healthiness: health.aio.HealthServicer, server: grpc.aio.Server) -> None:
