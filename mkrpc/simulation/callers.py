@@ -22,6 +22,8 @@ __all__ = ["Caller", "Callers"]
 
 _CREDITS = (4, 64, 512)
 """Requests from the oldest without an answer on that there may be; the last is a server's."""
+_MIDST = 0.5
+"""Of the streams that break, this share breaks in the middle of what is being sent."""
 _GIVES_UP = 0.15
 """Of the streams that break, this share has a client that does not come back."""
 _ARRIVES = 0.5
@@ -67,6 +69,7 @@ class Caller:
         self._roster = 0
         self._link: CallLink | None = None
         self._greeted = self._opening = self._closing = False
+        self._said: list[tuple[tuple[int, ...], bool]] = []
         self._gathered: deque[tuple[tuple[int, ...], bool]] = deque()
         self._unanswered: dict[int, _Sent] = {}
         self._since_floor: deque[int] = deque()
@@ -84,9 +87,13 @@ class Caller:
         self._rng = self._world.rng_of(f"caller at s{step.number}")
         match step.kind:
             case "send":
-                self._gathered.extend((words, step.each) for words in step.requests)
+                self._said = [(words, step.each) for words in step.requests]
+                self._gathered.extend(self._said)
                 self._send()
             case "hang-up":
+                if self._rng.random() < _MIDST:
+                    self._gathered.extend(self._said)  # it says the same once more
+                    self._send()
                 self._hang_up()
             case _ if self.open and self._rng.random() < _WAITS:
                 self._closing = True

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mkrpc.interconnect.changes import ChangeLog
+from mkrpc.interconnect.client_streams import ClientStreams
 from mkrpc.interconnect.injection import Injections
 from mkrpc.interconnect.instalments import Instalments
 from mkrpc.interconnect.leg_block import LegBlock
@@ -114,10 +115,20 @@ def an_instalment_is_the_last(self: Any) -> list[Any]:
 
 _take = Instalments.take
 
+# --- streams ----------------------------------------------------------------------------------
+
+
+def who_ends_a_stream_is_forgotten_though_an_older_one_stands(
+    self: Any, stream: Any, *, well: bool
+) -> None:
+    client_id = self._names.pop(stream)
+    if well and client_id:
+        self._forget(client_id)
+
 
 MUTANTS = [
     (Singles, "note_block", the_first_of_a_block_stands_for_all, 1),
-    (SingleCalls, "_tell", who_asks_again_for_one_of_them_is_not_told, 12),
+    (SingleCalls, "_tell", who_asks_again_for_one_of_them_is_not_told, 1),
     (Singles, "take_fresh", only_the_first_run_is_told, 1),
     (ChangeLog, "answered_each", they_are_kept_from_the_second_on, 3),
     (Singles, "untold_books", those_that_nobody_has_kept_leave_no_books, 5),
@@ -127,5 +138,6 @@ MUTANTS = [
     (Tally, "take_over", a_repetition_is_told_counts_alone, 1),
     (WordRouter, "route", what_is_simple_overtakes_the_rest_of_a_burst, 3),
     (Instalments, "take", an_instalment_is_the_last, 4),
+    (ClientStreams, "ended", who_ends_a_stream_is_forgotten_though_an_older_one_stands, 3),
 ]
 """Whose method, its name, what stands in its place, and the seed that shows it."""
