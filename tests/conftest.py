@@ -14,6 +14,7 @@ import grpc
 import pytest
 from compiled_model import skip_pure
 from hypothesis import HealthCheck, settings
+from one_cluster import pytest_xdist_make_scheduler  # noqa: F401 - a hook
 
 from mkrpc.compiled.finder import state
 from mkrpc.errors import MkrpcError
@@ -61,16 +62,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the full tier out, unless asked for; pytest says how many were deselected.
-
-    With ``--dist loadgroup`` all tests of real processes run in one worker, one after another: side
-    by side they would wait for cores, and for leases and time-outs of each other's making.
-    """
+    """Leave the full tier out, unless asked for; pytest says how many were deselected."""
     skip_pure(items)
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            if item.get_closest_marker("e2e"):
-                item.add_marker(pytest.mark.xdist_group("processes"))
     if config.getoption("--full"):
         return
     left_out = [item for item in items if item.get_closest_marker("full")]

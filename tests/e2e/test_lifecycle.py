@@ -22,6 +22,8 @@ from mkrpc.errors import (
 from mkrpc.fault import Fault, FaultKind
 from mkrpc.state_dir import cluster_dir
 
+pytestmark = pytest.mark.e2e
+
 RESPAWNS = 50
 QUICK_RESPAWNS = 4
 
