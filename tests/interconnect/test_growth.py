@@ -3,6 +3,7 @@
 Costs are counted in lines of Python that run, which no other load of the machine changes.
 """
 
+import gc
 import sys
 from collections.abc import Callable
 from itertools import count
@@ -31,11 +32,13 @@ def lines_of(work: Callable[[], object]) -> int:
         return trace
 
     before = sys.gettrace()
+    gc.disable()  # a collection runs lines of others, hypothesis's among them
     sys.settrace(trace)
     try:
         work()
     finally:
         sys.settrace(before)
+        gc.enable()
     return lines
 
 
