@@ -45,7 +45,7 @@ class HostRegistry:
     ``epoch``: that of the bus, for the welcome. ``limit_silence`` starts a new stream's timer.
     ``on_ended`` is told the instance id and the process id when a process has ended. ``pool``: APIC
     ids that no instance has. ``deleted``: ids of instances that were deleted. ``forgotten``: by id,
-    the last incarnation of those deleted that no host agent had. ``expected``: one comes by itself.
+    the last incarnation of those deleted that no host agent had. ``hosted``: one comes by itself.
     """
 
     def __init__(
@@ -54,10 +54,10 @@ class HostRegistry:
         *,
         limit_silence: Callable[[Connection], asyncio.TimerHandle] = close_unless_hello,
         on_ended: Callable[[int, int], None] = lambda _instance_id, _pid: None,
-        expected: bool = False,
+        hosted: bool = False,
     ) -> None:
         self.epoch = epoch
-        self.expected = expected
+        self.hosted = hosted
         self._on_ended = on_ended
         self.on_paused: Callable[[int, bool], None] = lambda _instance_id, _paused: None
         self.on_told: Callable[[], None] = lambda: None

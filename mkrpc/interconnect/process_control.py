@@ -39,7 +39,7 @@ class ProcessControl(control_pb2_grpc.ControlServicer):
         self._lifecycle = Lifecycle(hosts, pump)
         self._adopting: asyncio.Task[None] | None = None
         self._host_told = asyncio.Event()
-        if not hosts.expected:
+        if not hosts.hosted:
             self._host_told.set()
         hosts.on_told = self._told
 

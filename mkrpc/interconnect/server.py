@@ -127,7 +127,7 @@ async def _serve(
     keeper = BookKeeper(bus, books, events)
     pump = Pump(bus, beats, keep=keeper.keep)
     link_faults = LinkFaults(pump, beats)
-    hosts = HostRegistry(bus.epoch, on_ended=pump.process_ended, expected=hosted)
+    hosts = HostRegistry(bus.epoch, on_ended=pump.process_ended, hosted=hosted)
     hosts.on_paused = link_faults.paused
     healthiness = health.aio.HealthServicer()
 
