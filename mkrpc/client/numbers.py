@@ -1,5 +1,7 @@
 """Numbers of a caller, checked before protobuf sees them, which would raise ValueError."""
 
+import operator
+
 from mkrpc.errors import InvalidArgumentError
 
 __all__ = ["check_apic_id", "check_bits", "check_instance_id"]
@@ -18,8 +20,10 @@ def check_instance_id(instance_id: int) -> int:
 def check_bits(what: str, value: int, bits: int) -> int:
     """The same number, if it fits so many bits; InvalidArgumentError otherwise."""
     advice = f"give a whole number from 0 to {(1 << bits) - 1:#x}"
-    if not isinstance(value, int):
-        raise InvalidArgumentError(f"{what} {value!r} is no whole number", advice=advice)
+    try:
+        value = operator.index(value)
+    except TypeError:
+        raise InvalidArgumentError(f"{what} {value!r} is no whole number", advice=advice) from None
     if not 0 <= value < 1 << bits:
         raise InvalidArgumentError(f"{what} {value:#x} does not fit {bits} bits", advice=advice)
     return value

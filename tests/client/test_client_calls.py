@@ -197,6 +197,7 @@ BEYOND = 1 << 32
         lambda client: client.set_rate(None, -1),
         lambda client: client.set_rate(None, -1.0),
         lambda client: client.set_rate(None, 0.5),
+        lambda client: client.set_rate(None, None),
         lambda client: client.set_rate(None, 1, burst=1 << 64),
         lambda client: client.create_instance(instance_id=BEYOND),
         lambda client: client.create_instance(apic_ids=[0, BEYOND]),
