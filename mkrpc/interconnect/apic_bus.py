@@ -86,7 +86,7 @@ class ApicBus(Asking):
             registry=self._registry,
             mirror=self.mirror,
             leases=self._leases,
-            is_client=self._injections.knows,
+            is_client=self._injections.clients.__contains__,
             on_ready=self._ready.setdefault,
             count=self._count,
             changes=self._changes,

@@ -146,6 +146,11 @@ class Asking(FaultInjection, ABC):
         """
         self._injections.forget_client(client_id)
 
+    def latest_call(self, client_id: bytes) -> int:
+        """A number that no other call of any client has had; a call that is known already is none.
+        0: a client that is not known, or has made none since this interconnect began."""
+        return self._injections.clients.latest_call(client_id)
+
     def write_icr(
         self, *, apic_id: int, word: int, count: int, on_done: Callable[[Tally], None]
     ) -> Tally:

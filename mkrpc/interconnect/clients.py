@@ -122,6 +122,8 @@ class Client:
         """Whether the numbers of ``calls`` ascend in the order in which they were made."""
         self.singles: dict[int, Singles] = {}
         """Calls of one word each that were made together, by the first number."""
+        self.latest_call = 0
+        """Counted over all clients, from 1; 0: it has made none since it was restored."""
         self.open_singles = 0
         """How many of them have no answer."""
         self._singles_known = 0

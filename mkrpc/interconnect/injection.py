@@ -73,7 +73,7 @@ class Injections:
         self._changes = changes
         self.sink: Sink | None = None
         self._later = later
-        self._clients = KnownClients(registry.publications, changes, partial(owing, ledger))
+        self.clients = KnownClients(registry.publications, changes, partial(owing, ledger))
         self._singles = SingleCalls(
             words=words,
             buckets=buckets,
@@ -84,16 +84,12 @@ class Injections:
         self._waiting: dict[Tally, tuple[Call, OnDone]] = {}
         self.instalments = Instalments()
 
-    def knows(self, identity: bytes) -> bool:
-        """Whether a client bears this identity."""
-        return identity in self._clients
-
     def restore(self, calls: Iterable[KeptCall]) -> None:
         """Calls that an earlier interconnect has answered: whoever repeats one gets that answer.
 
         Their rows are restored by who restores rows.
         """
-        self._clients.restore(calls)
+        self.clients.restore(calls)
 
     def inject(
         self,
@@ -156,7 +152,7 @@ class Injections:
         self._check_source(client_id, first_seq)
         several = SeveralWords(words)
         count = several.count
-        client = self._clients.admit(
+        client = self.clients.admit(
             client_id,
             first_seq=first_seq,
             count=count,
@@ -177,7 +173,7 @@ class Injections:
         client = singles.client
         client.open_singles -= last - first + 1
         if client.settle(first, last):
-            self._clients.publish(client)
+            self.clients.publish(client)
         self._changes.answered_each(singles, first, last)
         if not client.open_singles:
             self._later(partial(self._finish, client))
@@ -202,11 +198,11 @@ class Injections:
     ) -> Tally:
         """A call, if it has not been made before."""
         count = words.count
-        known_client = self._clients.get(client_id)
+        known_client = self.clients.get(client_id)
         known = known_client.find(first_seq) if known_client is not None else None
         if known is not None:
             return self._repeat(known, words, on_done=on_done)
-        client = self._clients.admit(
+        client = self.clients.admit(
             client_id,
             first_seq=first_seq,
             count=count,
@@ -236,7 +232,7 @@ class Injections:
                 f"{MAX_WAITERS} wait for the answer to this call already",
                 advice="repeat a call when its connection broke, not while it waits",
             )
-        self._clients.heard(call.client)
+        self.clients.heard(call.client)
         tally = Tally(repeated=True)
         self._wait(call, tally, on_done)
         if call.tally.done:
@@ -258,7 +254,7 @@ class Injections:
 
     def forget_client(self, client_id: bytes) -> None:
         """See :meth:`mkrpc.interconnect.apic_bus.ApicBus.forget_client`."""
-        self._clients.forget(client_id)
+        self.clients.forget(client_id)
 
     def _refill(self, call: Call) -> None:
         """Make more of the call's writes, as far as its window goes; answer it when all ended."""
@@ -287,10 +283,10 @@ class Injections:
 
     def _finish(self, client: Client) -> None:
         """If all its calls have their answers, its rows may be folded."""
-        self._clients.let_go(client)
+        self.clients.let_go(client)
         if client.idle:
             self._ledger.finish(client.party)
-            self._clients.answered(client)
+            self.clients.answered(client)
 
     def _write(self, call: Call, first_seq: int, count: int) -> None:
         """Make writes of a call; those for which the clients' bucket holds no token end here.
@@ -331,7 +327,7 @@ class Injections:
         call.book(ended)
         call.tally.resolved += last - first + 1
         if call.client.settle(first, last):
-            self._clients.publish(call.client)
+            self.clients.publish(call.client)
         if not call.refill_due:
             # Not at once: legs are being settled, and a refill would queue new ones under way.
             call.refill_due = True

@@ -89,7 +89,9 @@ class InjectionStreams:
 
     def __init__(self, pump: Pump) -> None:
         self.pump = pump
-        self.standing: ClientStreams[InjectionLink] = ClientStreams(self._forget)
+        self.standing: ClientStreams[InjectionLink] = ClientStreams(
+            forget=self._forget, latest_call=pump.bus.latest_call
+        )
 
     def open(self, connection: Connection) -> "InjectionLink":
         """A client has connected."""

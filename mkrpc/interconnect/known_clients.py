@@ -36,6 +36,7 @@ class KnownClients:
         self._changes = changes
         self._clients: OrderedDict[bytes, Client] = OrderedDict()
         self._gone = GoneClients(destinations_of)
+        self._calls = 0
 
     def __contains__(self, identity: object) -> bool:
         return identity in self._clients or identity in self._gone
@@ -44,6 +45,11 @@ class KnownClients:
         """The one with this id, if it is known."""
         client = self._clients.get(identity)
         return client if client is not None or not self._gone else self._gone.get(identity)
+
+    def latest_call(self, identity: bytes) -> int:
+        """Of the one with this id: :attr:`Client.latest_call`. 0 if it is not known."""
+        client = self.get(identity)
+        return 0 if client is None else client.latest_call
 
     def restore(self, calls: Iterable[KeptCall]) -> None:
         """Calls that an earlier interconnect has answered."""
@@ -108,6 +114,8 @@ class KnownClients:
             self.let_go(client)
         _check_fresh(client, first_seq, last_seq, calls)
         client.used.add_run(first_seq, last_seq)
+        self._calls += 1
+        client.latest_call = self._calls
         self._clients[client_id] = client
         self._clients.move_to_end(client_id)
         return client

@@ -42,6 +42,7 @@ READERS = frozenset(
         "is_awaited",
         "is_moving",
         "keep_no_changes",
+        "latest_call",
         "lease_left_us",
         "lease_us",
         "may_beat",

@@ -63,7 +63,7 @@ class CallLink:
         self._named = self._over = self._turn_due = self._send_due = False
         self.late_us = 0
         """Until then what is on its way to it does not arrive: its client has another one."""
-        hub.callers.opened(self)
+        hub.call_streams.opened(self)
 
     def greet(self) -> None:
         """It has been opened: the client learns the roster number."""
@@ -78,7 +78,7 @@ class CallLink:
             return
         if not self._named:
             self._named = True
-            self.hub.callers.named(self, self._client_id)
+            self.hub.call_streams.named(self, self._client_id)
         for request in requests:
             self._open.add(request.first_seq)
             self._waiting.append(request)
@@ -98,8 +98,8 @@ class CallLink:
 
     def _ended(self, *, well: bool) -> None:
         self._abandon()
-        if self in self.hub.callers:
-            self.hub.callers.ended(self, well=well)
+        if self in self.hub.call_streams:
+            self.hub.call_streams.ended(self, well=well)
 
     def _abandon(self) -> None:
         self._over = True

@@ -46,7 +46,9 @@ class Hub:
         self.over = False
         self.bus.watch(world.trace)
         self.streams: dict[Session, Stream] = {}
-        self.callers: ClientStreams[CallLink] = ClientStreams(self.bus.forget_client)
+        self.call_streams: ClientStreams[CallLink] = ClientStreams(
+            forget=self.bus.forget_client, latest_call=self.bus.latest_call
+        )
         self.paused = False
         self._ahead_us = clock_us
         self.backlog: list[tuple[Callable[..., None], tuple[Any, ...]]] = []

@@ -196,7 +196,7 @@ class AnyRun(RuleBasedStateMachine):
     @rule(back=st.integers(1, 5), word=WORDS)
     @precondition(lambda self: self.client_seq > 1)
     def repeat_an_injection(self, back: int, word: int) -> None:
-        calls = list(self.wire.bus._injections._clients.get(b"client----------").calls.values())
+        calls = list(self.wire.bus._injections.clients.get(b"client----------").calls.values())
         call = calls[-min(back, len(calls))]
         tally = self.wire.inject(call.word, count=call.count, seq=call.first_seq)
         assert tally.repeated

@@ -1,5 +1,7 @@
 """When a client that has ended its stream is forgotten: docs/reliability.md, "Clients"."""
 
+from collections import Counter
+
 import pytest
 
 from mkrpc.interconnect import client_streams
@@ -12,11 +14,18 @@ Step = tuple[str, ...]
 OPEN_BOTH: list[Step] = [("open", "older"), ("open", "newer"), ("name", "newer")]
 
 
-def play(steps: list[Step], streams: ClientStreams[str], forgotten: list[bytes]) -> list[int]:
-    """How many are forgotten after each step."""
-    counts = []
+def play(steps: list[Step]) -> tuple[list[int], list[bytes]]:
+    """How many are forgotten after each step, and who."""
+    counts: list[int] = []
+    forgotten: list[bytes] = []
+    calls: Counter[bytes] = Counter()
+    streams: ClientStreams[str] = ClientStreams(
+        forget=forgotten.append, latest_call=calls.__getitem__
+    )
     for what, stream, *whose in steps:
         match what:
+            case "call":
+                calls[CLIENT] += 1
             case "open":
                 streams.opened(stream)
             case "name":
@@ -26,7 +35,7 @@ def play(steps: list[Step], streams: ClientStreams[str], forgotten: list[bytes])
             case "break":
                 streams.ended(stream, well=False)
         counts.append(len(forgotten))
-    return counts
+    return counts, forgotten
 
 
 @pytest.mark.parametrize(
@@ -69,11 +78,16 @@ def play(steps: list[Step], streams: ClientStreams[str], forgotten: list[bytes])
             [
                 *OPEN_BOTH,
                 ("end", "newer"),
-                *[("open", "third"), ("name", "third")],
+                *[("open", "third"), ("name", "third"), ("call", "third")],
                 *[("break", "older"), ("end", "third")],
             ],
-            [0, 0, 0, 0, 0, 0, 0, 1],
+            [0, 0, 0, 0, 0, 0, 0, 0, 1],
             id="it is back before the older one is over",
+        ),
+        pytest.param(
+            [*OPEN_BOTH, ("end", "newer"), ("call", ""), ("break", "older")],
+            [0, 0, 0, 0, 0, 0],
+            id="it calls again, by whatever way",
         ),
         pytest.param(
             [*OPEN_BOTH, ("end", "newer"), ("open", "third"), ("break", "older")],
@@ -85,20 +99,20 @@ def play(steps: list[Step], streams: ClientStreams[str], forgotten: list[bytes])
 def test_who_ends_well_is_forgotten_once_nothing_of_it_can_come_late(
     steps: list[Step], after: list[int]
 ) -> None:
-    forgotten: list[bytes] = []
-    assert play(steps, ClientStreams(forgotten.append), forgotten) == after
+    counts, forgotten = play(steps)
+    assert counts == after
     assert set(forgotten) <= {CLIENT}
 
 
-def test_of_more_than_may_wait_the_first_stays_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_streams, "MAX_CLIENTS", 2)
+def test_of_more_than_may_wait_the_first_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_streams, "MAX_LEAVING_CLIENTS", 2)
     forgotten: list[bytes] = []
-    streams: ClientStreams[str] = ClientStreams(forgotten.append)
+    streams: ClientStreams[str] = ClientStreams(forget=forgotten.append, latest_call=len)
     streams.opened("idle")
     for name in (b"1", b"2", b"3"):
         streams.opened(str(name))
         streams.named(str(name), name)
         streams.ended(str(name), well=True)
-    assert (len(streams), forgotten) == (1, [])
+    assert (len(streams), forgotten) == (1, [b"1"])
     streams.ended("idle", well=False)
-    assert (len(streams), forgotten) == (0, [b"2", b"3"])
+    assert (len(streams), forgotten) == (0, [b"1", b"2", b"3"])

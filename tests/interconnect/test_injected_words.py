@@ -130,7 +130,7 @@ def test_an_answered_call_keeps_no_more_than_a_repetition_is_compared_with(machi
     words = [fixed(0, 0xEA), fixed(1, 0x41), NOBODYS]
     legs = inject(wire, words)
     wire.settle()
-    kept = wire.bus._injections._clients.get(CLIENT).calls[1].words
+    kept = wire.bus._injections.clients.get(CLIENT).calls[1].words
     assert (len(kept.words), kept.kinds) == (1, None)
     assert inject(wire, words).legs == legs.legs
     with pytest.raises(InvalidArgumentError, match="was 3 words from 0x00000000000000ea on"):

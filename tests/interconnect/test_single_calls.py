@@ -277,7 +277,7 @@ def test_what_is_resolved_is_forgotten_and_what_has_no_answer_is_not(machine: An
     wire.peers[1].answer(2)
     wire.peers[1].push()
     together(wire, [RING] * 2, first_seq=5, resolved_below=5)
-    known = wire.bus._injections._clients.get(CLIENT)
+    known = wire.bus._injections.clients.get(CLIENT)
     assert known.floor == 3, "3 and 4 have no answer, whatever the client says"
     wire.settle()
     alone(wire, RING, 7, resolved_below=7)
@@ -289,7 +289,7 @@ def test_what_is_resolved_is_forgotten_and_what_has_no_answer_is_not(machine: An
         alone(wire, RING, 2)
     wire.settle()
     wire.bus.forget_client(CLIENT)
-    assert CLIENT not in wire.bus._injections._clients
+    assert CLIENT not in wire.bus._injections.clients
 
 
 def test_destinations_keep_the_outcomes_of_so_many_and_no_more(

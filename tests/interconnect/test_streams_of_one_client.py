@@ -82,12 +82,36 @@ async def test_who_ends_well_is_forgotten_with_its_last_stream(machine: Any, fir
     older.end(UnavailableError("it broke"))
     if first == "older":
         newer.end()
+    inject(bus, 1, TO_NOBODY + 1)
+    assert bus.totals().written == 3, "nobody knows its numbers any more"
+
+
+def inject(bus: Any, first_seq: int, word: int) -> None:
     bus.inject(
         client_id=CLIENT,
-        first_seq=1,
-        word=TO_NOBODY + 1,
+        first_seq=first_seq,
+        word=word,
         count=1,
-        resolved_below=1,
+        resolved_below=first_seq,
         on_done=lambda tally: None,
     )
-    assert bus.totals().written == 3, "nobody knows its numbers any more"
+
+
+@pytest.mark.parametrize("over_a_stream", [True, False], ids=["over a stream", "by itself"])
+async def test_who_calls_again_has_not_left(machine: Any, over_a_stream: bool) -> None:
+    """What it calls after the end of a stream it may repeat, whoever's stream ends meanwhile."""
+    bus = machine((0,)).bus
+    streams = InjectionStreams(Pump(bus))
+    ended, other = Client(streams), Client(streams)
+    ended.ask(1)
+    ended.end()
+    if over_a_stream:
+        other.ask(2)
+    else:
+        inject(bus, 2, TO_NOBODY)
+    other.end(UnavailableError("it broke"))
+    if over_a_stream:
+        Client(streams).ask(2, again=True)
+    else:
+        inject(bus, 2, TO_NOBODY)
+    assert bus.totals().written == 2
