@@ -91,7 +91,7 @@ class Caller:
                 self._gathered.extend(self._said)
                 self._send()
             case "hang-up":
-                if self._rng.random() < _MIDST:
+                if self._rng.random() < _MIDST and self._link is not None:
                     self._gathered.extend(self._said)  # it says the same once more
                     self._send()
                 self._hang_up()
