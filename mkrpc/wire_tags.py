@@ -1,4 +1,5 @@
-"""The tags of the fields that common frames have: what precedes each of them on the wire.
+"""The tags of the fields that common frames have, and the messages of a client's stream: what
+precedes each of them on the wire.
 
 A tag is the field's number and its wire type: 0 a varint, 1 eight bytes, 2 a length and as many
 bytes. ``proto/`` has the last word: a test compares every name here with it.
@@ -27,10 +28,28 @@ __all__ = [
     "EVENT_WRITES",
     "FLOOR_RUNS",
     "FLOOR_SOURCE",
+    "INJECTED_ANSWERED",
+    "INJECTED_LEGS",
+    "INJECTED_OUTCOMES",
+    "INJECTED_REQUESTS",
+    "INJECTED_ROSTER",
+    "INJECTED_WINDOW",
+    "INJECT_AGAIN",
+    "INJECT_CLIENT_ID",
+    "INJECT_EACH",
+    "INJECT_FIRST_SEQ",
+    "INJECT_RESOLVED_BELOW",
+    "INJECT_ROSTER",
+    "INJECT_RUNS",
+    "INJECT_WORDS",
     "LEGS_CPUS",
     "LEGS_SEQS",
     "LEGS_SOURCE",
     "LEGS_WORDS",
+    "LEG_APIC_ID",
+    "LEG_COUNT",
+    "LEG_INSTANCE_ID",
+    "LEG_OUTCOME",
     "OUTCOME_COUNT",
     "OUTCOME_FIRST",
     "OUTCOME_OUTCOME",
@@ -38,8 +57,14 @@ __all__ = [
     "RESPONSE_FRAME",
     "RUN_FIRST",
     "RUN_LAST",
+    "SEVERAL_LEGS",
+    "SEVERAL_SEQ",
     "STAT_COUNT",
     "STAT_FIELD",
+    "TOLD_COUNTS_ONLY",
+    "TOLD_FIRST_SEQ",
+    "TOLD_OUTCOMES",
+    "TOLD_SEVERAL",
     "UP_ACCOUNTS",
     "UP_ACK",
     "UP_APPLIED",
@@ -55,6 +80,9 @@ __all__ = [
     "VECTOR_EOI",
     "VECTOR_HANDLED",
     "VECTOR_VECTOR",
+    "WORDS_FIRST",
+    "WORDS_LAST",
+    "WORDS_REPEATED_CALL",
     "WRITES_COMMAND",
     "WRITES_CPU",
     "WRITES_FIRST_SEQ",
@@ -124,3 +152,36 @@ LEGS_SOURCE: Final = 1 << 3 | 2
 LEGS_SEQS: Final = 2 << 3 | 2
 LEGS_WORDS: Final = 3 << 3 | 2
 LEGS_CPUS: Final = 4 << 3 | 2
+
+INJECT_CLIENT_ID: Final = 1 << 3 | 2
+INJECT_FIRST_SEQ: Final = 2 << 3
+INJECT_WORDS: Final = 3 << 3 | 2
+INJECT_RESOLVED_BELOW: Final = 4 << 3
+INJECT_ROSTER: Final = 5 << 3
+INJECT_AGAIN: Final = 6 << 3
+INJECT_EACH: Final = 7 << 3
+INJECT_RUNS: Final = 20 << 3
+
+INJECTED_WINDOW: Final = 1 << 3
+INJECTED_REQUESTS: Final = 2 << 3
+INJECTED_ANSWERED: Final = 3 << 3 | 2
+INJECTED_LEGS: Final = 4 << 3 | 2
+INJECTED_OUTCOMES: Final = 5 << 3 | 2
+INJECTED_ROSTER: Final = 6 << 3
+
+WORDS_FIRST: Final = 1 << 3
+WORDS_LAST: Final = 2 << 3
+WORDS_REPEATED_CALL: Final = 3 << 3
+
+TOLD_FIRST_SEQ: Final = 1 << 3
+TOLD_OUTCOMES: Final = 2 << 3 | 2
+TOLD_SEVERAL: Final = 3 << 3 | 2
+TOLD_COUNTS_ONLY: Final = 4 << 3
+
+SEVERAL_SEQ: Final = 1 << 3
+SEVERAL_LEGS: Final = 2 << 3 | 2
+
+LEG_APIC_ID: Final = 1 << 3
+LEG_INSTANCE_ID: Final = 2 << 3
+LEG_OUTCOME: Final = 3 << 3
+LEG_COUNT: Final = 4 << 3

@@ -50,6 +50,7 @@ from mkrpc.link.frames import (
     Writes,
 )
 from mkrpc.outcome import Outcome
+from mkrpc.v1 import control_pb2 as control
 from mkrpc.v1 import interconnect_pb2 as data
 from mkrpc.v1 import types_pb2 as types
 
@@ -228,14 +229,20 @@ MESSAGES = {
     "DOWN": data.DownFrame,
     "EVENT": data.SourceEvent,
     "FLOOR": data.SourceFloor,
+    "INJECT": control.InjectStreamRequest,
+    "INJECTED": control.InjectStreamResponse,
+    "LEG": control.LegCount,
     "LEGS": data.Legs,
     "OUTCOME": data.OutcomeRun,
     "REQUEST": data.AttachRequest,
     "RESPONSE": data.AttachResponse,
     "RUN": data.ResolvedRun,
+    "SEVERAL": control.InjectedLegs,
     "STAT": types.IrqStatCount,
+    "TOLD": control.InjectedOutcomes,
     "UP": data.UpFrame,
     "VECTOR": types.VectorCount,
+    "WORDS": control.InjectedRun,
     "WRITES": data.Writes,
 }
 

@@ -10,18 +10,22 @@ import asyncio
 from array import array
 from collections import deque
 from functools import partial
-from typing import Any
 
 import structlog
 from google.protobuf.message import DecodeError
 
-from mkrpc.columns import column_to_wire, twins_of
+from mkrpc.columns import column_to_wire
 from mkrpc.errors import LimitReachedError, MkrpcError, ProtocolError
 from mkrpc.interconnect.attachments import Pump
 from mkrpc.interconnect.client_streams import ClientStreams
 from mkrpc.interconnect.injected_words import MAX_REQUEST_WORDS
 from mkrpc.interconnect.singles import Singles, SinglesAnswer
 from mkrpc.interconnect.stream_answers import StreamAnswers
+from mkrpc.interconnect.stream_codec import (
+    StreamRequest,
+    request_from_bytes,
+    response_to_bytes,
+)
 from mkrpc.interconnect.tally import Tally
 from mkrpc.transport.stream import Connection
 from mkrpc.v1 import control_pb2 as pb
@@ -61,26 +65,24 @@ _TURN_BYTES = MAX_REQUEST_WORDS * _WORD_BYTES // MAX_TURN_REQUESTS
 
 _log = structlog.get_logger("mkrpc.interconnect")
 
-(_RequestTwin,) = twins_of(pb.DESCRIPTOR, {"InjectStreamRequest": ("words",)})
 
+def request_from(frame: bytes) -> StreamRequest:
+    """An InjectStreamRequest; :class:`ProtocolError` if it is none.
 
-def request_from(frame: bytes) -> Any:
-    """An InjectStreamRequest whose ``words`` are bytes; :class:`ProtocolError` if it is none.
-
-    Encoders may write a repeated field in several parts, or number by number; hardly one does. Of
-    several parts the twin has the last, and numbers one by one are fields that it does not know.
+    Encoders may write a repeated field in several parts, or number by number; hardly one does.
     """
+    common = request_from_bytes(frame)
+    if common is not None:
+        return common
     try:
-        request = _RequestTwin.FromString(frame)
-        request.DiscardUnknownFields()
-        if not request.words or request.ByteSize() != len(frame):
-            typed = pb.InjectStreamRequest.FromString(frame)
-            words = column_to_wire(array("Q", typed.words))
-            typed.ClearField("words")
-            request = _RequestTwin.FromString(typed.SerializeToString())
-            request.words = words
+        message = pb.InjectStreamRequest.FromString(frame)
     except DecodeError:
         raise ProtocolError("a message that is no InjectStreamRequest") from None
+    request = StreamRequest()
+    request.client_id, request.first_seq = message.client_id, message.first_seq
+    request.words = column_to_wire(array("Q", message.words))
+    request.resolved_below, request.roster = message.resolved_below, message.roster
+    request.again, request.each, request.runs = message.again, message.each, message.runs
     return request
 
 
@@ -113,7 +115,7 @@ class InjectionLink:
         self._connection = connection
         self.client_id = b""
         """Whose it is, once it has said so."""
-        self._waiting: deque[Any] = deque()
+        self._waiting: deque[StreamRequest] = deque()
         """Requests that wait for their turn."""
         self._open: set[int] = set()
         """Those without an answer, by their first number."""
@@ -162,7 +164,7 @@ class InjectionLink:
         if self in self._streams.standing:
             self._streams.standing.ended(self, well=well)
 
-    def _take(self, request: Any) -> None:
+    def _take(self, request: StreamRequest) -> None:
         client_id, first_seq = request.client_id, request.first_seq
         if client_id not in (b"", self.client_id or client_id):
             raise ProtocolError("one stream is one client's, and this is another client id")
@@ -193,6 +195,9 @@ class InjectionLink:
 
     def _inject_some(self) -> None:
         """It is the clients' turn: make the calls that have waited for longest."""
+        if len(self._waiting) == 1:
+            self._inject(self._waiting.popleft())
+            return
         left = MAX_TURN_REQUESTS
         while self._waiting and left > 0:
             requests = self._next_singles(left)
@@ -206,10 +211,10 @@ class InjectionLink:
         if self._waiting:
             self._pump.rota.submit(self._inject_some)
 
-    def _next_singles(self, limit: int) -> list[Any]:
+    def _next_singles(self, limit: int) -> list[StreamRequest]:
         """Take those that wait and can be made together: of one word each, in a row, and new."""
         waiting = self._waiting
-        singles: list[Any] = []
+        singles: list[StreamRequest] = []
         first = waiting[0]
         first_seq, each, runs = first.first_seq, first.each, first.runs
         while waiting and len(singles) < limit:
@@ -226,7 +231,7 @@ class InjectionLink:
             singles.append(waiting.popleft())
         return singles
 
-    def _inject_singles(self, requests: list[Any]) -> bool:
+    def _inject_singles(self, requests: list[StreamRequest]) -> bool:
         """Make them; if they cannot be, it has to be seen which one."""
         try:
             singles = self._bus.inject_singles(
@@ -243,7 +248,7 @@ class InjectionLink:
             self._made[singles] = None
         return True
 
-    def _inject(self, request: Any) -> None:
+    def _inject(self, request: StreamRequest) -> None:
         if self._over:
             return
         first_seq, count = request.first_seq, len(request.words) // _WORD_BYTES
@@ -308,9 +313,7 @@ class InjectionLink:
         self._send_due = False
         if not self._connection.writable or (self._greeted and not self._answers):
             return
-        response = pb.InjectStreamResponse(roster=self._bus.roster_number)
-        if not self._greeted:
-            self._greeted = True
-            response.window, response.requests = STREAM_WINDOW, STREAM_REQUESTS
-        self._answers.write(response)
-        self._connection.send(response.SerializeToString())
+        credit = (0, 0) if self._greeted else (STREAM_WINDOW, STREAM_REQUESTS)
+        self._greeted = True
+        told, roster = self._answers.take(), self._bus.roster_number
+        self._connection.send(response_to_bytes(told, credit=credit, roster=roster))

@@ -1,12 +1,11 @@
 """What a client's stream is answered: gathered, and put into as few rows as say it."""
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Mapping
 
-from mkrpc.interconnect.answers import leg_to_pb
 from mkrpc.interconnect.singles import SinglesAnswer
+from mkrpc.interconnect.stream_codec import answered_to_bytes, legs_to_bytes, outcomes_to_bytes
 from mkrpc.interconnect.tally import EachOutcome, LegKind, Tally
-from mkrpc.v1 import control_pb2 as pb
 
 __all__ = ["MAX_RESPONSE_LEGS", "StreamAnswers"]
 
@@ -70,27 +69,22 @@ class _Row:
             self.legs[kind] = self.legs.get(kind, 0) + count
         return True
 
-    def write(self, response: pb.InjectStreamResponse) -> int:
-        """Add it to a response; the kinds of legs that it has there besides."""
+    def write(self, answered: list[bytes], outcomes: list[bytes]) -> int:
+        """Add it to these; the kinds of legs that it has there besides."""
         if self.singles and not self.runs:
             for seq in range(self.first, self.last + 1):
-                response.answered.add(first=seq, last=seq)
+                answered.append(answered_to_bytes(seq, seq, repeated=False))
                 if self.outcomes is not None:
                     at = seq - self.first
-                    told = self.outcomes[at : at + 1]
-                    self._outcomes(response, seq, told)
+                    outcomes.append(self._told(seq, self.outcomes[at : at + 1]))
         else:
-            response.answered.add(first=self.first, last=self.last, repeated_call=self.repeated)
+            answered.append(answered_to_bytes(self.first, self.last, repeated=self.repeated))
             if self.outcomes is not None:
-                self._outcomes(response, self.first, self.outcomes)
-        return sum(len(legs) for legs in self.several.values())
+                outcomes.append(self._told(self.first, self.outcomes))
+        return sum([len(legs) for legs in self.several.values()]) if self.several else 0
 
-    def _outcomes(self, response: pb.InjectStreamResponse, first: int, told: bytearray) -> None:
-        row = response.outcomes.add(
-            first_seq=first, outcomes=bytes(told), counts_only=self.counts_only
-        )
-        for seq, legs in self.several.items():
-            row.several.add(seq=seq, legs=[leg_to_pb(kind, count) for kind, count in legs.items()])
+    def _told(self, first: int, told: bytearray) -> bytes:
+        return outcomes_to_bytes(first, bytes(told), self.several, counts_only=self.counts_only)
 
 
 class StreamAnswers:
@@ -100,7 +94,7 @@ class StreamAnswers:
     def __init__(self) -> None:
         self.requests = self.words = 0
         self._rows: deque[_Row] = deque()
-        self._legs: Counter[LegKind] = Counter()
+        self._legs: dict[LegKind, int] = {}
 
     def __bool__(self) -> bool:
         return bool(self._rows)
@@ -127,17 +121,21 @@ class StreamAnswers:
         if not (self._rows and self._rows[-1].join(row)):
             self._rows.append(row)
 
-    def write(self, response: pb.InjectStreamResponse) -> None:
-        """Tell what there is, as far as it fits: with it, how all of the words that are told to be
-        answered have ended, and nothing of others."""
+    def take(self) -> bytes:
+        """What there is, as far as it fits, as fields of a response: with it, how all of the words
+        that are told to be answered have ended, and nothing of others."""
         room = MAX_RESPONSE_LEGS
         changed: dict[LegKind, None] = {}
+        answered: list[bytes] = []
+        outcomes: list[bytes] = []
         while self._rows and len(changed) < room:
             row = self._rows.popleft()
             words = row.last - row.first + 1
             self.words -= words
             self.requests -= words if row.singles else 1
-            room -= row.write(response)
-            self._legs.update(row.legs)
-            changed.update(dict.fromkeys(row.legs))
-        response.legs.extend(leg_to_pb(kind, self._legs[kind]) for kind in changed)
+            room -= row.write(answered, outcomes)
+            for kind, count in row.legs.items():
+                self._legs[kind] = self._legs.get(kind, 0) + count
+                changed[kind] = None
+        legs = [legs_to_bytes(kind, self._legs[kind]) for kind in changed]
+        return b"".join(answered + legs + outcomes)

@@ -57,9 +57,10 @@ def answered(wire: Any, sizes: list[list[int]], *, each: bool, runs: bool) -> St
 
 
 def response_of(answers: StreamAnswers) -> pb.InjectStreamResponse:
-    response = pb.InjectStreamResponse()
-    answers.write(response)
+    told = answers.take()
     assert not answers
+    response = pb.InjectStreamResponse.FromString(told)
+    assert response.SerializeToString() == told, "not the bytes that protobuf makes"
     return response
 
 
@@ -133,9 +134,7 @@ def test_what_is_over_waits_for_the_next_response(
             assert sender.next_request() is not None
     responses = 0
     while answers:
-        response = pb.InjectStreamResponse()
-        answers.write(response)
-        sender.received(response.SerializeToString())
+        sender.received(answers.take())
         responses += 1
         legs = Counter({leg.apic_id: leg.count for leg in sender.result.legs})
         assert sender.answered <= legs.total()
@@ -152,7 +151,7 @@ def test_an_answer_counts_until_it_is_told(machine: Any, runs: bool) -> None:
     )
     assert (answers.requests, answers.words) == (3 + 2 + 1, 9)
     while answers:
-        answers.write(pb.InjectStreamResponse())
+        answers.take()
     assert (answers.requests, answers.words) == (0, 0)
 
 
