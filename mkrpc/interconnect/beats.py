@@ -6,9 +6,7 @@ have ended under one lock, so that no beat is answered in between (design 3.3, r
 """
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import grpc
@@ -50,7 +48,7 @@ class BeatServer(grpc.GenericRpcHandler):
         self.unanswered: frozenset[bytes] = frozenset()
         self._heard: set[bytes] = set()
         self._told: dict[bytes, tuple[tuple[CoreState, ...], str]] = {}
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
         self._server: grpc.Server | None = None
         self._handler: Any = grpc.unary_unary_rpc_method_handler(self._beat)
 
@@ -88,16 +86,17 @@ class BeatServer(grpc.GenericRpcHandler):
         if self._server is not None:
             self._server.stop(None)
 
-    @contextmanager
-    def looking(self) -> Iterator[set[bytes]]:
-        """Whose beats have been answered since the last time; none is while this is held."""
-        with self._lock:
-            heard, self._heard = self._heard, set()
-            yield heard
+    def take_heard(self) -> set[bytes]:
+        """Whose beats have been answered since the last time; with the ``lock`` held, which keeps
+        any from being answered."""
+        heard, self._heard = self._heard, set()
+        return heard
 
     def take_told(self) -> dict[bytes, tuple[tuple[CoreState, ...], str]]:
         """What beats have told since the last time, by incarnation: CPUs, and where the loop is."""
-        with self._lock:
+        if not self._told:
+            return {}  # one that comes meanwhile is told the next time
+        with self.lock:
             told, self._told = self._told, {}
             return told
 
@@ -108,7 +107,7 @@ class BeatServer(grpc.GenericRpcHandler):
     def _beat(self, request: bytes, context: _Context) -> bytes:
         try:
             incarnation, cores, where = _decoded(request)
-            with self._lock:
+            with self.lock:
                 if incarnation not in self.open:
                     raise UnavailableError("no such incarnation has a stream here")
                 if incarnation in self.unheard:

@@ -40,14 +40,18 @@ class Rota:
     def __init__(self, *, before: Callable[[], None], after: Callable[[], None]) -> None:
         self._before = before
         self._after = after
-        self._waiting: Turns[Worker] = Turns()
+        self._turns: Turns[Worker] = Turns()
         self._callers = _Callers()
         self._turn: asyncio.Handle | None = None
         self._spent_s = 0.0
 
     def offer(self, source: Worker) -> None:
         """It had nothing to do and has: at once if this turn has time left and it comes next."""
-        self._waiting.put(source)
+        if self._turns.waiting or self._spent_s >= TURN_S:
+            self._turns.put(source)
+        else:
+            self._turns.begin(source)
+            self._serve(source)
         self._work()
 
     async def call(self, work: Callable[[], _ResultT]) -> _ResultT:
@@ -83,15 +87,18 @@ class Rota:
         self._after()
 
     def _work(self) -> None:
-        while self._waiting and self._spent_s < TURN_S:
-            began = time.perf_counter()
-            source = self._waiting.take()
-            more = source.apply_next()
-            cost_s = time.perf_counter() - began
-            self._waiting.done(source, cost_s, more=more)
-            self._spent_s += cost_s
-        if self._turn is None and (self._waiting or self._spent_s >= TURN_S / 2):
+        waiting = self._turns.waiting
+        while waiting and self._spent_s < TURN_S:
+            self._serve(self._turns.take())
+        if self._turn is None and (waiting or self._spent_s >= TURN_S / 2):
             self._turn = asyncio.get_running_loop().call_soon(self._next_turn)
+
+    def _serve(self, source: Worker) -> None:
+        began = time.perf_counter()
+        more = source.apply_next()
+        cost_s = time.perf_counter() - began
+        self._turns.done(source, cost_s, more=more)
+        self._spent_s += cost_s
 
 
 class _Callers:

@@ -53,9 +53,9 @@ class Timekeeper:
         bus, beats = self._bus, self._beats
         for incarnation, (cores, where) in beats.take_told().items():
             bus.late.hear(incarnation, cores, where)
-        with beats.looking() as heard:
+        with beats.lock:
             self._told_ns = time.monotonic_ns()
-            bus.advance(self._told_ns // 1000, heard)
+            bus.advance(self._told_ns // 1000, beats.take_heard())
             if self._ended != bus.ended:
                 self._ended = bus.ended
                 beats.open = bus.may_beat()

@@ -28,24 +28,27 @@ class Turns(Generic[SourceT]):
     whoever is being served. Nor is anything forgiven, if its account is higher.
     """
 
-    __slots__ = ("_count", "_heap", "_now")
+    __slots__ = ("_count", "_now", "waiting")
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, SourceT]] = []
+        self.waiting: list[tuple[float, int, SourceT]] = []
+        """A heap, for whoever looks whether it is empty."""
         self._count = 0
         self._now = 0.0
-
-    def __bool__(self) -> bool:
-        return bool(self._heap)
 
     def put(self, source: SourceT) -> None:
         """It has work that waits, and had none that this knew of; among equals the last."""
         source.spent = max(source.spent, self._now)
         self._push(source)
 
+    def begin(self, source: SourceT) -> None:
+        """It has work, and nobody's waits: as :meth:`put`, and taken at once."""
+        assert not self.waiting
+        self._now = source.spent = max(source.spent, self._now)
+
     def take(self) -> SourceT:
         """Whose turn it is; its work is then known of no more."""
-        self._now, _, source = heapq.heappop(self._heap)
+        self._now, _, source = heapq.heappop(self.waiting)
         return source
 
     def done(self, source: SourceT, cost: float, *, more: bool) -> None:
@@ -56,4 +59,4 @@ class Turns(Generic[SourceT]):
 
     def _push(self, source: SourceT) -> None:
         self._count += 1
-        heapq.heappush(self._heap, (source.spent, self._count, source))
+        heapq.heappush(self.waiting, (source.spent, self._count, source))

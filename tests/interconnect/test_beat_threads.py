@@ -86,11 +86,13 @@ def test_beats_that_came_during_a_look_are_all_answered_after_it(
     everybody = {incarnation(number) for number in range(3 * THREADS)}
     beats.open = set(everybody)
     beat = started(beats)
-    with beats.looking() as heard:
+    with beats.lock:
+        heard = beats.take_heard()
         answers = [beat(each) for each in sorted(everybody)]
         assert heard == set()
     assert [answer.result() for answer in answers] == [b""] * len(everybody)
-    with beats.looking() as heard:
+    with beats.lock:
+        heard = beats.take_heard()
         assert heard == everybody
 
 
@@ -102,7 +104,7 @@ def test_a_beat_too_many_is_refused_at_once_and_the_others_are_answered(
     beats.open = {incarnation(number) for number in range(most + 1)}
     beat = started(beats)
     ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    with beats.looking():
+    with beats.lock:
         answers = [beat(incarnation(number)) for number in range(most + 1)]
         for answer in answers:
             answer.add_done_callback(ended.put)

@@ -52,9 +52,11 @@ def test_a_beat_that_is_answered_is_remembered_until_the_next_look(
 ) -> None:
     beats.open = {ALICE}
     call(request(ALICE))
-    with beats.looking() as heard:
+    with beats.lock:
+        heard = beats.take_heard()
         assert heard == {ALICE}
-    with beats.looking() as heard:
+    with beats.lock:
+        heard = beats.take_heard()
         assert heard == set()
 
 
@@ -81,7 +83,8 @@ def test_a_beat_that_tells_more_than_it_may_is_refused(
     with pytest.raises(grpc.RpcError):
         call(message.SerializeToString())
     assert beats.take_told() == {}
-    with beats.looking() as heard:
+    with beats.lock:
+        heard = beats.take_heard()
         assert heard == set()
 
 
@@ -101,7 +104,8 @@ def test_nobody_else_is_answered(
     with pytest.raises(grpc.RpcError) as refusal:
         call(wrong)
     assert refusal.value.code() is code
-    with beats.looking() as heard:
+    with beats.lock:
+        heard = beats.take_heard()
         assert heard == set()
 
 
@@ -117,12 +121,14 @@ def test_no_beat_is_answered_while_the_loop_looks_for_leases_that_ended(
         answered.set()
 
     thread = threading.Thread(target=beat)
-    with beats.looking() as heard:
+    with beats.lock:
+        heard = beats.take_heard()
         thread.start()
         assert not answered.wait(0.2)
         assert heard == set()
     thread.join()
-    with beats.looking() as heard:
+    with beats.lock:
+        heard = beats.take_heard()
         assert heard == {ALICE}
 
 
@@ -205,5 +211,6 @@ def test_an_injected_fault_keeps_a_beat_or_its_answer_back(
     setattr(beats, kept, frozenset({ALICE}))
     with pytest.raises(grpc.RpcError, match="an injected fault keeps"):
         call(request(ALICE))
-    with beats.looking() as heard:
+    with beats.lock:
+        heard = beats.take_heard()
         assert heard == ({ALICE} if kept == "unanswered" else set())

@@ -68,6 +68,27 @@ def test_who_was_idle_has_saved_nothing() -> None:
     assert serve(turns, 20) == {busy: 10, late: 10}
 
 
+@given(st.lists(st.tuples(st.integers(0, 2), st.floats(0.001, 10)), max_size=40))
+def test_who_is_served_at_once_has_the_account_of_one_that_waited(
+    pieces: list[tuple[int, float]],
+) -> None:
+    """Where nobody waits, beginning is to put and to take, without the queue."""
+    waited: Turns[Flow] = Turns()
+    at_once: Turns[Flow] = Turns()
+    flows, others = [Flow() for _ in range(3)], [Flow() for _ in range(3)]
+    for number, cost in pieces:
+        waited.put(flows[number])
+        assert waited.take() is flows[number]
+        waited.done(flows[number], cost, more=False)
+        at_once.begin(others[number])
+        at_once.done(others[number], cost, more=False)
+    assert [flow.spent for flow in flows] == [flow.spent for flow in others]
+    for flow, other in zip(flows, others, strict=True):
+        waited.put(flow)
+        at_once.put(other)
+    assert flows.index(waited.take()) == others.index(at_once.take())
+
+
 def test_who_pauses_after_each_piece_is_forgiven_nothing() -> None:
     """Ten times the cost, a tenth of the pieces, though it never has two that wait."""
     turns: Turns[Flow] = Turns()
