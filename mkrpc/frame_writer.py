@@ -190,16 +190,18 @@ def _legs(legs: Legs) -> bytes:
     source, words = legs.source, legs.words
     assert len(source) == IDENTITY_BYTES
     if len(words) == 1:
-        return (
-            _LEGS_SOURCE
-            + source
-            + _LEGS_SEQS
-            + sized(number_to_bytes(legs.seqs[0]))
-            + _LEGS_WORDS
-            + _ONE_WORD
-            + words[0].to_bytes(8, "little")
-            + _LEGS_CPUS
-            + sized(short_to_bytes(legs.cpus[0]))
+        return b"".join(
+            (
+                _LEGS_SOURCE,
+                source,
+                _LEGS_SEQS,
+                sized(number_to_bytes(legs.seqs[0])),
+                _LEGS_WORDS,
+                _ONE_WORD,
+                words[0].to_bytes(8, "little"),
+                _LEGS_CPUS,
+                sized(short_to_bytes(legs.cpus[0])),
+            )
         )
     if not words:
         return _LEGS_SOURCE + source

@@ -79,9 +79,10 @@ def number_to_bytes(number: int) -> bytes:
     if 0 <= number < 0x80:
         return ONE_BYTE[number]
     if 0 < number < 0x4000:
-        return bytes((number & 0x7F | 0x80, number >> 7))
+        return (number & 0x7F | 0x80 | number >> 7 << 8).to_bytes(2, "little")
     if 0 < number < 0x20_0000:
-        return bytes((number & 0x7F | 0x80, number >> 7 & 0x7F | 0x80, number >> 14))
+        two = number & 0x7F | 0x80 | (number << 1 & 0x7F00) | 0x8000
+        return (two | number >> 14 << 16).to_bytes(3, "little")
     assert 0 <= number <= _U64, number
     content: list[int] = []
     while number > 0x7F:

@@ -319,10 +319,11 @@ def _state(number: int) -> InstanceState:
 
 def outcome_of(number: int) -> Outcome:
     """The outcome of that number; ProtocolError for one that is unknown here."""
-    if number not in _OUTCOMES:
+    outcome = _OUTCOMES.get(number)
+    if outcome is None:
         raise ProtocolError(f"outcome {number} is unknown here", advice=_VERSION_ADVICE)
-    return Outcome(number)
+    return outcome
 
 
-_OUTCOMES = frozenset(Outcome)
+_OUTCOMES = {int(outcome): outcome for outcome in Outcome}
 _VERSION_ADVICE = "use the same version of mkrpc on both ends"

@@ -1,6 +1,6 @@
 """What the bus has to tell whoever keeps things for its successor."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from mkrpc.interconnect.clients import Call
@@ -66,7 +66,8 @@ class ChangeLog:
         self._stopped = False
         self._attached: list[Incarnation] = []
         self._ended: list[Incarnation] = []
-        self._client_rows: dict[RowKey, dict[Outcome, int]] = {}
+        self._client_rows: dict[Row, dict[Outcome, int]] = {}
+        """Of calls that nobody will repeat, by the rows that they were in."""
         self._answered: dict[CallKey, Call | Singles] = {}
         """Calls that are answered, and that nobody has been told of yet."""
         self._acknowledged: dict[CallKey, None] = {}
@@ -128,8 +129,9 @@ class ChangeLog:
 
     def _keep_rows(self, ended: Iterable[Ended]) -> None:
         for row, outcome, count in ended:
-            key = row.key.folded(row.key.source)
-            outcomes = self._client_rows.setdefault(key, {})
+            outcomes = self._client_rows.get(row)
+            if outcomes is None:
+                outcomes = self._client_rows[row] = {}
             outcomes[outcome] = outcomes.get(outcome, 0) + count
 
     def stop(self) -> None:
@@ -166,10 +168,7 @@ class ChangeLog:
                 row_of(row) for row in changed if row.key.source.kind is not SourceKind.CLIENT
             ),
             removed=tuple(key for key in removed if key.source.kind is not SourceKind.CLIENT),
-            client_rows=tuple(
-                BookRow(key, sum(outcomes.values()), tuple(outcomes.items()))
-                for key, outcomes in client_rows.items()
-            ),
+            client_rows=_of_all_clients(client_rows),
             acknowledged=acknowledged,
             calls=tuple(kept for call in answered.values() for kept in _kept(call)),
             mirrors=mirrors,
@@ -183,6 +182,19 @@ class ChangeLog:
                 accounts = tuple(row.accounts())
                 kept.append(KeptMirror(each.incarnation, each.instance_id, accounts))
         return kept
+
+
+def _of_all_clients(rows: Mapping[Row, Mapping[Outcome, int]]) -> tuple[BookRow, ...]:
+    """What is in rows of single clients, as rows of all of them together."""
+    together: dict[RowKey, dict[Outcome, int]] = {}
+    for row, outcomes in rows.items():
+        booked = together.setdefault(row.key.folded(row.key.source), {})
+        for outcome, count in outcomes.items():
+            booked[outcome] = booked.get(outcome, 0) + count
+    return tuple(
+        BookRow(key, sum(outcomes.values()), tuple(outcomes.items()))
+        for key, outcomes in together.items()
+    )
 
 
 def _kept(call: Call | Singles) -> list[KeptCall]:

@@ -36,14 +36,19 @@ class Call:
     """One injection: its words, how many have been made, and who waits for the answer."""
 
     def __init__(
-        self, client: "Client", *, first_seq: int, words: EqualWords | SeveralWords
+        self,
+        client: "Client",
+        *,
+        first_seq: int,
+        words: EqualWords | SeveralWords,
+        tally: Tally,
     ) -> None:
         self.client = client
         self.first_seq = first_seq
         self.words = words
         self.word = words.word
         self.count = words.count
-        self.tally = Tally()
+        self.tally = tally
         self.waiters: list[Tally] = []
         self.stamp = 0
         """Of one that may have reached an earlier interconnect; see Write."""
@@ -61,7 +66,7 @@ class Call:
     def again(cls, client: "Client", kept: KeptCall) -> "Call":
         """One that an earlier interconnect has answered."""
         words = EqualWords(kept.word, kept.count)
-        call = cls(client, first_seq=kept.first_seq, words=words)
+        call = cls(client, first_seq=kept.first_seq, words=words, tally=Tally())
         call.tally.written = call.tally.resolved = kept.count
         call.tally.legs.update(dict(kept.legs))
         call.tally.done = True
@@ -111,6 +116,8 @@ class Client:
         self.used = RunSet()
         self.floor = 1
         """All numbers below are resolved and their answers forgotten."""
+        self.told_below = 1
+        """The floor when destinations were last told what they may forget."""
         self.resolved_below = 1
         """What it says of that; forgotten is what there is once it has another answer."""
         self.published = RunSet()

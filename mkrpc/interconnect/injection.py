@@ -213,8 +213,8 @@ class Injections:
         self._ledger.resume(client.party)
         if self.sink is not None:
             self.sink(ClientInjected(client_id, first_seq, count, words.some(0, 1)[0]))
-        call = Call(client, first_seq=first_seq, words=words)
-        call.tally, call.stamp = tally, stamp
+        call = Call(client, first_seq=first_seq, words=words, tally=tally)
+        call.stamp = stamp
         client.add(call)
         self._wait(call, call.tally, on_done)
         self._refill(call)

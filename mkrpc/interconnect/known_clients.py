@@ -11,7 +11,7 @@ from mkrpc.interconnect.gone_clients import GoneClients
 from mkrpc.interconnect.takeover import KeptCall
 from mkrpc.link.frames import ResolvedRun
 
-__all__ = ["MAX_CALLS_PER_CLIENT", "MAX_CLIENTS", "KnownClients"]
+__all__ = ["MAX_CALLS_PER_CLIENT", "MAX_CLIENTS", "TOLD_TOGETHER", "KnownClients"]
 
 MAX_CLIENTS = 1024
 """Clients whose calls are remembered; beyond, the idle one that has been silent for longest is
@@ -20,6 +20,12 @@ their answers, a new client is refused: :class:`LimitReachedError`."""
 
 MAX_CALLS_PER_CLIENT = 1024
 """Calls of one client that are remembered; it must say ``resolved_below`` to make more."""
+
+
+TOLD_TOGETHER = 64
+"""Writes that a client has the answers to, of which destinations are told together that they may
+forget them. That is never urgent, and told each time it is half of what there is to say about a
+single interrupt."""
 
 
 class KnownClients:
@@ -162,7 +168,8 @@ class KnownClients:
                 client.drop_singles(singles)
                 self._changes.forgotten_each(singles)
         client.acknowledge(floor)
-        self.publish(client)
+        if floor - client.told_below >= TOLD_TOGETHER:
+            self.publish(client)
 
     def forget(self, client_id: bytes) -> None:
         """Forget a client here and at the destinations, unless it has calls without an answer."""
@@ -179,6 +186,7 @@ class KnownClients:
 
     def publish(self, client: Client) -> None:
         """Tell the destinations what of it they may forget."""
+        client.told_below = client.floor
         self._publications.publish(client.party.identity, client.publication())
 
 

@@ -60,6 +60,10 @@ class Party:
     name: str = field(compare=False)
     identity: bytes
 
+    def __hash__(self) -> int:
+        # Looked up several times an interrupt: of all that is compared, what tells most apart.
+        return hash(self.identity) + (self.instance_id or 0)
+
     def folded(self) -> "Party":
         """The party that stands for this one's kind once its own rows are folded."""
         if self.kind is SourceKind.CLIENT:

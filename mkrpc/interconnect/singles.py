@@ -15,7 +15,7 @@ from mkrpc.interconnect.ledger import Row
 from mkrpc.interconnect.leg_block import LegBlock
 from mkrpc.interconnect.legs import Ended
 from mkrpc.interconnect.takeover import CallKey, KeptCall
-from mkrpc.interconnect.tally import EachOutcome, LegKind
+from mkrpc.interconnect.tally import EachOutcome, LegKind, Tally
 from mkrpc.outcome import Outcome
 
 __all__ = ["OnAnswer", "Singles", "SinglesAnswer", "counted"]
@@ -224,7 +224,7 @@ class Singles:
         if call is None:
             index = seq - self.first_seq
             words = EqualWords(self.words.words[index], 1)
-            call = Call(self.client, first_seq=seq, words=words)
+            call = Call(self.client, first_seq=seq, words=words, tally=Tally())
             call.tally.written = 1
             if self._ended[index] is not None:
                 self.answer(call)

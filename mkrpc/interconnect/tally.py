@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from mkrpc.errors import MkrpcError
 from mkrpc.outcome import Outcome
@@ -56,7 +55,6 @@ class EachOutcome:
             self.several[seq] = Counter(legs)
 
 
-@dataclass(slots=True, eq=False)
 class Tally:
     """The answer to an injection or to a request for ICR writes, as it grows.
 
@@ -66,13 +64,15 @@ class Tally:
     again. ``each``: None, or the outcomes word by word.
     """
 
-    written: int = 0
-    resolved: int = 0
-    legs: dict[LegKind, int] = field(default_factory=dict)
-    done: bool = False
-    repeated: bool = False
-    error: MkrpcError | None = None
-    each: EachOutcome | None = None
+    __slots__ = ("done", "each", "error", "legs", "repeated", "resolved", "written")
+
+    def __init__(self, *, each: EachOutcome | None = None, repeated: bool = False) -> None:
+        self.written = self.resolved = 0
+        self.legs: dict[LegKind, int] = {}
+        self.done = False
+        self.repeated = repeated
+        self.error: MkrpcError | None = None
+        self.each = each
 
     def end(self, first_seq: int, count: int, kind: LegKind, *, several: bool = False) -> None:
         """A leg of each of ``count`` writes from number ``first_seq`` on has ended like this;

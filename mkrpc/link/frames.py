@@ -11,12 +11,11 @@ from typing import NamedTuple
 
 from mkrpc.link.accounts import CpuAccount, VectorCount
 from mkrpc.link.commands import Command, CommandKind
+from mkrpc.link.greetings import CpuAddress, Goodbye, Hello, Welcome
 from mkrpc.link.legs import Legs
 from mkrpc.link.messages import Arrival, Doorbell, Message, SettledMessages, Taken
-from mkrpc.link.moved import Moved
 from mkrpc.link.recovery import Arbitrated, SourceBook
 from mkrpc.outcome import Outcome
-from mkrpc.x86.apic_base import ApicMode
 from mkrpc.x86.pending import CoreState
 
 __all__ = [
@@ -61,32 +60,6 @@ view is about 15 KiB, so that a reply fits a frame beside all else that the fram
 
 NOBODY = 0xFFFF_FFFF
 """The APIC id of a leg to nobody; as a physical destination it is the broadcast, never an id."""
-
-
-@dataclass(frozen=True, slots=True)
-class CpuAddress:
-    """What the interconnect must know of one CPU to route to it (rules R23 to R30).
-
-    ``cpu`` is the number within its instance; ``mode`` is :class:`mkrpc.x86.lapic.ApicMode` as an
-    integer; ``ldr`` and ``dfr`` are the raw 32-bit registers. ``software_enabled`` is SVR bit 8:
-    lowest priority is arbitrated among the CPUs that have it set (R32, R37). ``vacant``: the CPU
-    has left this kernel, whose number it stays, and no destination and no shorthand finds it there;
-    its mode is then 0.
-    """
-
-    cpu: int
-    apic_id: int
-    mode: int
-    xapic_id: int
-    ldr: int
-    dfr: int
-    software_enabled: bool
-    vacant: bool = False
-
-    @property
-    def is_elsewhere(self) -> bool:
-        """Whether the physical destination that names it is not its initial APIC id."""
-        return self.mode == ApicMode.XAPIC and self.xapic_id != self.apic_id
 
 
 @dataclass(slots=True, init=False)
@@ -134,20 +107,31 @@ class OutcomeRun:
     outcome: Outcome
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, init=False, unsafe_hash=True)
 class ResolvedRun:
-    """Sequence numbers ``first`` to ``last`` (both included) of one source are resolved."""
+    """Sequence numbers ``first`` to ``last`` (both included) of one source are resolved.
+
+    Not to be changed; see :mod:`mkrpc.link.accounts` for why it is not frozen.
+    """
 
     first: int
     last: int
 
+    def __init__(self, first: int, last: int) -> None:
+        self.first = first
+        self.last = last
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True, init=False)
 class SourceFloor:
     """What a source has published as resolved: a destination may forget its outcomes (3.3, 2)."""
 
     source: bytes
     runs: tuple[ResolvedRun, ...]
+
+    def __init__(self, source: bytes, runs: tuple[ResolvedRun, ...]) -> None:
+        self.source = source
+        self.runs = runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,75 +182,7 @@ class Reply:
     pending: PendingView | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Hello:
-    """The first message of an instance. ``incarnation``: 16 random bytes, never reused (3.3, 1).
-
-    ``tell_resolved``: every resolved write is to be told at once, since its CPUs show a delivery
-    status that programs wait for (R20); else the interconnect tells when it is worth a frame.
-    ``epoch``: of the interconnect that it is attached to, 0 for none yet. ``generation``: how many
-    links it has tried before this one, which therefore is the next; 0: it begins. ``received``: the
-    highest frame that it has applied. ``born``: its roster number, 0 before the first welcome;
-    ``roster``: the highest that it has been told. For an interconnect that takes over: all own
-    writes below ``resolved_below`` are resolved, and ``sent`` is the last that went into a frame.
-    ``moved``: by CPU; empty if none ever has. ``listens``: it takes messages.
-    ``deaf``: it never will. ``waits_for_sipi``: none of its CPUs has ever run.
-    """
-
-    wire_version: int
-    instance_id: int
-    name: str
-    incarnation: bytes
-    pid: int
-    cpus: tuple[CpuAddress, ...]
-    tell_resolved: bool = False
-    epoch: int = 0
-    generation: int = 0
-    received: int = 0
-    born: int = 0
-    roster: int = 0
-    resolved_below: int = 0
-    sent: int = 0
-    moved: tuple[Moved, ...] = ()
-    listens: bool = False
-    deaf: bool = False
-    waits_for_sipi: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Welcome:
-    """The interconnect's answer. ``epoch``: 64 random bits of this interconnect's life, not 0.
-
-    ``generation``: of this link, one more than the hello's. ``received``: the highest frame that
-    the interconnect has applied. ``resumed``: the incarnation was attached before, and all goes on.
-    ``lease_us``: how long the instance may go on after it sent the last beat that was answered, in
-    microseconds; 0 for as long as it likes. ``beat_address``: where it may beat past its stream, or
-    empty; ``:port`` means the host that it has reached. ``taken_over``: the instance was attached
-    to an earlier interconnect, and the link begins afresh. ``born``: the roster number of the
-    incarnation; ``roster``: the highest there is.
-    """
-
-    wire_version: int
-    epoch: int
-    generation: int
-    received: int = 0
-    resumed: bool = False
-    lease_us: int = 0
-    beat_address: str = ""
-    taken_over: bool = False
-    born: int = 0
-    roster: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Goodbye:
-    """The last message of either side before the end. ``failed``: nobody had asked for it."""
-
-    reason: str
-    failed: bool = False
-
-
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class UpFrame:
     """Instance to interconnect. Applied in the order of the fields.
 
@@ -282,24 +198,59 @@ class UpFrame:
     A column of either frame is put into it as a whole: without one all frames share the empty one.
     """
 
-    frame: int = 0
-    ack: int = 0
-    more: bool = False
-    events: Sequence[Writes | SettledWrite | CpuAddress | Message] = ()
-    applied: int = 0
-    outcomes: Sequence[OutcomeRun] = ()
-    accounts: Sequence[CpuAccount] = ()
-    resolved: Sequence[ResolvedRun] = ()
-    replies: Sequence[Reply] = ()
-    beat: int = 0
-    books: Sequence[SourceBook] = ()
-    arbitrated: Sequence[Arbitrated] = ()
-    recovered: bool = False
-    taken: Sequence[Taken] = ()
-    listens: bool = False
+    frame: int
+    ack: int
+    more: bool
+    events: Sequence[Writes | SettledWrite | CpuAddress | Message]
+    applied: int
+    outcomes: Sequence[OutcomeRun]
+    accounts: Sequence[CpuAccount]
+    resolved: Sequence[ResolvedRun]
+    replies: Sequence[Reply]
+    beat: int
+    books: Sequence[SourceBook]
+    arbitrated: Sequence[Arbitrated]
+    recovered: bool
+    taken: Sequence[Taken]
+    listens: bool
+
+    def __init__(
+        self,
+        *,
+        frame: int = 0,
+        ack: int = 0,
+        more: bool = False,
+        events: Sequence[Writes | SettledWrite | CpuAddress | Message] = (),
+        applied: int = 0,
+        outcomes: Sequence[OutcomeRun] = (),
+        accounts: Sequence[CpuAccount] = (),
+        resolved: Sequence[ResolvedRun] = (),
+        replies: Sequence[Reply] = (),
+        beat: int = 0,
+        books: Sequence[SourceBook] = (),
+        arbitrated: Sequence[Arbitrated] = (),
+        recovered: bool = False,
+        taken: Sequence[Taken] = (),
+        listens: bool = False,
+    ) -> None:
+        self.frame = frame
+        self.ack = ack
+        self.more = more
+        self.events = events
+        self.applied = applied
+        self.outcomes = outcomes
+        self.accounts = accounts
+        self.resolved = resolved
+        self.replies = replies
+        self.beat = beat
+        self.books = books
+        self.arbitrated = arbitrated
+        self.recovered = recovered
+        self.taken = taken
+        self.listens = listens
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class DownFrame:
     """Interconnect to instance. Legs are numbered on the link from 1 in order of appearance.
 
@@ -309,16 +260,47 @@ class DownFrame:
     ``doorbells``: for one that listens.
     """
 
-    frame: int = 0
-    ack: int = 0
-    floors: Sequence[SourceFloor] = ()
-    legs: Sequence[Legs] = ()
-    resolved: Sequence[ResolvedRun] = ()
-    commands: Sequence[Command] = ()
-    beat: int = 0
-    roster: int = 0
-    books: Sequence[SourceBook] = ()
-    partial: bool = False
-    messages: Sequence[Arrival] = ()
-    settled: Sequence[SettledMessages] = ()
-    doorbells: Sequence[Doorbell] = ()
+    frame: int
+    ack: int
+    floors: Sequence[SourceFloor]
+    legs: Sequence[Legs]
+    resolved: Sequence[ResolvedRun]
+    commands: Sequence[Command]
+    beat: int
+    roster: int
+    books: Sequence[SourceBook]
+    partial: bool
+    messages: Sequence[Arrival]
+    settled: Sequence[SettledMessages]
+    doorbells: Sequence[Doorbell]
+
+    def __init__(
+        self,
+        *,
+        frame: int = 0,
+        ack: int = 0,
+        floors: Sequence[SourceFloor] = (),
+        legs: Sequence[Legs] = (),
+        resolved: Sequence[ResolvedRun] = (),
+        commands: Sequence[Command] = (),
+        beat: int = 0,
+        roster: int = 0,
+        books: Sequence[SourceBook] = (),
+        partial: bool = False,
+        messages: Sequence[Arrival] = (),
+        settled: Sequence[SettledMessages] = (),
+        doorbells: Sequence[Doorbell] = (),
+    ) -> None:
+        self.frame = frame
+        self.ack = ack
+        self.floors = floors
+        self.legs = legs
+        self.resolved = resolved
+        self.commands = commands
+        self.beat = beat
+        self.roster = roster
+        self.books = books
+        self.partial = partial
+        self.messages = messages
+        self.settled = settled
+        self.doorbells = doorbells

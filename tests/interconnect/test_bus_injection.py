@@ -10,6 +10,7 @@ from mkrpc.errors import InvalidArgumentError, LimitReachedError, ProtocolError
 from mkrpc.interconnect import known_clients
 from mkrpc.interconnect.clients import KEPT_WRITES
 from mkrpc.interconnect.injection import INJECTION_WINDOW, MAX_COUNT, MAX_WAITERS
+from mkrpc.interconnect.known_clients import TOLD_TOGETHER
 from mkrpc.link.frames import ResolvedRun
 from mkrpc.link.memory import OutcomeMemory
 from mkrpc.outcome import Outcome
@@ -65,16 +66,25 @@ def test_numbers_used_for_something_else_are_refused(
     assert wire.bus.totals().written == 3
 
 
-def test_what_is_called_resolved_is_forgotten_and_published(machine: Any) -> None:
+@pytest.mark.parametrize("count", [TOLD_TOGETHER - 1, TOLD_TOGETHER])
+def test_what_is_called_resolved_is_forgotten_and_published_once_there_is_enough_of_it(
+    machine: Any, count: int
+) -> None:
     wire = machine((0,), (1,))
-    wire.inject(RING, count=3)
+    wire.inject(RING, count=count)
     wire.settle()
-    for seq in (4, 5):  # what it says counts once it has its answer, and goes with the next legs
-        wire.inject(RING, seq=seq, resolved_below=4)
-        wire.settle()
-    assert wire.peers[1].floors == {b"client----------": (ResolvedRun(1, 3),)}
+    for seq in (count + 1, count + 2):  # what it says counts once it has its answer
+        wire.inject(RING, seq=seq, resolved_below=count + 1)
+        wire.settle()  # and goes with the next legs
+    told = {b"client----------": (ResolvedRun(1, count),)} if count == TOLD_TOGETHER else {}
+    assert wire.peers[1].floors == told
     with pytest.raises(InvalidArgumentError, match="forgotten"):
-        wire.inject(RING, count=3)
+        wire.inject(RING, count=count)
+    wire.bus.forget_client(b"client----------")
+    wire.inject(RING, client_id=b"another client--")
+    wire.settle()
+    everything = (ResolvedRun(1, count + 2),)
+    assert wire.peers[1].floors == {b"client----------": everything}, "whoever is forgotten is told"
 
 
 def test_what_is_called_resolved_and_is_not_stays(machine: Any) -> None:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from mkrpc.interconnect import clients
 from mkrpc.interconnect.clients import Call, Client
 from mkrpc.interconnect.injected_words import EqualWords
+from mkrpc.interconnect.tally import Tally
 from mkrpc.link import runs
 from mkrpc.link.frames import ResolvedRun
 
@@ -69,7 +70,7 @@ def test_calls_below_a_number_are_found_in_whatever_order_they_were_made(
 ) -> None:
     client = Client(b"client----------")
     for number in numbers:
-        client.add(Call(client, first_seq=number, words=EqualWords(0xEA, 1)))
+        client.add(Call(client, first_seq=number, words=EqualWords(0xEA, 1), tally=Tally()))
     for number in gone & set(numbers):
         del client.calls[number]
     wanted = [number for number in numbers if number < below and number not in gone]
@@ -78,7 +79,10 @@ def test_calls_below_a_number_are_found_in_whatever_order_they_were_made(
 
 def test_a_client_is_idle_once_every_call_has_its_answer() -> None:
     client = Client(b"client----------")
-    made = [client.add(Call(client, first_seq=n, words=EqualWords(0xEA, 1))) for n in (1, 2, 3)]
+    made = [
+        client.add(Call(client, first_seq=n, words=EqualWords(0xEA, 1), tally=Tally()))
+        for n in (1, 2, 3)
+    ]
     for call in made:
         assert not client.idle
         call.tally.done = True
