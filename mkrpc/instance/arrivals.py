@@ -1,6 +1,7 @@
 """The legs that come to an instance: applied once, and answered by their number on the link."""
 
 from itertools import groupby
+from typing import Final
 
 from mkrpc.compiled.marks import mypyc_attr
 from mkrpc.instance.kernel import Kernel
@@ -9,6 +10,8 @@ from mkrpc.link.recovery import Resent
 from mkrpc.outcome import Outcome
 
 __all__ = ["Arrivals"]
+
+_DELIVERED: Final = Outcome.DELIVERED
 
 
 class _Run:
@@ -73,11 +76,16 @@ class Arrivals:
     def _apply_row(self, legs: Legs, cpus: bytes) -> None:
         """Legs of a burst, all of them new: nothing is done for each but to accept it."""
         kernel = self._kernel
-        # Receiving has compared their lengths. To compare them again makes a compiled loop slow.
-        outcomes = [kernel.accept(cpu, word) for cpu, word in zip(cpus, legs.words)]  # noqa: B905
+        words = list(legs.words)  # an array makes an object anew each time it is asked
+        outcomes: list[Outcome] = []  # none as long as all were delivered
+        for index, cpu in enumerate(cpus):
+            outcome = kernel.accept(cpu, words[index])
+            if outcome is not _DELIVERED or outcomes:
+                outcomes = outcomes or [_DELIVERED] * index
+                outcomes.append(outcome)
         kernel.outcomes.record_row(legs.source, legs.seqs, cpus, outcomes)
-        if outcomes.count(Outcome.DELIVERED) == len(outcomes):
-            self.applied += len(outcomes)
+        if not outcomes:
+            self.applied += len(words)
             return
         for outcome, alike in groupby(outcomes):
             count = len(list(alike))

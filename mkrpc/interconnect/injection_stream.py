@@ -21,11 +21,7 @@ from mkrpc.interconnect.client_streams import ClientStreams
 from mkrpc.interconnect.injected_words import MAX_REQUEST_WORDS
 from mkrpc.interconnect.singles import Singles, SinglesAnswer
 from mkrpc.interconnect.stream_answers import StreamAnswers
-from mkrpc.interconnect.stream_codec import (
-    StreamRequest,
-    request_from_bytes,
-    response_to_bytes,
-)
+from mkrpc.interconnect.stream_codec import StreamRequest, request_from_bytes, roster_to_bytes
 from mkrpc.interconnect.tally import Tally
 from mkrpc.transport.stream import Connection
 from mkrpc.v1 import control_pb2 as pb
@@ -64,6 +60,12 @@ _WORD_BYTES = 8
 _TURN_BYTES = MAX_REQUEST_WORDS * _WORD_BYTES // MAX_TURN_REQUESTS
 
 _log = structlog.get_logger("mkrpc.interconnect")
+
+
+_CREDIT = pb.InjectStreamResponse(
+    window=STREAM_WINDOW, requests=STREAM_REQUESTS
+).SerializeToString()
+"""What a stream is told first."""
 
 
 def request_from(frame: bytes) -> StreamRequest:
@@ -313,7 +315,6 @@ class InjectionLink:
         self._send_due = False
         if not self._connection.writable or (self._greeted and not self._answers):
             return
-        credit = (0, 0) if self._greeted else (STREAM_WINDOW, STREAM_REQUESTS)
-        self._greeted = True
-        told, roster = self._answers.take(), self._bus.roster_number
-        self._connection.send(response_to_bytes(told, credit=credit, roster=roster))
+        credit, self._greeted = (b"" if self._greeted else _CREDIT), True
+        told = self._answers.take()
+        self._connection.send(credit + told + roster_to_bytes(self._bus.roster_number))

@@ -1,8 +1,8 @@
 """What goes over ``Control.InjectStream``, straight from bytes and to bytes.
 
 A request is read here if it has the known fields in the order of their numbers, as every client
-writes them that is likely to come; of what else there may be protobuf knows. A response is written
-here whole: the bytes are those that protobuf would write.
+writes them that is likely to come; of what else there may be protobuf knows. The fields of a
+response are written here, each by itself: the bytes are those that protobuf would write.
 """
 
 from collections.abc import Mapping
@@ -22,9 +22,7 @@ from mkrpc.wire_tags import (
     INJECTED_ANSWERED,
     INJECTED_LEGS,
     INJECTED_OUTCOMES,
-    INJECTED_REQUESTS,
     INJECTED_ROSTER,
-    INJECTED_WINDOW,
     LEG_APIC_ID,
     LEG_COUNT,
     LEG_INSTANCE_ID,
@@ -46,7 +44,7 @@ __all__ = [
     "legs_to_bytes",
     "outcomes_to_bytes",
     "request_from_bytes",
-    "response_to_bytes",
+    "roster_to_bytes",
 ]
 
 _WORD_BYTES: Final = 8
@@ -168,16 +166,9 @@ def outcomes_to_bytes(
     return _OUTCOMES + sized(content + _COUNTS_ONLY if counts_only else content)
 
 
-def response_to_bytes(fields: bytes, *, credit: tuple[int, int], roster: int) -> bytes:
-    """An InjectStreamResponse around what the functions above have made, in their order.
-
-    ``credit``: words and requests that may be without an answer, in the first one; then zeros.
-    """
-    words, requests = credit
-    if words:
-        window = bytes((INJECTED_WINDOW,)) + number_to_bytes(words)
-        fields = window + bytes((INJECTED_REQUESTS,)) + number_to_bytes(requests) + fields
-    return fields + _ROSTER + number_to_bytes(roster) if roster else fields
+def roster_to_bytes(roster: int) -> bytes:
+    """The roster number within a response."""
+    return _ROSTER + number_to_bytes(roster) if roster else b""
 
 
 def _leg(kind: LegKind, count: int) -> bytes:

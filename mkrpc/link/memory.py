@@ -122,7 +122,8 @@ class OutcomeMemory:
     def record_row(
         self, source: bytes, seqs: Sequence[int], cpus: bytes, outcomes: Sequence[Outcome]
     ) -> None:
-        """Remember the outcomes of legs; ``cpus`` is what :meth:`row_cpus` has said of them."""
+        """Remember the outcomes of legs, none if all were delivered; ``cpus`` is what
+        :meth:`row_cpus` has said of them."""
         known = self._latest if source == self._latest_id else self._turn_to(source)
         known.record_row(seqs, cpus, outcomes)
         self._size += len(seqs)

@@ -137,7 +137,7 @@ class Remembered:
         return ascend and not self.forgotten.overlaps(first, last)
 
     def record_row(self, seqs: Sequence[int], cpus: bytes, outcomes: Sequence[Outcome]) -> None:
-        """Record legs of which :meth:`is_new_row` is true."""
+        """Record legs of which :meth:`is_new_row` is true; no ``outcomes``: all delivered."""
         first, last = seqs[0], seqs[-1]
         seqs = range(first, last + 1) if last - first < len(seqs) else array("Q", seqs)
         delivered = outcomes.count(_DELIVERED) == len(outcomes)
