@@ -7,6 +7,7 @@ whatever follows from a call has happened when the call returns, callbacks inclu
 from collections import deque
 from collections.abc import Callable, Iterable
 
+from mkrpc.compiled.marks import mypyc_attr
 from mkrpc.interconnect.asking import Asking
 from mkrpc.interconnect.commands import Commands
 from mkrpc.interconnect.end_reason import end_reason
@@ -27,6 +28,7 @@ from mkrpc.trace import InstanceDetached, Sink
 __all__ = ["ApicBus"]
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class ApicBus(Asking):
     """The interconnect without its driver.
 

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
+from mkrpc.compiled.marks import mypyc_attr
 from mkrpc.errors import InstanceBusyError, UnavailableError
 from mkrpc.interconnect.commands import Asked, Commands
 from mkrpc.interconnect.faults import FaultInjection
@@ -15,6 +16,7 @@ from mkrpc.link.frames import CommandKind, Reply
 __all__ = ["Asking"]
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Asking(FaultInjection, ABC):
     """Injections, and commands to instances."""
 

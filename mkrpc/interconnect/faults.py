@@ -7,6 +7,7 @@ links by :mod:`mkrpc.interconnect.faulty_link`; a ``pause`` only stands here, to
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from mkrpc.compiled.marks import mypyc_attr
 from mkrpc.errors import InvalidArgumentError, LimitReachedError, NotFoundError
 from mkrpc.fault import LINK_KINDS, Direction, Fault, FaultKind
 from mkrpc.interconnect.bucket import Rates
@@ -213,6 +214,7 @@ def _is_vector(icr: Icr, vector: int) -> bool:
     return icr.delivery_mode in _CARRIES_VECTOR and icr.vector == vector
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class FaultInjection(Succession):
     """The part of the bus that is told what shall go wrong.
 

@@ -1,5 +1,6 @@
 """What can be seen of the machine: who is attached, what the mirror and the books say."""
 
+from mkrpc.compiled.marks import mypyc_attr
 from mkrpc.errors import NotFoundError
 from mkrpc.interconnect.balance import discrepancies
 from mkrpc.interconnect.bucket import Buckets, Rates
@@ -17,6 +18,7 @@ from mkrpc.link.frames import CpuAccount, CpuAddress
 __all__ = ["Overview"]
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Overview:
     """The part of the bus that changes nothing."""
 

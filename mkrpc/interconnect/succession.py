@@ -1,5 +1,6 @@
 """How one interconnect follows another: what is read out of the bus, and what it recovers."""
 
+from mkrpc.compiled.marks import mypyc_attr
 from mkrpc.interconnect.bucket import Rates
 from mkrpc.interconnect.changes import ChangeLog
 from mkrpc.interconnect.overview import Overview
@@ -12,6 +13,7 @@ from mkrpc.interconnect.unbooked import Unbooked
 __all__ = ["Succession"]
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Succession(Overview):
     """The part of the bus that looks back to an earlier interconnect, and ahead to the next."""
 
