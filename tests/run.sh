@@ -32,7 +32,7 @@ if [ -n "$compiled" ]; then
     trap 'rm -rf "${MKRPC_COMPILED%/model}"' EXIT
     "$PYTHON" -m mkrpc.compiled build
     set -- tests/x86 tests/link tests/instance tests/interconnect tests/conformance tests/simulation \
-        tests/replay tests/test_frame_codec.py tests/test_frames_past_protobuf.py \
+        tests/replay tests/transport tests/test_frame_codec.py tests/test_frames_past_protobuf.py \
         tests/test_legs_codec.py tests/test_frame_sizes.py "$@"
 fi
 # The quick tier takes all cores, up to 8, and has one cluster at a time (tests/one_cluster.py).

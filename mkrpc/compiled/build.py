@@ -37,7 +37,6 @@ MODULES = (
     "mkrpc.interconnect.arbitration",
     "mkrpc.interconnect.asking",
     "mkrpc.interconnect.attachments",
-    "mkrpc.interconnect.bucket",
     "mkrpc.interconnect.changes",
     "mkrpc.interconnect.clients",
     "mkrpc.interconnect.clock",
@@ -45,7 +44,7 @@ MODULES = (
     "mkrpc.interconnect.destination_outcomes",
     "mkrpc.interconnect.equal_legs",
     "mkrpc.interconnect.fan_legs",
-    "mkrpc.interconnect.faults",
+    "mkrpc.interconnect.fault_injection",
     "mkrpc.interconnect.floors",
     "mkrpc.interconnect.gone_clients",
     "mkrpc.interconnect.handing_over",
@@ -109,7 +108,9 @@ MODULES = (
     "mkrpc.x86.lapic",
 )
 """What is compiled, as one group: what is on the way of every interrupt in an instance and at the
-interconnect, and what turns a frame into bytes and back at either end."""
+interconnect, its drivers, and what turns a frame into bytes and back at either end.
+
+Not what a recorder puts methods of its own into (``OF_PARTS`` in recorded_inputs.py)."""
 
 SHARED = "mkrpc_model__mypyc"
 """The extension module that the others share."""

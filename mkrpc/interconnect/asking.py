@@ -6,7 +6,7 @@ from collections.abc import Callable
 from mkrpc.compiled.marks import mypyc_attr
 from mkrpc.errors import InstanceBusyError, UnavailableError
 from mkrpc.interconnect.commands import Asked, Commands
-from mkrpc.interconnect.faults import FaultInjection
+from mkrpc.interconnect.fault_injection import FaultInjection
 from mkrpc.interconnect.injection import Injections
 from mkrpc.interconnect.session import Session
 from mkrpc.interconnect.singles import Singles, SinglesAnswer

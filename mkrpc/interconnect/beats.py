@@ -89,6 +89,7 @@ class BeatServer(grpc.GenericRpcHandler):
     def take_heard(self) -> set[bytes]:
         """Whose beats have been answered since the last time; with the ``lock`` held, which keeps
         any from being answered."""
+        assert self.lock.locked()
         heard, self._heard = self._heard, set()
         return heard
 

@@ -1,6 +1,6 @@
 """What the bus has to tell whoever keeps things for its successor."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 
 from mkrpc.interconnect.clients import Call
@@ -23,7 +23,11 @@ from mkrpc.interconnect.takeover import (
 from mkrpc.link.moved import Which
 from mkrpc.outcome import Outcome
 
-__all__ = ["ChangeLog", "incarnation_of"]
+__all__ = ["ROWS_APART", "ChangeLog", "incarnation_of"]
+
+ROWS_APART = 512
+"""Rows of single clients that are kept apart until somebody asks: a call of the same client adds to
+its row, which costs a tenth of finding that of all clients. So many are folded in 3 ms."""
 
 
 def incarnation_of(session: Session) -> Incarnation:
@@ -66,8 +70,10 @@ class ChangeLog:
         self._stopped = False
         self._attached: list[Incarnation] = []
         self._ended: list[Incarnation] = []
-        self._client_rows: dict[Row, dict[Outcome, int]] = {}
+        self._rows: dict[Row, dict[Outcome, int]] = {}
         """Of calls that nobody will repeat, by the rows that they were in."""
+        self._client_rows: dict[RowKey, dict[Outcome, int]] = {}
+        """The same of earlier ones, by rows of all clients together."""
         self._answered: dict[CallKey, Call | Singles] = {}
         """Calls that are answered, and that nobody has been told of yet."""
         self._acknowledged: dict[CallKey, None] = {}
@@ -129,16 +135,27 @@ class ChangeLog:
 
     def _keep_rows(self, ended: Iterable[Ended]) -> None:
         for row, outcome, count in ended:
-            outcomes = self._client_rows.get(row)
+            outcomes = self._rows.get(row)
             if outcomes is None:
-                outcomes = self._client_rows[row] = {}
+                outcomes = self._rows[row] = {}
             outcomes[outcome] = outcomes.get(outcome, 0) + count
+        if len(self._rows) >= ROWS_APART:
+            self._fold()
+
+    def _fold(self) -> None:
+        """Put rows of single clients into those of all of them together."""
+        rows, self._rows = self._rows, {}
+        for row, outcomes in rows.items():
+            booked = self._client_rows.setdefault(row.key.folded(row.key.source), {})
+            for outcome, count in outcomes.items():
+                booked[outcome] = booked.get(outcome, 0) + count
 
     def stop(self) -> None:
         """Nobody will ask any more, for good: what has gathered goes, and nothing gathers."""
         self._stopped, self._asked = True, False
         self._attached, self._ended = [], []
-        self._client_rows, self._answered, self._acknowledged = {}, {}, {}
+        self._rows, self._client_rows = {}, {}
+        self._answered, self._acknowledged = {}, {}
         self._ledger.changed, self._ledger.removed = None, {}
 
     def take(self, *, rows: bool) -> Changes:
@@ -157,6 +174,7 @@ class ChangeLog:
             return Changes(self._count.number, attached, ended, mirrors=mirrors)
         changed, self._ledger.changed = self._ledger.changed or {}, {}
         removed, self._ledger.removed = self._ledger.removed, {}
+        self._fold()
         client_rows, self._client_rows = self._client_rows, {}
         answered, self._answered = self._answered, {}
         acknowledged, self._acknowledged = tuple(self._acknowledged), {}
@@ -168,7 +186,10 @@ class ChangeLog:
                 row_of(row) for row in changed if row.key.source.kind is not SourceKind.CLIENT
             ),
             removed=tuple(key for key in removed if key.source.kind is not SourceKind.CLIENT),
-            client_rows=_of_all_clients(client_rows),
+            client_rows=tuple(
+                BookRow(key, sum(outcomes.values()), tuple(outcomes.items()))
+                for key, outcomes in client_rows.items()
+            ),
             acknowledged=acknowledged,
             calls=tuple(kept for call in answered.values() for kept in _kept(call)),
             mirrors=mirrors,
@@ -182,19 +203,6 @@ class ChangeLog:
                 accounts = tuple(row.accounts())
                 kept.append(KeptMirror(each.incarnation, each.instance_id, accounts))
         return kept
-
-
-def _of_all_clients(rows: Mapping[Row, Mapping[Outcome, int]]) -> tuple[BookRow, ...]:
-    """What is in rows of single clients, as rows of all of them together."""
-    together: dict[RowKey, dict[Outcome, int]] = {}
-    for row, outcomes in rows.items():
-        booked = together.setdefault(row.key.folded(row.key.source), {})
-        for outcome, count in outcomes.items():
-            booked[outcome] = booked.get(outcome, 0) + count
-    return tuple(
-        BookRow(key, sum(outcomes.values()), tuple(outcomes.items()))
-        for key, outcomes in together.items()
-    )
 
 
 def _kept(call: Call | Singles) -> list[KeptCall]:

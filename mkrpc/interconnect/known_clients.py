@@ -144,7 +144,7 @@ class KnownClients:
         )
 
     def let_go(self, client: Client) -> None:
-        """Drop answers that the client has, and let the destinations forget them too.
+        """Drop answers that the client has; :data:`TOLD_TOGETHER` let the destinations do so too.
 
         What it calls resolved and is not, stays: the client may not know that it is unanswered.
         A call of one word has it done when it has its answer, and not on its way."""
@@ -183,6 +183,8 @@ class KnownClients:
                 self._changes.forgotten_each(singles)
             client.acknowledge(client.used.highest + 1)
             self.publish(client)
+            client.calls.clear()  # they name it: nobody need find that out
+            client.singles.clear()
 
     def publish(self, client: Client) -> None:
         """Tell the destinations what of it they may forget."""

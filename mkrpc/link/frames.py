@@ -111,7 +111,7 @@ class OutcomeRun:
 class ResolvedRun:
     """Sequence numbers ``first`` to ``last`` (both included) of one source are resolved.
 
-    Not to be changed; see :mod:`mkrpc.link.accounts` for why it is not frozen.
+    Not to be changed, nor copied; see :mod:`mkrpc.link.accounts` for why it is not frozen.
     """
 
     first: int

@@ -11,7 +11,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -176,9 +175,9 @@ def test_no_beat_gets_between_the_end_of_a_lease_and_what_is_booked_of_it(
         return 1000 * now_us
 
     monkeypatch.setattr(beats_module, "_decoded", decoding)
-    clock_of_the_process = SimpleNamespace(monotonic_ns=at_the_end_of_the_lease)
-    monkeypatch.setattr(timekeeping, "time", clock_of_the_process)
-    clock.tell()
+    with monkeypatch.context() as patch:
+        patch.setattr(timekeeping.time, "monotonic_ns", at_the_end_of_the_lease)
+        clock.tell()
     assert wire.bus.attached_ids() == []
     assert answers[0].code() is grpc.StatusCode.UNAVAILABLE
     assert alice.incarnation not in beats.open
@@ -197,8 +196,9 @@ def test_a_beat_that_was_answered_before_the_look_holds_its_lease(
     beats.open = wire.bus.may_beat()
     assert started(beats)(alice.incarnation).code() is grpc.StatusCode.OK
     end_ns = 1000 * wire.bus.lease_us
-    monkeypatch.setattr(timekeeping, "time", SimpleNamespace(monotonic_ns=lambda: end_ns))
-    clock.tell()
+    with monkeypatch.context() as patch:
+        patch.setattr(timekeeping.time, "monotonic_ns", lambda: end_ns)
+        clock.tell()
     assert wire.bus.attached_ids() == [0]
     assert beats.open == {alice.incarnation}
 

@@ -10,6 +10,7 @@ import pytest
 
 import mkrpc.instance.recording as of_instance
 import mkrpc.interconnect.recording as of_bus
+from mkrpc.compiled.build import MODULES
 from mkrpc.instance.assembly import assemble
 from mkrpc.instance.attachment import Attachment
 from mkrpc.instance.boot import Boot
@@ -94,6 +95,7 @@ def test_every_input_of_an_attachment_is_overridden(name):
     assert name in vars(of_instance.RecordedAttachment)
 
 
+@pytest.mark.pure  # an object of a compiled class does not list what it has
 def test_a_bus_shows_nothing_else_that_could_be_changed_past_its_journal():
     bus = ApicBus(epoch=1, policy=Policy.named("bare-metal"))
     assert {name for name in vars(bus) if not name.startswith("_")} == BUS_ATTRIBUTES
@@ -106,6 +108,13 @@ def test_a_bus_shows_nothing_else_that_could_be_changed_past_its_journal():
 def test_every_method_of_a_part_is_an_input_that_is_journalled_or_a_reader(part, kind):
     inputs = {name.partition(".")[2] for name in of_bus.OF_PARTS if name.startswith(f"{part}.")}
     assert public(kind) == inputs | PART_READERS[part]
+
+
+@pytest.mark.parametrize("name", of_bus.OF_PARTS)
+def test_a_part_that_a_recorder_puts_a_method_into_is_not_compiled(name):
+    """Objects of a compiled class take none, and nothing could be recorded with a build."""
+    bus = ApicBus(epoch=1, policy=Policy.named("bare-metal"))
+    assert type(getattr(bus, name.partition(".")[0])).__module__ not in MODULES
 
 
 def test_drivers_touch_a_kernel_through_its_attachment_alone():

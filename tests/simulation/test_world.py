@@ -102,7 +102,9 @@ def test_a_partition_holds_up_one_direction_and_keeps_the_order(
     world.network.send(stream, other, make_frame(frame=9))
     world.at(begin_us + 20_000, lambda: node.stall(begin_us + 90_000, upward=upward))
     for number in (3, 4):
-        world.at(begin_us + 30_000 + number, world.network.send, stream, pipe, make_frame(number))
+        world.at(
+            begin_us + 30_000 + number, world.network.send, stream, pipe, make_frame(frame=number)
+        )
     _play(world, begin_us + 200_000)
     frames = [frame for _, frame in ears.heard]
     assert [frame for frame in frames if frame < 9] == [1, 2, 3, 4]
