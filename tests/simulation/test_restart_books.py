@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from simulation.restart_machine import TO_BOB, TO_CAROL, RestartMachine, play
 
 from mkrpc.interconnect.unbooked import UNKNOWN
@@ -243,7 +244,12 @@ def test_what_came_by_an_earlier_interconnect_is_forgotten_too() -> None:
     assert len(memory) == 1
 
 
-def test_what_is_kept_of_clients_does_not_grow_with_their_number() -> None:
+@pytest.mark.parametrize("apart", [1, 3, 512])
+def test_what_is_kept_of_clients_does_not_grow_with_their_number(
+    monkeypatch: pytest.MonkeyPatch, apart: int
+) -> None:
+    """However many of their rows are kept apart before they are put together."""
+    monkeypatch.setattr("mkrpc.interconnect.changes.ROWS_APART", apart)
     m = machine()
     for number in range(20):
         client = bytes([0xC0, number]) * 8
