@@ -84,6 +84,7 @@ class InstanceProcess:
         self._leaving: tuple[int, str] | None = None
         self._said_goodbye = False
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_due_s = 0.0  # uvloop has handles that do not say
         self._gathering: asyncio.TimerHandle | None = None
         self._answered_us = 0
         """Of the beats past the stream, as the attachment knows it."""
@@ -237,10 +238,10 @@ class InstanceProcess:
             return
         when = self._loop.time() + max(0, deadline - _now_us()) / 1e6
         if self._timer is not None:
-            if self._timer.when() <= when and not self._timer.cancelled():
+            if self._timer_due_s <= when and not self._timer.cancelled():
                 return
             self._timer.cancel()
-        self._timer = self._loop.call_at(when, self._time_is_up)
+        self._timer, self._timer_due_s = self._loop.call_at(when, self._time_is_up), when
 
     def _time_is_up(self) -> None:
         self._timer = None
