@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from mkrpc.interconnect.attachments import Pump
 from mkrpc.interconnect.injected_words import MAX_COUNT
 from mkrpc.interconnect.instalments import MAX_INSTALMENT
@@ -53,6 +55,7 @@ class LaterRota:
         self.submitted.append(work)
 
 
+@pytest.mark.pure  # a compiled pump takes no other rota
 async def test_each_of_them_is_a_turn_of_the_clients(machine: Any) -> None:
     wire = machine((0,))
     pump = Pump(wire.bus)
