@@ -26,7 +26,7 @@ def at(path):
     deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
-            found = redis.Redis(unix_socket_path=path)
+            found = redis.Redis(unix_socket_path=path, socket_timeout=None)  # lists may be empty
             found.ping()
             return found
         except redis.exceptions.ConnectionError:
