@@ -57,7 +57,6 @@ class Pump:
         self.bus = bus
         self.keep = keep
         self.recovered = asyncio.Event()
-        self._recovers = True
         self.beat_address = ""
         self._kept = 0
         self._beats = beats if beats is not None else BeatServer()
@@ -117,8 +116,7 @@ class Pump:
             self.rota.submit(self._go_on)
 
     def _send(self) -> None:
-        if self._recovers and self.bus.recovering is None:
-            self._recovers = False
+        if not self.recovered.is_set() and self.bus.recovering is None:
             self.recovered.set()
             with suppress(UnavailableError):
                 self.keep()  # who did not come back

@@ -95,8 +95,6 @@ class BeatServer(grpc.GenericRpcHandler):
 
     def take_told(self) -> dict[bytes, tuple[tuple[CoreState, ...], str]]:
         """What beats have told since the last time, by incarnation: CPUs, and where the loop is."""
-        if not self._told:
-            return {}  # one that comes meanwhile is told the next time
         with self.lock:
             told, self._told = self._told, {}
             return told

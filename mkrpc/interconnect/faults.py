@@ -128,7 +128,7 @@ class Faults:
     def advance(self, now_us: int) -> None:
         """It is ``now_us``: what has lasted for long enough ends."""
         self.now_us = now_us
-        for active in self if self._active else ():
+        for active in self:
             if active.until_us is not None and active.until_us <= now_us:
                 self.end(active.number, "its time is over")
 

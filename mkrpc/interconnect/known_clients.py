@@ -144,7 +144,8 @@ class KnownClients:
         )
 
     def let_go(self, client: Client) -> None:
-        """Drop answers that the client has; :data:`TOLD_TOGETHER` let the destinations do so too.
+        """Drop answers that the client has, and let the destinations forget them too once there are
+        :data:`TOLD_TOGETHER`.
 
         What it calls resolved and is not, stays: the client may not know that it is unanswered.
         A call of one word has it done when it has its answer, and not on its way."""

@@ -115,8 +115,6 @@ class Stalls:
 
     def take_reports(self) -> list[InterruptStalled | StallEnded]:
         """What there is for the log, in order."""
-        if not self._reports:
-            return []
         reports = list(self._reports)
         self._reports.clear()
         return reports

@@ -136,6 +136,9 @@ def any_high_bits(mode, rows):
         sweep.shoot(name, high << 16 | drawn.randrange(LOW_WORDS))
         if sweep.rows % BLOCK == 0:
             sweep.drain()
+    sweep.drain()
+    sweep.pair.compare()
+    assert sweep.rows == rows
 
 
 @pytest.mark.parametrize("mode", MODES)
