@@ -197,13 +197,16 @@ class ApicBus(Asking):
         time lives at 0, and no lease ends.
         """
         self._leases.advance(now_us)
-        self.buckets.advance(now_us)
-        self.faults.advance(now_us)
+        self.buckets.now_us = self.faults.now_us = now_us
+        if self.faults.standing:
+            self.faults.advance(now_us)
         for incarnation in beats:
             self._roster.beat(incarnation)
         while (expired := self._roster.take_expired()) is not None:
             self.detach(*expired)
-        self.stalls.look(self)
+        self.clock.now_us = now_us
+        if now_us >= self.stalls.due_us:
+            self.stalls.look(self)
         if self._recovery.closed:
             leases = self._leases
             leases.also_us = self._recovery.begin(leases.looked_us, leases.lease_us)

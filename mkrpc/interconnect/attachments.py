@@ -57,6 +57,8 @@ class Pump:
         self.bus = bus
         self.keep = keep
         self.recovered = asyncio.Event()
+        self._routes = False
+        """As ``recovered``, which takes a call to look at."""
         self.beat_address = ""
         self._kept = 0
         self._beats = beats if beats is not None else BeatServer()
@@ -116,7 +118,8 @@ class Pump:
             self.rota.submit(self._go_on)
 
     def _send(self) -> None:
-        if not self.recovered.is_set() and self.bus.recovering is None:
+        if not self._routes and self.bus.recovering is None:
+            self._routes = True
             self.recovered.set()
             with suppress(UnavailableError):
                 self.keep()  # who did not come back

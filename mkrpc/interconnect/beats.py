@@ -46,8 +46,10 @@ class BeatServer(grpc.GenericRpcHandler):
         self.open: set[bytes] = set()
         self.unheard: frozenset[bytes] = frozenset()
         self.unanswered: frozenset[bytes] = frozenset()
-        self._heard: set[bytes] = set()
-        self._told: dict[bytes, tuple[tuple[CoreState, ...], str]] = {}
+        self.heard: set[bytes] = set()
+        """Whose beats have been answered since :meth:`take_heard`."""
+        self.told: dict[bytes, tuple[tuple[CoreState, ...], str]] = {}
+        """What they have told since :meth:`take_told`."""
         self.lock = threading.Lock()
         self._server: grpc.Server | None = None
         self._handler: Any = grpc.unary_unary_rpc_method_handler(self._beat)
@@ -90,13 +92,13 @@ class BeatServer(grpc.GenericRpcHandler):
         """Whose beats have been answered since the last time; with the ``lock`` held, which keeps
         any from being answered."""
         assert self.lock.locked()
-        heard, self._heard = self._heard, set()
+        heard, self.heard = self.heard, set()
         return heard
 
     def take_told(self) -> dict[bytes, tuple[tuple[CoreState, ...], str]]:
         """What beats have told since the last time, by incarnation: CPUs, and where the loop is."""
         with self.lock:
-            told, self._told = self._told, {}
+            told, self.told = self.told, {}
             return told
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
@@ -111,10 +113,10 @@ class BeatServer(grpc.GenericRpcHandler):
                     raise UnavailableError("no such incarnation has a stream here")
                 if incarnation in self.unheard:
                     raise UnavailableError("an injected fault keeps this beat back")
-                self._heard.add(incarnation)
+                self.heard.add(incarnation)
                 if incarnation in self.unanswered:
                     raise UnavailableError("an injected fault keeps the answer back")
-                self._told[incarnation] = cores, where
+                self.told[incarnation] = cores, where
         except MkrpcError as error:
             code, text, metadata = abort_arguments(error)
             context.set_trailing_metadata(metadata)

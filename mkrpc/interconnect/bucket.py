@@ -155,18 +155,15 @@ class Buckets:
         self._changed: dict[int | None, Rate | None] = {}
         self._found: dict[int | None, TokenBucket | None] = {}
         self._limits_nobody = rates.limits_nobody
-        self._now_us = 0
-
-    def advance(self, now_us: int) -> None:
-        """It is ``now_us``: writes that come in from here on are taken to come at that time."""
-        self._now_us = now_us
+        self.now_us = 0
+        """Writes that come in from here on are taken to come at that time."""
 
     def take(self, instance_id: int | None, count: int) -> int:
         """How many of the next ``count`` writes of an instance, or of :data:`CLIENTS`, pass."""
         if self._limits_nobody:
             return count
         bucket = self.of(instance_id)
-        return count if bucket is None else bucket.take(count, self._now_us)
+        return count if bucket is None else bucket.take(count, self.now_us)
 
     def of(self, instance_id: int | None) -> TokenBucket | None:
         """The bucket of a source; None if it is not limited."""
@@ -174,13 +171,13 @@ class Buckets:
             return None
         if instance_id not in self._found:
             rate = self._changed.get(instance_id, self._rates.rate_of(instance_id))
-            self._found[instance_id] = None if rate is None else TokenBucket(rate, self._now_us)
+            self._found[instance_id] = None if rate is None else TokenBucket(rate, self.now_us)
         return self._found[instance_id]
 
     def available(self, instance_id: int | None) -> int | None:
         """Writes of a source that would pass now; None if it is not limited."""
         bucket = self.of(instance_id)
-        return None if bucket is None else bucket.available(self._now_us)
+        return None if bucket is None else bucket.available(self.now_us)
 
     def change(self, instance_id: int | None, rate: Rate | None) -> None:
         """Limit a source from now on, or no longer with None."""
@@ -188,6 +185,6 @@ class Buckets:
         self._changed[instance_id] = rate
         self._limits_nobody = False
         if bucket is not None and rate is not None:
-            bucket.change(rate, self._now_us)
+            bucket.change(rate, self.now_us)
         else:
             self._found.pop(instance_id, None)

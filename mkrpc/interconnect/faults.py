@@ -74,12 +74,13 @@ class Faults:
         self.sink: Sink | None = None
         self.drops: list[ActiveFault] = []
         self.on_links: list[ActiveFault] = []
-        self._active: dict[int, ActiveFault] = {}
+        self.standing: dict[int, ActiveFault] = {}
+        """Those that there are, by number."""
         self._last = 0
 
     def __iter__(self) -> Iterator[ActiveFault]:
         """By number, which is the order in which they began."""
-        return iter(list(self._active.values()))
+        return iter(list(self.standing.values()))
 
     def begin(self, fault: Fault) -> ActiveFault:
         """It strikes from now on. Of pauses there are at most as many as instances.
@@ -88,15 +89,15 @@ class Faults:
         :raises LimitReachedError: there are :data:`~mkrpc.limits.MAX_FAULTS`.
         """
         fault.check()
-        pauses = sum(each.fault.kind is FaultKind.PAUSE for each in self._active.values())
-        if fault.kind is not FaultKind.PAUSE and len(self._active) - pauses >= MAX_FAULTS:
+        pauses = sum(each.fault.kind is FaultKind.PAUSE for each in self.standing.values())
+        if fault.kind is not FaultKind.PAUSE and len(self.standing) - pauses >= MAX_FAULTS:
             raise LimitReachedError(
                 f"{MAX_FAULTS} faults are injected already", advice="clear some: mkrpc fault clear"
             )
         self._last += 1
         until_us = self.now_us + fault.for_us if fault.for_us else None
         active = ActiveFault(self._last, fault, self.now_us, until_us)
-        self._active[active.number] = active
+        self.standing[active.number] = active
         self._sort()
         if self.sink is not None:
             self.sink(FaultBegan(active.number, fault.kind.value, str(fault), fault.for_us))
@@ -107,9 +108,9 @@ class Faults:
 
         :raises NotFoundError: there is none.
         """
-        active = self._active.get(number)
+        active = self.standing.get(number)
         if active is None:
-            known = ", ".join(map(str, self._active)) or "none"
+            known = ", ".join(map(str, self.standing)) or "none"
             raise NotFoundError(f"there is no fault {number}", advice=f"there are: {known}")
         return active
 
@@ -119,7 +120,7 @@ class Faults:
         :raises NotFoundError: there is none of that number.
         """
         active = self.find(number)
-        del self._active[number]
+        del self.standing[number]
         self._sort()
         if self.sink is not None:
             self.sink(FaultEnded(number, active.fault.kind.value, reason, active.struck))
@@ -135,7 +136,7 @@ class Faults:
     @property
     def deadline_us(self) -> int | None:
         """When the next one ends by itself; None for never."""
-        times = (active.until_us for active in self._active.values())
+        times = (active.until_us for active in self.standing.values())
         return min((time_us for time_us in times if time_us is not None), default=None)
 
     def judge(
@@ -160,7 +161,7 @@ class Faults:
         dropped = []
         for judge in judges:
             struck = False
-            if judge is not None and judge.number in self._active:
+            if judge is not None and judge.number in self.standing:
                 struck, part = self.strike(judge, part)
             dropped.append(struck)
         return part, dropped
@@ -201,7 +202,7 @@ class Faults:
         )
 
     def _sort(self) -> None:
-        active = self._active.values()
+        active = self.standing.values()
         self.drops = [each for each in active if each.fault.kind is FaultKind.DROP]
         self.on_links = [each for each in active if each.fault.kind in LINK_KINDS]
 

@@ -52,7 +52,7 @@ class Leases:
     and what it is told later than it asked for is such a time.
     """
 
-    __slots__ = ("_heard", "also_us", "lease_us", "looked_us", "now_us")
+    __slots__ = ("_also_us", "_heard", "_quiet_until_us", "lease_us", "looked_us", "now_us")
 
     def __init__(self, lease_us: int) -> None:
         assert lease_us > 0
@@ -60,19 +60,36 @@ class Leases:
         self.now_us = 0
         self.looked_us = 0
         """The time in which somebody looked."""
-        self.also_us: int | None = None
-        """When something else is due, by ``looked_us``: so the time must be told even if nobody
-        lives."""
+        self._also_us: int | None = None
+        self._quiet_until_us = 0
+        """Before that nothing is due. A lease that begins anew ends later, so this is looked for
+        only once it has come."""
         # Times on a clock that stands still while nobody looks.
         self._heard: OrderedDict[Session, int] = OrderedDict()
 
     def advance(self, now_us: int) -> None:
         """It is ``now_us``, in microseconds on a clock that never runs backwards."""
         assert now_us >= self.now_us, "the time ran backwards"
+        if now_us < self._quiet_until_us:
+            self.looked_us += now_us - self.now_us
+            self.now_us = now_us
+            return
         deadline_us = self.deadline_us
         late_us = max(0, now_us - deadline_us) if deadline_us is not None else 0
         self.looked_us += now_us - self.now_us - late_us
         self.now_us = now_us
+        self._quiet_until_us = self.deadline_us or 0
+
+    @property
+    def also_us(self) -> int | None:
+        """When something else is due, by ``looked_us``: so the time must be told even if nobody
+        lives."""
+        return self._also_us
+
+    @also_us.setter
+    def also_us(self, also_us: int | None) -> None:
+        self._also_us = also_us
+        self._quiet_until_us = 0
 
     def hear(self, session: Session) -> None:
         """Something has come from an instance: its lease begins anew."""
@@ -91,8 +108,8 @@ class Leases:
     def deadline_us(self) -> int | None:
         """When to look next: when the first lease ends, or a beat from now; None for never."""
         ends_us = [heard_us + self.lease_us for heard_us in islice(self._heard.values(), 1)]
-        if self.also_us is not None:
-            ends_us.append(self.also_us)
+        if self._also_us is not None:
+            ends_us.append(self._also_us)
         if not ends_us:
             return None
         left_us = max(0, min(ends_us) - self.looked_us)
@@ -100,6 +117,8 @@ class Leases:
 
     def first_expired(self) -> Session | None:
         """The session that has been silent for longest, if its lease is over."""
+        if self.now_us < self._quiet_until_us:
+            return None
         for session, heard_us in self._heard.items():
             return session if self.looked_us >= heard_us + self.lease_us else None
         return None

@@ -81,19 +81,21 @@ class Stalls:
         self.limit_us = limit_us
         self.sink: Sink | None = None
         self._clock = clock
-        self._next_us = 0
+        self.due_us = 0
+        """When to look next; the bus does."""
         self._open: dict[_Key, _Episode] = {}
-        self._reports: deque[InterruptStalled | StallEnded] = deque(maxlen=MAX_REPORTS_KEPT)
+        self.reports: deque[InterruptStalled | StallEnded] = deque(maxlen=MAX_REPORTS_KEPT)
+        """What there is for the log, in order; whoever writes it takes them."""
         self._rows: dict[bytes, dict[tuple[int, int], list[Row]]] = {}
 
     # --- looking --------------------------------------------------------------------------------
 
     def look(self, bus: "ApicBus") -> None:
-        """It is ``bus.now_us``: find what does not go on, and what does again."""
-        now_us = self._clock.now_us = bus.now_us
-        if now_us < self._next_us or not self.limit_us:
+        """The time is that of the bus's clock: find what does not go on, and what does again."""
+        now_us = self._clock.now_us
+        if not self.limit_us:
             return
-        self._next_us = now_us + self.limit_us // LOOKS
+        self.due_us = now_us + self.limit_us // LOOKS
         sessions = bus.sessions()
         bus.late.forget()
         self._rows.clear()
@@ -112,12 +114,6 @@ class Stalls:
         now_us = self._clock.now_us
         episodes = sorted(self._open.values(), key=lambda episode: episode.since_us)
         return [_aged(episode, now_us) for episode in episodes]
-
-    def take_reports(self) -> list[InterruptStalled | StallEnded]:
-        """What there is for the log, in order."""
-        reports = list(self._reports)
-        self._reports.clear()
-        return reports
 
     def _look_at_cpus(self, bus: "ApicBus", session: Session, found: set[_Key]) -> None:
         incarnation, latest_us = session.hello.incarnation, bus.now_us - self.limit_us
@@ -226,7 +222,7 @@ class Stalls:
         )
 
     def _report(self, event: InterruptStalled | StallEnded) -> None:
-        self._reports.append(event)
+        self.reports.append(event)
         if self.sink is not None:
             self.sink(event)
 

@@ -51,13 +51,17 @@ class Timekeeper:
         its legs have been booked as lost with.
         """
         bus, beats = self._bus, self._beats
-        for incarnation, (cores, where) in beats.take_told().items():
-            bus.late.hear(incarnation, cores, where)
+        # Next to nothing is done here where there is nothing to do: all that comes waits for this.
+        if beats.told:
+            for incarnation, (cores, where) in beats.take_told().items():
+                bus.late.hear(incarnation, cores, where)
         with beats.lock:
             self._told_ns = time.monotonic_ns()
-            bus.advance(self._told_ns // 1000, beats.take_heard())
+            bus.advance(self._told_ns // 1000, beats.take_heard() if beats.heard else ())
             if self._ended != bus.ended:
                 self._ended = bus.ended
                 beats.open = bus.may_beat()
-        for report in bus.stalls.take_reports():
+        reports = bus.stalls.reports
+        while reports:
+            report = reports.popleft()
             _log.warning(kind(report), **event_fields(report))

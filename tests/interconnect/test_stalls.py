@@ -38,7 +38,9 @@ def beats_past_its_stream(wire: Any, now_us: int, number: int, *cores: CoreState
 
 
 def told(wire: Any) -> list[InterruptStalled | StallEnded]:
-    return list(wire.bus.stalls.take_reports())
+    reports = list(wire.bus.stalls.reports)
+    wire.bus.stalls.reports.clear()
+    return reports
 
 
 def in_service(wire: Any, number: int, *, handled: int, eoi: int) -> None:

@@ -45,7 +45,7 @@ BUS_ATTRIBUTES = {
 """What the drivers may read of a bus; what of it they may change is in OF_PARTS."""
 
 PART_READERS = {
-    "buckets": {"advance", "available", "of", "take"},
+    "buckets": {"available", "of", "take"},
     "faults": {
         "advance",
         "begin",
@@ -57,7 +57,7 @@ PART_READERS = {
         "parted",
     },
     "late": {"forget", "of"},
-    "stalls": {"look", "open", "take_reports"},
+    "stalls": {"look", "open"},
 }
 """Methods that drivers do not call, or that change nothing that any input gives."""
 

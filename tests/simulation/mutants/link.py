@@ -97,7 +97,7 @@ def instances_are_granted_more_than_the_lease(lease_us: int) -> int:
 
 
 def only_the_first_frame_renews_a_lease(self: Any, session: Any) -> None:
-    self._heard.setdefault(session, self._looked_us)
+    self._heard.setdefault(session, self.looked_us)
 
 
 def a_report_of_a_death_ends_whoever_has_the_id(
