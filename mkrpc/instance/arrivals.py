@@ -95,16 +95,18 @@ class Arrivals:
 
     def _apply_each(self, legs: Legs) -> None:
         """The same of any legs."""
-        accept = self._kernel.accept
-        cpus = len(self._kernel.cpus)
-        memory = self._kernel.outcomes
+        kernel = self._kernel
+        cpus = len(kernel.cpus)
+        memory = kernel.outcomes
         source = legs.source
         malformed = Outcome.REJECTED_MALFORMED
-        for seq, word, cpu in zip(legs.seqs, legs.words, legs.cpus, strict=True):
+        words, places = legs.words, legs.cpus
+        for index, seq in enumerate(legs.seqs):
+            word, cpu = words[index], places[index]
             outcome = memory.recall(source, seq, cpu) if 0 <= cpu < cpus else malformed
             if outcome is None:
                 if memory.may_record(source, seq):
-                    outcome = accept(cpu, word)
+                    outcome = kernel.accept(cpu, word)
                     memory.record(source, seq, cpu, outcome)
                 else:
                     outcome = Outcome.REJECTED_BACKPRESSURE

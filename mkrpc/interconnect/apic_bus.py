@@ -269,11 +269,10 @@ class ApicBus(Asking):
 
         It comes again after :meth:`next_frame` has given a frame, and whenever something is added.
         """
-        if not self._ready:
-            return None
-        session = next(iter(self._ready))
-        del self._ready[session]
-        return session
+        for session in self._ready:
+            del self._ready[session]  # and not one step further
+            return session
+        return None
 
     def watch(self, sink: Sink | None) -> None:
         """From now on trace events go to ``sink``; None for nobody, which costs nothing."""

@@ -7,7 +7,7 @@ lanes of its own, since a leg that has ended is a write that is resolved.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mkrpc.interconnect.ledger import Party, Row
 from mkrpc.interconnect.legs import Batch, Ended, LegRun, Resolved
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from mkrpc.interconnect.session import Session
 
 __all__ = ["EqualLegs", "Place", "as_run"]
+
+_NOT_RESENT: Final = Resent.NO
 
 
 class Place:
@@ -45,7 +47,7 @@ class EqualLegs:
 
     __slots__ = ("apic_id", "batch", "count", "first_seq", "on_resolved", "routed_us", "tally")
 
-    resent = Resent.NO
+    resent = _NOT_RESENT
     arbitrated = False
 
     def __init__(

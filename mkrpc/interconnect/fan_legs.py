@@ -7,7 +7,7 @@ each of the writes. Where such a word goes is looked up once, as in
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mkrpc.interconnect.ledger import Row
 from mkrpc.interconnect.legs import Batch, LegRun
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from mkrpc.interconnect.session import Session
 
 __all__ = ["Fan", "FanLegs", "FanPlace"]
+
+_NOT_RESENT: Final = Resent.NO
 
 
 class FanPlace(NamedTuple):
@@ -48,7 +50,7 @@ class FanLegs:
 
     __slots__ = ("batch", "begin", "end", "instance_id", "places")
 
-    resent = Resent.NO
+    resent = _NOT_RESENT
     arbitrated = False
 
     def __init__(self, batch: Batch, instance_id: int, places: list[FanPlace]) -> None:

@@ -95,7 +95,7 @@ def owing(ledger: Ledger, client: Client) -> list[bytes]:
     ]
 
 
-def named_by(*, registry: Registry, words: EqualWords | SeveralWords) -> dict[bytes, str]:
+def named_by(registry: Registry, words: EqualWords | SeveralWords) -> dict[bytes, str]:
     """Whom these words name now: what it is called, by incarnation."""
     sessions = {
         registry.cpu_owner(apic_id)[0]

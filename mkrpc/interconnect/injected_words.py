@@ -3,6 +3,7 @@
 from array import array
 from collections.abc import Sequence
 from hashlib import blake2b
+from struct import Struct
 
 from mkrpc.errors import InvalidArgumentError
 from mkrpc.interconnect.word_kinds import Kinds, kinds_of
@@ -32,6 +33,7 @@ _MAX_SEQ = (1 << 62) - MAX_COUNT
 """No number of any call gets to 2^62, as none that a hello counts with."""
 
 _WORD_BYTES = 8
+_ONE_WORD = Struct("<Q")
 
 
 class EqualWords:
@@ -111,7 +113,7 @@ def words_of(content: bytes) -> EqualWords | SeveralWords:
     """
     if len(content) != _WORD_BYTES:
         return SeveralWords(content)
-    word = int.from_bytes(content, "little")
+    word: int = _ONE_WORD.unpack(content)[0]
     check_word(word)
     return EqualWords(word, 1)
 

@@ -73,7 +73,12 @@ class Injections:
         self._changes = changes
         self.sink: Sink | None = None
         self._later = later
-        self.clients = KnownClients(registry.publications, changes, partial(owing, ledger))
+        self.clients = KnownClients(
+            registry.publications,
+            changes,
+            destinations_of=partial(owing, ledger),
+            named_by=partial(named_by, registry),
+        )
         self._singles = SingleCalls(
             words=words,
             buckets=buckets,
@@ -158,7 +163,7 @@ class Injections:
             count=count,
             calls=count,
             resolved_below=resolved_below,
-            targets=partial(named_by, registry=self._registry, words=several),
+            words=several,
         )
         self._ledger.resume(client.party)
         if self.sink is not None:
@@ -208,7 +213,7 @@ class Injections:
             count=count,
             calls=1,
             resolved_below=resolved_below,
-            targets=partial(named_by, registry=self._registry, words=words),
+            words=words,
         )
         self._ledger.resume(client.party)
         if self.sink is not None:

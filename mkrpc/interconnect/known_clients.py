@@ -2,12 +2,14 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 from mkrpc.errors import InvalidArgumentError, LimitReachedError
 from mkrpc.interconnect.changes import ChangeLog
 from mkrpc.interconnect.clients import Call, Client
 from mkrpc.interconnect.floors import Publications
 from mkrpc.interconnect.gone_clients import GoneClients
+from mkrpc.interconnect.injected_words import EqualWords, SeveralWords
 from mkrpc.interconnect.takeover import KeptCall
 from mkrpc.link.frames import ResolvedRun
 
@@ -30,18 +32,22 @@ single interrupt."""
 
 class KnownClients:
     """Clients by their ids, the one that has been silent for longest first; and besides those that
-    have gone. ``destinations_of``: as for :class:`GoneClients`."""
+    have gone. ``destinations_of``: as for :class:`GoneClients`; ``named_by``: whom words name, by
+    incarnation."""
 
     def __init__(
         self,
         publications: Publications,
         changes: ChangeLog,
+        *,
         destinations_of: Callable[[Client], Iterable[bytes]],
+        named_by: Callable[[EqualWords | SeveralWords], Mapping[bytes, str]],
     ) -> None:
         self._publications = publications
         self._changes = changes
         self._clients: OrderedDict[bytes, Client] = OrderedDict()
         self._gone = GoneClients(destinations_of)
+        self._named_by = named_by
         self._calls = 0
 
     def __contains__(self, identity: object) -> bool:
@@ -91,10 +97,10 @@ class KnownClients:
         count: int,
         calls: int,
         resolved_below: int,
-        targets: Callable[[], Mapping[bytes, str]],
+        words: EqualWords | SeveralWords,
     ) -> Client:
-        """The client, which is to make ``count`` new writes in so many new calls; their numbers
-        are used from here on. ``targets``: whom the writes name, by incarnation.
+        """The client, which is to make ``count`` new writes, of these ``words``, in so many new
+        calls; their numbers are used from here on.
 
         :raises InvalidArgumentError: numbers used before, or called resolved.
         :raises LimitReachedError: too many clients, or calls of this one, or clients that have gone
@@ -108,7 +114,7 @@ class KnownClients:
             )
         client = self.get(client_id)
         if client is None:
-            self._gone.check(targets)
+            self._gone.check(partial(self._named_by, words))
             self._make_room()
             client = Client(client_id)
         elif client_id in self._gone:

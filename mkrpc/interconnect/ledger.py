@@ -172,6 +172,7 @@ class Ledger:
         self._counted = 0
         self._counted_by: Counter[Party] = Counter()
         self._finished: dict[SourceKind, dict[Party, None]] = {kind: {} for kind in SourceKind}
+        self._finished_clients = self._finished[SourceKind.CLIENT]
         self.changed: dict[Row, None] | None = None
         """Rows that have changed since somebody last emptied it; None while nobody asks."""
         self.folds = 0
@@ -260,7 +261,7 @@ class Ledger:
 
     def resume(self, party: Party) -> None:
         """A client that had finished writes again; its rows, if still its own, stay so."""
-        self._finished[party.kind].pop(party, None)
+        self._finished_clients.pop(party, None)
 
     def rows_of(self, party: Party) -> list[Row]:
         """Every row that names the party, as source or as destination."""
