@@ -17,7 +17,6 @@ __all__ = ["MODULES", "SHARED", "build", "check_ours", "sources"]
 
 MODULES = (
     "mkrpc.account_bytes",
-    "mkrpc.client.bulk_sender",
     "mkrpc.frame_codec",
     "mkrpc.frame_reader",
     "mkrpc.frame_writer",

@@ -73,11 +73,9 @@ class Injections:
         self._changes = changes
         self.sink: Sink | None = None
         self._later = later
+        owes, names = partial(owing, ledger), partial(named_by, registry)
         self.clients = KnownClients(
-            registry.publications,
-            changes,
-            destinations_of=partial(owing, ledger),
-            named_by=partial(named_by, registry),
+            registry.publications, changes, destinations_of=owes, named_by=names
         )
         self._singles = SingleCalls(
             words=words,

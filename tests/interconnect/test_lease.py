@@ -1,10 +1,17 @@
 """Who is silent for too long is dead, and its legs end by name (design 3.3, rule 5)."""
 
+from random import Random
 from typing import Any
 
 import pytest
 
-from mkrpc.interconnect.lease import CLOCK_DRIFT_SHARE, LEASE_US, granted_us, lease_us_for
+from mkrpc.interconnect.lease import (
+    CLOCK_DRIFT_SHARE,
+    LEASE_US,
+    Leases,
+    granted_us,
+    lease_us_for,
+)
 from mkrpc.link.frames import DownFrame, UpFrame
 from mkrpc.link.lease import BEATS_PER_LEASE
 from mkrpc.outcome import Outcome
@@ -142,6 +149,40 @@ def test_time_never_runs_backwards(machine: Any) -> None:
     wire.bus.advance(5)
     with pytest.raises(AssertionError):
         wire.bus.advance(4)
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_who_looks_only_when_something_may_be_due_finds_what_one_does_who_always_looks(
+    machine: Any, seed: int
+) -> None:
+    random = Random(seed)
+    sessions = [peer.session for peer in machine((0,), (1,), (2,)).peers]
+    leases, always = Leases(300), Leases(300)
+    alive: set[int] = set()
+    for _ in range(200):
+        now_us = leases.now_us + random.choice((0, 1, 5, 20, 60, 299, 1000))
+        if random.random() < 0.05:
+            leases.also_us = always.also_us = random.choice((None, leases.looked_us + 40))
+        always.also_us = always.also_us  # which has it look
+        for each in (leases, always):
+            each.advance(now_us)
+        assert leases.looked_us == always.looked_us
+        while (expired := always.first_expired()) is not None:
+            assert leases.first_expired() is expired
+            leases.end(expired)
+            always.end(expired)
+            alive.discard(sessions.index(expired))
+        assert leases.first_expired() is None
+        assert leases.deadline_us == always.deadline_us
+        if random.random() < 0.4:
+            number = random.randrange(3)
+            alive.add(number)
+            leases.hear(sessions[number])
+            always.hear(sessions[number])
+        if alive and random.random() < 0.05:
+            number = alive.pop()
+            leases.end(sessions[number])
+            always.end(sessions[number])
 
 
 @pytest.mark.parametrize("lease_us", [1, 1000, LEASE_US])
