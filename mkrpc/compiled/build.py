@@ -30,7 +30,6 @@ MODULES = (
     "mkrpc.instance.execution",
     "mkrpc.instance.kernel",
     "mkrpc.instance.moves",
-    "mkrpc.instance.multikernel.post",
     "mkrpc.instance.printk",
     "mkrpc.instance.process",
     "mkrpc.instance.store_buffer",
