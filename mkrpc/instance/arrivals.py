@@ -101,6 +101,7 @@ class Arrivals:
         source = legs.source
         malformed = Outcome.REJECTED_MALFORMED
         words, places = legs.words, legs.cpus
+        assert len(legs.seqs) == len(words) == len(places), "columns that differ in length"
         for index, seq in enumerate(legs.seqs):
             word, cpu = words[index], places[index]
             outcome = memory.recall(source, seq, cpu) if 0 <= cpu < cpus else malformed

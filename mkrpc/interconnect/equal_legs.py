@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["EqualLegs", "Place", "as_run"]
 
 _NOT_RESENT: Final = Resent.NO
+"""Compiled, a class's default is looked up for each object: not in an enumeration, for these."""
 
 
 class Place:

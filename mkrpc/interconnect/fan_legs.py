@@ -7,7 +7,7 @@ each of the writes. Where such a word goes is looked up once, as in
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from mkrpc.interconnect.ledger import Row
 from mkrpc.interconnect.legs import Batch, LegRun
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from mkrpc.interconnect.session import Session
 
 __all__ = ["Fan", "FanLegs", "FanPlace"]
-
-_NOT_RESENT: Final = Resent.NO
 
 
 class FanPlace(NamedTuple):
@@ -50,7 +48,7 @@ class FanLegs:
 
     __slots__ = ("batch", "begin", "end", "instance_id", "places")
 
-    resent = _NOT_RESENT
+    resent = Resent.NO
     arbitrated = False
 
     def __init__(self, batch: Batch, instance_id: int, places: list[FanPlace]) -> None:

@@ -8,7 +8,6 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Final
 
 from mkrpc.interconnect.equal_legs import Place, as_run
 from mkrpc.interconnect.ledger import Party, Row
@@ -20,8 +19,6 @@ from mkrpc.link.recovery import Resent
 from mkrpc.outcome import Outcome
 
 __all__ = ["LegBlock", "OnBlock", "Spread"]
-
-_NOT_RESENT: Final = Resent.NO
 
 
 class Spread:
@@ -58,7 +55,7 @@ class LegBlock:
 
     __slots__ = ("_counts", "_cpus", "batch", "begin", "end", "seqs", "words")
 
-    resent = _NOT_RESENT
+    resent = Resent.NO
     arbitrated = False
 
     def __init__(
