@@ -14,7 +14,7 @@ from mkrpc.link.accounts import CpuAccount
 from mkrpc.link.frames import DownFrame, OutcomeRun, ResolvedRun, SourceFloor, UpFrame, Writes
 from mkrpc.link.legs import Legs
 from mkrpc.outcome import Outcome
-from mkrpc.wire_fields import UncommonError, flag, inside, short, varint
+from mkrpc.wire_fields import UncommonError, flag, inside, short, varint, word_at
 from mkrpc.wire_tags import (
     DOWN_ACK,
     DOWN_BEAT,
@@ -201,7 +201,7 @@ def _event(data: bytes, at: int) -> tuple[Writes, int]:
 def _words(data: bytes, at: int) -> tuple[list[int], int]:
     at, end = inside(data, at)
     if end - at == 8:
-        return [int.from_bytes(data[at:end], "little")], end
+        return [word_at(data, at)], end
     count, rest = divmod(end - at, 8)
     if rest:
         raise UncommonError

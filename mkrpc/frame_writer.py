@@ -12,7 +12,7 @@ from mkrpc.account_bytes import account_to_bytes
 from mkrpc.limits import IDENTITY_BYTES
 from mkrpc.link.frames import DownFrame, OutcomeRun, ResolvedRun, SourceFloor, UpFrame, Writes
 from mkrpc.link.legs import Legs
-from mkrpc.wire_fields import number_to_bytes, short_to_bytes, sized
+from mkrpc.wire_fields import ONE_BYTE, number_to_bytes, short_to_bytes, sized
 from mkrpc.wire_tags import (
     DOWN_ACK,
     DOWN_BEAT,
@@ -92,6 +92,7 @@ _LEGS_CPUS: Final = bytes((LEGS_CPUS,))
 
 _ONE_WORD: Final = bytes((8,))
 """The size of a column of one word."""
+_LEGS_ONE_WORD: Final = _LEGS_WORDS + _ONE_WORD
 
 _OUTCOME_FIRST: Final = bytes((OUTCOME_FIRST,))
 _OUTCOME_COUNT: Final = bytes((OUTCOME_COUNT,))
@@ -110,23 +111,23 @@ def up_frame_to_bytes(frame: UpFrame) -> bytes | None:
     if frame.frame:
         out = _UP_FRAME + number_to_bytes(frame.frame)
     if frame.ack:
-        out += _UP_ACK + number_to_bytes(frame.ack)
+        out = out + _UP_ACK + number_to_bytes(frame.ack)
     for event in frame.events:
         if not isinstance(event, Writes) or event.stamp or len(event.words) > MOST_IN_COLUMN:
             return None
-        out += _UP_EVENTS + sized(_EVENT_WRITES + sized(_writes(event)))
+        out = out + _UP_EVENTS + sized(_EVENT_WRITES + sized(_writes(event)))
     if frame.applied:
-        out += _UP_APPLIED + number_to_bytes(frame.applied)
+        out = out + _UP_APPLIED + number_to_bytes(frame.applied)
     for run in frame.outcomes:
-        out += _UP_OUTCOMES + sized(_outcome_run(run))
+        out = out + _UP_OUTCOMES + sized(_outcome_run(run))
     for account in frame.accounts:
-        out += _UP_ACCOUNTS + sized(account_to_bytes(account))
+        out = out + _UP_ACCOUNTS + sized(account_to_bytes(account))
     for resolved in frame.resolved:
-        out += _UP_RESOLVED + sized(_resolved_run(resolved))
+        out = out + _UP_RESOLVED + sized(_resolved_run(resolved))
     if frame.more:
-        out += _UP_MORE
+        out = out + _UP_MORE
     if frame.beat:
-        out += _UP_BEAT + number_to_bytes(frame.beat)
+        out = out + _UP_BEAT + number_to_bytes(frame.beat)
     return _REQUEST + sized(out)
 
 
@@ -140,21 +141,26 @@ def down_frame_to_bytes(frame: DownFrame) -> bytes | None:
     if frame.frame:
         out = _DOWN_FRAME + number_to_bytes(frame.frame)
     if frame.ack:
-        out += _DOWN_ACK + number_to_bytes(frame.ack)
-    for floor in frame.floors:
-        if len(floor.runs) > MOST_IN_COLUMN:
-            return None
-        out += _DOWN_FLOORS + sized(_floor(floor))
+        out = out + _DOWN_ACK + number_to_bytes(frame.ack)
+    if frame.floors:
+        for floor in frame.floors:
+            if len(floor.runs) > MOST_IN_COLUMN:
+                return None
+            out = out + _DOWN_FLOORS + sized(_floor(floor))
     for legs in frame.legs:
-        if len(legs.words) > MOST_IN_COLUMN or legs.dense or legs.resent or legs.arbitrated:
+        words = legs.words
+        if not isinstance(words, list) or len(words) > MOST_IN_COLUMN:
             return None
-        out += _DOWN_LEGS + sized(_legs(legs))
-    for resolved in frame.resolved:
-        out += _DOWN_RESOLVED + sized(_resolved_run(resolved))
+        if legs.resent or legs.arbitrated:
+            return None
+        out = out + _DOWN_LEGS + sized(_legs(legs, words))
+    if frame.resolved:
+        for resolved in frame.resolved:
+            out = out + _DOWN_RESOLVED + sized(_resolved_run(resolved))
     if frame.beat:
-        out += _DOWN_BEAT + number_to_bytes(frame.beat)
+        out = out + _DOWN_BEAT + number_to_bytes(frame.beat)
     if frame.roster:
-        out += _DOWN_ROSTER + number_to_bytes(frame.roster)
+        out = out + _DOWN_ROSTER + number_to_bytes(frame.roster)
     return _RESPONSE + sized(out)
 
 
@@ -185,24 +191,14 @@ def _floor(floor: SourceFloor) -> bytes:
     return out
 
 
-def _legs(legs: Legs) -> bytes:
-    """In columns that are lists."""
-    source, words = legs.source, legs.words
+def _legs(legs: Legs, words: list[int]) -> bytes:
+    source = legs.source
     assert len(source) == IDENTITY_BYTES
     if len(words) == 1:
-        return b"".join(
-            (
-                _LEGS_SOURCE,
-                source,
-                _LEGS_SEQS,
-                sized(number_to_bytes(legs.seqs[0])),
-                _LEGS_WORDS,
-                _ONE_WORD,
-                words[0].to_bytes(8, "little"),
-                _LEGS_CPUS,
-                sized(short_to_bytes(legs.cpus[0])),
-            )
-        )
+        seq, cpu = number_to_bytes(legs.seqs[0]), short_to_bytes(legs.cpus[0])
+        word = words[0].to_bytes(8, "little")
+        begin = (_LEGS_SOURCE, source, _LEGS_SEQS, ONE_BYTE[len(seq)], seq)
+        return b"".join((*begin, _LEGS_ONE_WORD, word, _LEGS_CPUS, ONE_BYTE[len(cpu)], cpu))
     if not words:
         return _LEGS_SOURCE + source
     seqs = b"".join([number_to_bytes(seq) for seq in legs.seqs])

@@ -16,6 +16,7 @@ __all__ = [
     "short_to_bytes",
     "sized",
     "varint",
+    "word_at",
 ]
 
 _U32: Final = 0xFFFF_FFFF
@@ -60,6 +61,13 @@ def flag(data: bytes, at: int) -> tuple[bool, int]:
     if data[at] != 1:
         raise UncommonError
     return True, at + 1
+
+
+def word_at(data: bytes, at: int) -> int:
+    """The ICR word that begins there: 8 bytes, the lowest first."""
+    low = data[at] | data[at + 1] << 8 | data[at + 2] << 16 | data[at + 3] << 24
+    high = data[at + 4] | data[at + 5] << 8 | data[at + 6] << 16 | data[at + 7] << 24
+    return high << 32 | low
 
 
 def inside(data: bytes, at: int) -> tuple[int, int]:

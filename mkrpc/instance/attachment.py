@@ -5,6 +5,7 @@ receives; there is no rule of the link in it (design, section 4).
 """
 
 from collections import deque
+from typing import Final
 
 from mkrpc.compiled.marks import mypyc_attr
 from mkrpc.errors import ProtocolError
@@ -15,25 +16,17 @@ from mkrpc.instance.moves import Moves
 from mkrpc.instance.reply_size import how_many_fit
 from mkrpc.instance.resending import last_sent, publication, queue_unresolved_again
 from mkrpc.link.endpoint import LinkEnd, check_wire_version
-from mkrpc.link.frames import (
-    WIRE_VERSION,
-    DownFrame,
-    Hello,
-    Reply,
-    ResolvedRun,
-    UpFrame,
-    Welcome,
-)
+from mkrpc.link.frames import WIRE_VERSION, DownFrame, Hello, Reply, ResolvedRun, UpFrame, Welcome
 from mkrpc.link.lease import HeldLease
 from mkrpc.link.recovery import SourceBook
 from mkrpc.link.source_books import SourceBooks
 
 __all__ = ["MAX_FRAME_VECTORS", "MAX_REPLY_BYTES", "Attachment"]
 
-MAX_FRAME_VECTORS = 2048
+MAX_FRAME_VECTORS: Final = 2048
 """Vector counts in the accounts of one frame, give or take one CPU's; the rest in the next."""
 
-MAX_REPLY_BYTES = 200 * 1024
+MAX_REPLY_BYTES: Final = 200 * 1024
 """Replies in one frame, as :mod:`mkrpc.instance.reply_size` reckons them, unless a single reply has
 more; the rest in the next."""
 

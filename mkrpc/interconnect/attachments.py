@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Final
 
 import structlog
 
@@ -20,7 +21,7 @@ from mkrpc.frame_codec import decode_up, encode_down
 from mkrpc.interconnect.apic_bus import ApicBus
 from mkrpc.interconnect.beats import BeatServer
 from mkrpc.interconnect.handshake import close_unless_hello
-from mkrpc.interconnect.rota import Rota
+from mkrpc.interconnect.rota import Rota, Worker
 from mkrpc.interconnect.session import Session
 from mkrpc.interconnect.timekeeping import Timekeeper
 from mkrpc.link.endpoint import FRAME_WINDOW
@@ -29,11 +30,11 @@ from mkrpc.transport.stream import Connection
 
 __all__ = ["FAILED", "LEFT", "InstanceLink", "Pump"]
 
-LEFT = "left:"
-FAILED = "failed:"
+LEFT: Final = "left:"
+FAILED: Final = "failed:"
 """How the reason of an instance begins that said goodbye: because it was asked to, or not."""
 
-VANISHED = "vanished without a goodbye"
+VANISHED: Final = "vanished without a goodbye"
 """The reason of an instance whose process has ended, as its host agent says."""
 
 _log = structlog.get_logger("mkrpc.interconnect")
@@ -67,10 +68,16 @@ class Pump:
         self._ended = 0
         self._timer: asyncio.TimerHandle | None = None
         self._time = Timekeeper(bus, self._beats)
-        self.tick, self.tell_time = self._time.tick, self._time.tell
-        """As :class:`Timekeeper` does."""
         self.rota = Rota(before=self.tick, after=self.drain)
         self._goes_on = False
+
+    def tick(self) -> None:
+        """As :class:`Timekeeper` does."""
+        self._time.tick()
+
+    def tell_time(self) -> None:
+        """As :class:`Timekeeper` does."""
+        self._time.tell()
 
     def begin(self) -> None:
         """The time begins: call this before anybody can connect."""
@@ -186,7 +193,7 @@ class _Ended:
     reason: str
 
 
-class InstanceLink:
+class InstanceLink(Worker):
     """One instance's stream; a ``ConnectionHandler``."""
 
     def __init__(self, pump: Pump, connection: Connection) -> None:
@@ -195,7 +202,6 @@ class InstanceLink:
         self._connection = connection
         self._session: Session | None = None
         self._generation = 0
-        self.spent = 0.0
         self._inbox: deque[UpFrame | Goodbye | _Ended] = deque()
         self._hello_timer = close_unless_hello(connection)
 

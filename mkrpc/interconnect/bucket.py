@@ -9,14 +9,14 @@ client id.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from mkrpc.errors import InvalidArgumentError
 from mkrpc.limits import MAX_BURST, MAX_INSTANCE_ID, MAX_WRITES_PER_S, default_burst
 
 __all__ = ["CLIENTS", "Buckets", "Rate", "Rates", "TokenBucket"]
 
-CLIENTS = None
+CLIENTS: Final = None
 """In place of an instance id: all clients together."""
 
 _PER_WRITE = 1_000_000

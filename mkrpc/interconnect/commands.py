@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 
 from mkrpc.errors import InvalidArgumentError, ProtocolError, UnavailableError, error_for_reason
 from mkrpc.interconnect.asked import Asked
-from mkrpc.interconnect.injection import MAX_COUNT, Later, OnDone
+from mkrpc.interconnect.injected_words import MAX_COUNT
+from mkrpc.interconnect.injection import Later, OnDone
 from mkrpc.interconnect.session import Session
 from mkrpc.interconnect.tally import Tally
 from mkrpc.link.frames import Command, CommandKind, LogRecord, Reply

@@ -1,9 +1,10 @@
 """Legs that are handed over, as the columns of a frame."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from mkrpc.interconnect.equal_legs import EqualLegs
 from mkrpc.interconnect.fan_legs import FanLegs
+from mkrpc.interconnect.floors import Floors
 from mkrpc.interconnect.leg_block import LegBlock
 from mkrpc.interconnect.legs import Piece
 from mkrpc.link.frames import Legs
@@ -11,15 +12,15 @@ from mkrpc.link.frames import Legs
 __all__ = ["frame_legs"]
 
 
-def frame_legs(pieces: Sequence[Piece], hear: Callable[[bytes], None]) -> list[Legs]:
-    """The columns, in the order of the legs; ``hear`` is told the source of each."""
+def frame_legs(pieces: Sequence[Piece], floors: Floors) -> list[Legs]:
+    """The columns, in the order of the legs; ``floors`` hear of the source of each."""
     columns: list[Legs] = []
     legs: Legs | None = None
     for piece in pieces:
         source = piece.batch.source.identity
         if isinstance(piece, LegBlock):
             columns.append(piece.columns())
-            hear(source)
+            floors.hear(source)
             legs = None
             continue
         if (
@@ -33,7 +34,7 @@ def frame_legs(pieces: Sequence[Piece], hear: Callable[[bytes], None]) -> list[L
             cpus: list[int] = []
             legs = Legs(source, seqs, words, cpus, piece.resent, piece.arbitrated)
             columns.append(legs)
-            hear(source)
+            floors.hear(source)
         if isinstance(piece, EqualLegs):
             cpu, word, seq, count = piece.batch.cpu, piece.batch.word, piece.first_seq, piece.count
             if count == 1:

@@ -3,13 +3,14 @@
 from array import array
 from collections.abc import Sequence
 from hashlib import blake2b
-from struct import Struct
+from typing import Final
 
 from mkrpc.errors import InvalidArgumentError
 from mkrpc.interconnect.word_kinds import Kinds, kinds_of
 from mkrpc.limits import IDENTITY_BYTES
 from mkrpc.link.frames import MAX_FRAME_WORDS
-from mkrpc.x86.icr import Shorthand, decode, reserved_bits_x2apic
+from mkrpc.wire_fields import word_at
+from mkrpc.x86.icr import Shorthand, reserved_bits_x2apic, shorthand_of
 
 __all__ = [
     "MAX_COUNT",
@@ -23,17 +24,16 @@ __all__ = [
     "words_of",
 ]
 
-MAX_COUNT = 1_000_000
+MAX_COUNT: Final = 1_000_000
 """ICR writes in one call at most."""
 
-MAX_REQUEST_WORDS = MAX_FRAME_WORDS
+MAX_REQUEST_WORDS: Final = MAX_FRAME_WORDS
 """Words in one request of a stream at most."""
 
-_MAX_SEQ = (1 << 62) - MAX_COUNT
+_MAX_SEQ: Final = (1 << 62) - MAX_COUNT
 """No number of any call gets to 2^62, as none that a hello counts with."""
 
-_WORD_BYTES = 8
-_ONE_WORD = Struct("<Q")
+_WORD_BYTES: Final = 8
 
 
 class EqualWords:
@@ -113,7 +113,7 @@ def words_of(content: bytes) -> EqualWords | SeveralWords:
     """
     if len(content) != _WORD_BYTES:
         return SeveralWords(content)
-    word: int = _ONE_WORD.unpack(content)[0]
+    word = word_at(content, 0)
     check_word(word)
     return EqualWords(word, 1)
 
@@ -156,7 +156,7 @@ def check_word(word: int) -> None:
             f"malformed ICR {word:#018x}: reserved bits {reserved:#x} are set",
             advice="bits 31:20, 17:16 and 13 must be 0 (SDM 10.12.9)",
         )
-    shorthand = decode(word).shorthand
+    shorthand = shorthand_of(word)
     if shorthand in (Shorthand.SELF, Shorthand.ALL_EXCLUDING_SELF):
         raise InvalidArgumentError(
             "an external agent has no APIC of its own, so there is no self to "

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import Final
 
 from mkrpc.errors import InvalidArgumentError, LimitReachedError
 from mkrpc.interconnect.bucket import CLIENTS, Buckets
@@ -9,7 +10,6 @@ from mkrpc.interconnect.changes import ChangeLog
 from mkrpc.interconnect.clients import Call, Client
 from mkrpc.interconnect.gone_clients import named_by, owing
 from mkrpc.interconnect.injected_words import (
-    MAX_COUNT,
     EqualWords,
     SeveralWords,
     check_client,
@@ -19,7 +19,7 @@ from mkrpc.interconnect.injected_words import (
 from mkrpc.interconnect.instalments import Instalments
 from mkrpc.interconnect.known_clients import KnownClients
 from mkrpc.interconnect.ledger import Ledger
-from mkrpc.interconnect.legs import Ended
+from mkrpc.interconnect.legs import Ended, Resolved
 from mkrpc.interconnect.registry import Registry
 from mkrpc.interconnect.routing import Router
 from mkrpc.interconnect.single_calls import SingleCalls
@@ -30,21 +30,15 @@ from mkrpc.interconnect.word_routing import WordRouter, Words
 from mkrpc.outcome import Outcome
 from mkrpc.trace import ClientInjected, Sink
 
-__all__ = [
-    "INJECTION_WINDOW",
-    "MAX_COUNT",
-    "MAX_WAITERS",
-    "Injections",
-    "OnDone",
-]
+__all__ = ["INJECTION_WINDOW", "MAX_WAITERS", "Injections", "OnDone"]
 
-INJECTION_WINDOW = 4096
+INJECTION_WINDOW: Final = 4096
 """Unsettled writes of one call at a time; the rest is made as legs settle."""
 
-_REFILL = INJECTION_WINDOW // 4
+_REFILL: Final = INJECTION_WINDOW // 4
 """Room in the window from which on it is refilled, so that refills stay few."""
 
-MAX_WAITERS = 64
+MAX_WAITERS: Final = 64
 """Repetitions of one call that wait for its answer; one more is a :class:`LimitReachedError`."""
 
 OnDone = Callable[[Tally], None]
@@ -305,7 +299,7 @@ class Injections:
             count=count,
             word=call.word,
             tally=call.tally,
-            on_resolved=partial(self._resolved, call),
+            on_resolved=self._on_resolved(call),
         ):
             return
         at = first_seq - call.first_seq
@@ -315,7 +309,7 @@ class Injections:
             first_seq=first_seq,
             words=call.words.some(at, at + count),
             tally=call.tally,
-            on_resolved=partial(self._resolved, call),
+            on_resolved=self._on_resolved(call),
             stamp=call.stamp,
             kinds=call.words.kinds if count == call.count else None,  # those of all its words
         )
@@ -325,6 +319,9 @@ class Injections:
             again = Outcome.LOST_INTERCONNECT_RESTART_MAYBE_DELIVERED
             beyond = again if call.stamp else Outcome.REJECTED_RATE_LIMITED
             self._words.refuse(words.part(passing, count), beyond)
+
+    def _on_resolved(self, call: Call) -> Resolved:
+        return lambda first, last, ended: self._resolved(call, first, last, ended)
 
     def _resolved(self, call: Call, first: int, last: int, ended: Sequence[Ended]) -> None:
         call.book(ended)

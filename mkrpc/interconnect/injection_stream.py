@@ -10,6 +10,7 @@ import asyncio
 from array import array
 from collections import deque
 from functools import partial
+from typing import Final
 
 import structlog
 from google.protobuf.message import DecodeError
@@ -40,29 +41,29 @@ __all__ = [
 INJECT_STREAM = "/mkrpc.v1.Control/InjectStream"
 """The full method name."""
 
-MAX_INJECTION_STREAMS = 128
+MAX_INJECTION_STREAMS: Final = 128
 """Streams of clients at a time; one more is refused, since instances need places too."""
 
-STREAM_WINDOW = 4 * MAX_REQUEST_WORDS
+STREAM_WINDOW: Final = 4 * MAX_REQUEST_WORDS
 """Words of one stream that may be without an answer; more are a :class:`ProtocolError`."""
 
-STREAM_REQUESTS = 512
+STREAM_REQUESTS: Final = 512
 """Requests of one stream that may be, likewise."""
 
-FEWEST_SINGLES = 2
+FEWEST_SINGLES: Final = 2
 """Requests of one word each that are worth making together."""
 
-MAX_TURN_REQUESTS = 64
+MAX_TURN_REQUESTS: Final = 64
 """Requests of a stream that are made in one turn at most, fewer if they have many words; then
 others have theirs."""
 
-_WORD_BYTES = 8
-_TURN_BYTES = MAX_REQUEST_WORDS * _WORD_BYTES // MAX_TURN_REQUESTS
+_WORD_BYTES: Final = 8
+_TURN_BYTES: Final = MAX_REQUEST_WORDS * _WORD_BYTES // MAX_TURN_REQUESTS
 
 _log = structlog.get_logger("mkrpc.interconnect")
 
 
-_CREDIT = pb.InjectStreamResponse(
+_CREDIT: Final = pb.InjectStreamResponse(
     window=STREAM_WINDOW, requests=STREAM_REQUESTS
 ).SerializeToString()
 """What a stream is told first."""
@@ -254,16 +255,17 @@ class InjectionLink:
         if self._over:
             return
         first_seq, count = request.first_seq, len(request.words) // _WORD_BYTES
+        each = request.each
         try:
             tally = self._bus.inject_words(
                 client_id=self.client_id,
                 first_seq=first_seq,
                 words=request.words,
                 resolved_below=request.resolved_below,
-                each=request.each,
+                each=each,
                 again=request.again,
                 roster=request.roster,
-                on_done=partial(self._done, first_seq, count, request.each),
+                on_done=lambda tally: self._done(first_seq, count, each, tally),
             )
         except MkrpcError as error:
             self._fail(error)

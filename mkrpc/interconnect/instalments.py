@@ -2,11 +2,13 @@
 are refused, would else be made to its end in one go, and everybody would wait for that.
 """
 
+from typing import Final
+
 from mkrpc.interconnect.clients import Call
 
 __all__ = ["MAX_INSTALMENT", "Instalments"]
 
-MAX_INSTALMENT = 8192
+MAX_INSTALMENT: Final = 8192
 """Writes of one call that are made in one go; the next ones when it is the clients' turn again."""
 
 
@@ -33,7 +35,8 @@ class Instalments:
     def made(self, call: Call, count: int) -> None:
         """So many more of its writes are about to be made, which ``written`` counts already."""
         if call.tally.written == call.count:
-            self._made.pop(call, None)
+            if self._made:
+                self._made.pop(call, None)
         elif call.count > MAX_INSTALMENT:
             self._made[call] = self._made.get(call, 0) + count
 

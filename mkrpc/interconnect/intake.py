@@ -6,6 +6,7 @@ that balance; the session it came from is then closed.
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Final
 
 from mkrpc.errors import ProtocolError
 from mkrpc.interconnect.asked import Asked
@@ -35,7 +36,7 @@ from mkrpc.outcome import Outcome
 
 __all__ = ["Intake"]
 
-_WORD_BITS = 64
+_WORD_BITS: Final = 64
 
 
 class Intake:

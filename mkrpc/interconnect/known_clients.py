@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from typing import Final
 
 from mkrpc.errors import InvalidArgumentError, LimitReachedError
 from mkrpc.interconnect.changes import ChangeLog
@@ -20,11 +21,11 @@ MAX_CLIENTS = 1024
 forgotten, and a repetition of its calls would then happen again. If none is idle and all wait for
 their answers, a new client is refused: :class:`LimitReachedError`."""
 
-MAX_CALLS_PER_CLIENT = 1024
+MAX_CALLS_PER_CLIENT: Final = 1024
 """Calls of one client that are remembered; it must say ``resolved_below`` to make more."""
 
 
-TOLD_TOGETHER = 64
+TOLD_TOGETHER: Final = 64
 """Writes that a client has the answers to, of which destinations are told together that they may
 forget them. That is never urgent, and told each time it is half of what there is to say about a
 single interrupt."""

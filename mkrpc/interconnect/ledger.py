@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Final
 
 from mkrpc.interconnect.policy import SourceKind
 from mkrpc.link.frames import NOBODY
@@ -44,7 +45,7 @@ MAX_FINISHED_CLIENTS = 256
 MAX_FINISHED_INCARNATIONS = 256
 """Dead incarnations with rows of their own; the oldest beyond are folded per instance id."""
 
-CARRIES_VECTOR = (DeliveryMode.FIXED, DeliveryMode.LOWEST_PRIORITY, DeliveryMode.STARTUP)
+CARRIES_VECTOR: Final = (DeliveryMode.FIXED, DeliveryMode.LOWEST_PRIORITY, DeliveryMode.STARTUP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +73,8 @@ class Party:
         return Party(self.kind, self.instance_id, name, b"")
 
 
-EARLIER_CLIENTS = Party(SourceKind.CLIENT, None, "earlier clients", b"")
-OVERFLOW = Party(SourceKind.INSTANCE, None, "beyond the row limit", b"")
+EARLIER_CLIENTS: Final = Party(SourceKind.CLIENT, None, "earlier clients", b"")
+OVERFLOW: Final = Party(SourceKind.INSTANCE, None, "beyond the row limit", b"")
 """The destination, in the books, of legs that found no room for a row of their own."""
 
 

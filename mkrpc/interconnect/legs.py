@@ -293,7 +293,10 @@ class LegQueue:
             self._left(run)
             limit -= run.count
             self.handed += run.count
-        self._handed.extend(handed)
+        if len(handed) == 1:
+            self._handed.append(handed[0])
+        else:
+            self._handed.extend(handed)
         return handed
 
     def answer(self, count: int, outcome: Outcome, settled: Settled) -> None:

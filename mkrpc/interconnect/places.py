@@ -4,6 +4,7 @@ What has been found holds until a CPU changes hands or its address, or rows are 
 """
 
 from collections.abc import Mapping
+from typing import Final
 
 from mkrpc.interconnect.equal_legs import Place
 from mkrpc.interconnect.fan_legs import Fan, FanPlace
@@ -15,10 +16,10 @@ from mkrpc.x86.icr import DeliveryMode, DestinationMode, Shorthand, decode
 
 __all__ = ["FAN_FROM", "MAX_PLACES", "Places"]
 
-FAN_FROM = 2
+FAN_FROM: Final = 2
 """CPUs from which on a word that goes to several of them is one entry for each instance."""
 
-MAX_PLACES = 65_536
+MAX_PLACES: Final = 65_536
 """Words of all sources whose places are known at a time; at so many all are looked up again."""
 
 
@@ -50,8 +51,9 @@ class Places:
     def place(self, source: Party, word: int) -> Place | None:
         """Where a word goes; None for one of the general path."""
         places = self._known_of(source)
-        if word in places:
-            return places[word]
+        place = places.get(word)
+        if place is not None or word in places:
+            return place
         # A row that this opens may have others folded; nothing that is known is used after that.
         place = places[word] = self._look_up(source, word)
         self._known += 1

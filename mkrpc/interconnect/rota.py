@@ -4,8 +4,9 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
+from mkrpc.compiled.marks import mypyc_attr
 from mkrpc.errors import LimitReachedError
 from mkrpc.interconnect.turns import Source, Turns
 
@@ -20,12 +21,16 @@ MAX_WAITING_CALLS = 4096
 
 _ResultT = TypeVar("_ResultT")
 
+_clock_s: Final = time.perf_counter
 
-class Worker(Source, Protocol):
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Worker(Source):
     """A source of work, piece by piece."""
 
     def apply_next(self) -> bool:
         """Do the oldest piece that waits; whether there are more."""
+        raise NotImplementedError
 
 
 class Rota:
@@ -38,6 +43,8 @@ class Rota:
     """
 
     def __init__(self, *, before: Callable[[], None], after: Callable[[], None]) -> None:
+        self.turn_s = TURN_S
+        """See there."""
         self._before = before
         self._after = after
         self._turns: Turns[Worker] = Turns()
@@ -47,7 +54,7 @@ class Rota:
 
     def offer(self, source: Worker) -> None:
         """It had nothing to do and has: at once if this turn has time left and it comes next."""
-        if self._turns.waiting or self._spent_s >= TURN_S:
+        if self._turns.waiting or self._spent_s >= self.turn_s:
             self._turns.put(source)
         else:
             self._turns.begin(source)
@@ -88,24 +95,23 @@ class Rota:
 
     def _work(self) -> None:
         waiting = self._turns.waiting
-        while waiting and self._spent_s < TURN_S:
+        while waiting and self._spent_s < self.turn_s:
             self._serve(self._turns.take())
-        if self._turn is None and (waiting or self._spent_s >= TURN_S / 2):
+        if self._turn is None and (waiting or self._spent_s >= self.turn_s / 2):
             self._turn = asyncio.get_running_loop().call_soon(self._next_turn)
 
     def _serve(self, source: Worker) -> None:
-        began = time.perf_counter()
+        began = _clock_s()
         more = source.apply_next()
-        cost_s = time.perf_counter() - began
+        cost_s = _clock_s() - began
         self._turns.done(source, cost_s, more=more)
         self._spent_s += cost_s
 
 
-class _Callers:
+class _Callers(Worker):
     """All clients together: anybody can draw another client id."""
 
     def __init__(self) -> None:
-        self.spent = 0.0
         self.calls: deque[tuple[Callable[[], Any], asyncio.Future[Any] | None]] = deque()
 
     def apply_next(self) -> bool:

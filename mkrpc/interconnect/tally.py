@@ -24,14 +24,22 @@ class EachOutcome:
     ``too_many``.
     """
 
-    __slots__ = ("_kinds", "first_seq", "outcomes", "several", "too_many")
+    __slots__ = ("_count", "_kinds", "_outcomes", "first_seq", "several", "too_many")
 
     def __init__(self, first_seq: int, count: int) -> None:
         self.first_seq = first_seq
-        self.outcomes = bytearray(count)
+        self._count = count
+        self._outcomes: bytearray | None = None
         self.several: dict[int, Counter[LegKind]] = {}
         self.too_many = False
         self._kinds = 0
+
+    @property
+    def outcomes(self) -> bytearray:
+        """Made when the first has ended: nobody waits for its interrupt any more."""
+        if self._outcomes is None:
+            self._outcomes = bytearray(self._count)
+        return self._outcomes
 
     def note(self, first_seq: int, count: int, kind: LegKind, *, several: bool) -> None:
         """A leg of each of ``count`` words from number ``first_seq`` on has ended like this."""

@@ -7,15 +7,18 @@ Goyal, Vin and Cheng, 1996). The cost is measured by the driver, as it is spent.
 """
 
 import heapq
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
+
+from mkrpc.compiled.marks import mypyc_attr
 
 __all__ = ["Source", "Turns"]
 
 
-class Source(Protocol):
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Source:
     """``spent``: its account. Begins at 0; nobody but :class:`Turns` changes it."""
 
-    spent: float
+    spent: float = 0.0
 
 
 SourceT = TypeVar("SourceT", bound=Source)

@@ -7,7 +7,7 @@ and in the modules beside this one.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from mkrpc.link.accounts import CpuAccount, VectorCount
 from mkrpc.link.commands import Command, CommandKind
@@ -45,20 +45,20 @@ __all__ = [
     "Writes",
 ]
 
-WIRE_VERSION = 3
+WIRE_VERSION: Final = 3
 """Both ends of a link must speak the same; another is refused by name. 2: leases, so that an end
 that does not beat is not taken for one that has stopped. 3: books of the source, so that another
 interconnect can take over."""
 
 
-MAX_FRAME_WORDS = 4096
+MAX_FRAME_WORDS: Final = 4096
 """ICR words or legs in one frame at most; what is over waits for the next frame."""
 
-MAX_REPLY_VIEWS = 32
+MAX_REPLY_VIEWS: Final = 32
 """CPUs in one reply at most: whoever asks for more asks several times. With every vector in use one
 view is about 15 KiB, so that a reply fits a frame beside all else that the frame may hold."""
 
-NOBODY = 0xFFFF_FFFF
+NOBODY: Final = 0xFFFF_FFFF
 """The APIC id of a leg to nobody; as a physical destination it is the broadcast, never an id."""
 
 

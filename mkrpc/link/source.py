@@ -3,7 +3,7 @@
 import heapq
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from mkrpc.errors import ProtocolError
 from mkrpc.limits import MAX_CPUS
@@ -22,24 +22,24 @@ __all__ = [
     "Unresolved",
 ]
 
-WRITE_WINDOW = 4096
+WRITE_WINDOW: Final = 4096
 """Outstanding ICR writes at which a CPU that can wait waits (ICR delivery status busy, R20), as
 long as it is the only one of its instance that has many; see :class:`SourceWindow`."""
 
-HARD_WRITE_WINDOW = 8 * WRITE_WINDOW
+HARD_WRITE_WINDOW: Final = 8 * WRITE_WINDOW
 """Outstanding ICR writes that travel, of all CPUs of an instance together: never more."""
 
-RESERVED_WRITES = 16
+RESERVED_WRITES: Final = 16
 """Places in the window that each CPU has for itself, whatever the others hold."""
 
-_WAITING_SHARE = 6
-_SHARED_WRITES = _WAITING_SHARE * (WRITE_WINDOW - RESERVED_WRITES)
+_WAITING_SHARE: Final = 6
+_SHARED_WRITES: Final = _WAITING_SHARE * (WRITE_WINDOW - RESERVED_WRITES)
 assert _SHARED_WRITES + MAX_CPUS * RESERVED_WRITES <= HARD_WRITE_WINDOW
 
-PUBLISH_EVERY = 1024
+PUBLISH_EVERY: Final = 1024
 """Newly resolved writes after which the source publishes, so that destinations may forget."""
 
-MAX_PUBLISHED_RUNS = 1024
+MAX_PUBLISHED_RUNS: Final = 1024
 """Runs in one publication at most: the longest ones, so that what is stuck costs memory only for
 the few numbers between stuck ones. Keeps a frame far below the limit of its size."""
 

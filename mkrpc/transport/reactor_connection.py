@@ -7,6 +7,7 @@ future between a frame and its handler.
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Final
 
 import grpc
 
@@ -25,13 +26,13 @@ from mkrpc.transport.stream import (
 
 __all__ = ["ClientConnection", "ReactorConnection", "ServerConnection"]
 
-ACCEPT_SETTLE_S = 0.002
+ACCEPT_SETTLE_S: Final = 0.002
 """After a server's headers, how long to wait for the news that it has refused.
 
 A server that refuses sends headers and status in one; grpcio tells the client of both, a few
 microseconds apart, and of the headers first as often as not."""
 
-READ_AHEAD_BYTES = 4096
+READ_AHEAD_BYTES: Final = 4096
 """From this size of a frame on the next one is asked for before it is handled, so that the stream's
 window opens again meanwhile. To ask takes as long as to handle a small one, which goes first."""
 

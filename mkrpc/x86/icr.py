@@ -33,6 +33,7 @@ __all__ = [
     "init_assert",
     "nmi",
     "reserved_bits_x2apic",
+    "shorthand_of",
     "shorthand_word",
     "startup",
     "travelling",
@@ -223,6 +224,11 @@ def init_assert(destination: int) -> int:
 def startup(destination: int, vector: int) -> int:
     """A start-up IPI: the CPU starts at ``vector`` << 12 if it waits for one (R36)."""
     return icr_word(vector=vector, destination=destination, delivery_mode=DeliveryMode.STARTUP)
+
+
+def shorthand_of(word: int) -> Shorthand:
+    """That of a word, for whoever asks nothing else of it."""
+    return _SHORTHANDS[word >> 18 & 3]
 
 
 def shorthand_word(

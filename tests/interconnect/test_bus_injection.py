@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from mkrpc.errors import InvalidArgumentError, LimitReachedError, ProtocolError
 from mkrpc.interconnect import known_clients
 from mkrpc.interconnect.clients import KEPT_WRITES
-from mkrpc.interconnect.injection import INJECTION_WINDOW, MAX_COUNT, MAX_WAITERS
-from mkrpc.interconnect.known_clients import TOLD_TOGETHER
+from mkrpc.interconnect.injected_words import MAX_COUNT
+from mkrpc.interconnect.injection import INJECTION_WINDOW, MAX_WAITERS
 from mkrpc.link.frames import ResolvedRun
 from mkrpc.link.memory import OutcomeMemory
 from mkrpc.outcome import Outcome
@@ -66,7 +66,7 @@ def test_numbers_used_for_something_else_are_refused(
     assert wire.bus.totals().written == 3
 
 
-@pytest.mark.parametrize("count", [TOLD_TOGETHER - 1, TOLD_TOGETHER])
+@pytest.mark.parametrize("count", [known_clients.TOLD_TOGETHER - 1, TOLD_TOGETHER])
 def test_what_is_called_resolved_is_forgotten_and_published_once_there_is_enough_of_it(
     machine: Any, count: int
 ) -> None:
@@ -76,7 +76,11 @@ def test_what_is_called_resolved_is_forgotten_and_published_once_there_is_enough
     for seq in (count + 1, count + 2):  # what it says counts once it has its answer
         wire.inject(RING, seq=seq, resolved_below=count + 1)
         wire.settle()  # and goes with the next legs
-    told = {b"client----------": (ResolvedRun(1, count),)} if count == TOLD_TOGETHER else {}
+    told = (
+        {b"client----------": (ResolvedRun(1, count),)}
+        if count == known_clients.TOLD_TOGETHER
+        else {}
+    )
     assert wire.peers[1].floors == told
     with pytest.raises(InvalidArgumentError, match="forgotten"):
         wire.inject(RING, count=count)

@@ -10,14 +10,13 @@ from hypothesis import strategies as st
 
 from mkrpc.errors import LimitReachedError, NotFoundError
 from mkrpc.interconnect import rota as rota_module
-from mkrpc.interconnect.rota import Rota
+from mkrpc.interconnect.rota import Rota, Worker
 from mkrpc.interconnect.turns import Turns
 
 
 @dataclass(eq=False)
-class Flow:
+class Flow(Worker):
     cost: float = 1.0
-    spent: float = 0.0
     done: list[int] = field(default_factory=list)
     left: int = 0
 
@@ -182,6 +181,6 @@ async def test_calls_that_wait_have_a_limit_and_who_goes_away_costs_nothing(
     with pytest.raises(LimitReachedError):
         await calls[3]
     calls[1].cancel()
-    monkeypatch.setattr(rota_module, "TURN_S", 1.0)
+    rota.turn_s = 1.0
     await asyncio.gather(*calls, return_exceptions=True)
     assert done == [0, 2]
