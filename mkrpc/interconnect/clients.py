@@ -3,7 +3,7 @@
 import heapq
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from mkrpc.errors import LimitReachedError
 from mkrpc.interconnect.injected_words import EqualWords, SeveralWords
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["KEPT_WRITES", "Call", "Client"]
 
-KEPT_WRITES: Final = 16_384
+KEPT_WRITES = 16_384
 """Writes of one client, those settled last, that destinations keep the outcomes of until it says
 ``resolved_below``, over all its calls.
 

@@ -21,7 +21,7 @@ MAX_CLIENTS = 1024
 forgotten, and a repetition of its calls would then happen again. If none is idle and all wait for
 their answers, a new client is refused: :class:`LimitReachedError`."""
 
-MAX_CALLS_PER_CLIENT: Final = 1024
+MAX_CALLS_PER_CLIENT = 1024
 """Calls of one client that are remembered; it must say ``resolved_below`` to make more."""
 
 

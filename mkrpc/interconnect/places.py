@@ -19,7 +19,7 @@ __all__ = ["FAN_FROM", "MAX_PLACES", "Places"]
 FAN_FROM: Final = 2
 """CPUs from which on a word that goes to several of them is one entry for each instance."""
 
-MAX_PLACES: Final = 65_536
+MAX_PLACES = 65_536
 """Words of all sources whose places are known at a time; at so many all are looked up again."""
 
 

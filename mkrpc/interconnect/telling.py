@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Final
 
 from mkrpc.interconnect.ledger import OVERFLOW, Row
 from mkrpc.interconnect.legs import Ended
@@ -20,7 +19,7 @@ from mkrpc.outcome import Outcome
 
 __all__ = ["MAX_FRAME_RUNS", "Telling", "book_key"]
 
-MAX_FRAME_RUNS: Final = 4096
+MAX_FRAME_RUNS = 4096
 """Runs of resolved numbers in one frame, the sources' publications included. At most about 100
 KiB, so that a frame stays below the transport's limit of its size."""
 

@@ -39,7 +39,7 @@ assert _SHARED_WRITES + MAX_CPUS * RESERVED_WRITES <= HARD_WRITE_WINDOW
 PUBLISH_EVERY: Final = 1024
 """Newly resolved writes after which the source publishes, so that destinations may forget."""
 
-MAX_PUBLISHED_RUNS: Final = 1024
+MAX_PUBLISHED_RUNS = 1024
 """Runs in one publication at most: the longest ones, so that what is stuck costs memory only for
 the few numbers between stuck ones. Keeps a frame far below the limit of its size."""
 

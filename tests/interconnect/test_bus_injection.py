@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mkrpc.errors import InvalidArgumentError, LimitReachedError, ProtocolError
-from mkrpc.interconnect import known_clients
+from mkrpc.interconnect import injected_words, known_clients
 from mkrpc.interconnect.clients import KEPT_WRITES
-from mkrpc.interconnect.injected_words import MAX_COUNT
 from mkrpc.interconnect.injection import INJECTION_WINDOW, MAX_WAITERS
 from mkrpc.link.frames import ResolvedRun
 from mkrpc.link.memory import OutcomeMemory
@@ -66,22 +65,19 @@ def test_numbers_used_for_something_else_are_refused(
     assert wire.bus.totals().written == 3
 
 
-@pytest.mark.parametrize("count", [known_clients.TOLD_TOGETHER - 1, TOLD_TOGETHER])
+@pytest.mark.parametrize("too_few", [1, 0])
 def test_what_is_called_resolved_is_forgotten_and_published_once_there_is_enough_of_it(
-    machine: Any, count: int
+    machine: Any, too_few: int
 ) -> None:
+    count = known_clients.TOLD_TOGETHER - too_few
     wire = machine((0,), (1,))
     wire.inject(RING, count=count)
     wire.settle()
     for seq in (count + 1, count + 2):  # what it says counts once it has its answer
         wire.inject(RING, seq=seq, resolved_below=count + 1)
         wire.settle()  # and goes with the next legs
-    told = (
-        {b"client----------": (ResolvedRun(1, count),)}
-        if count == known_clients.TOLD_TOGETHER
-        else {}
-    )
-    assert wire.peers[1].floors == told
+    told = {b"client----------": (ResolvedRun(1, count),)}
+    assert wire.peers[1].floors == ({} if too_few else told)
     with pytest.raises(InvalidArgumentError, match="forgotten"):
         wire.inject(RING, count=count)
     wire.bus.forget_client(b"client----------")
@@ -103,10 +99,10 @@ def test_what_is_called_resolved_and_is_not_stays(machine: Any) -> None:
     [
         ({"client_id": b""}, "client id of 0 bytes"),
         ({"count": 0}, "0 writes"),
-        ({"count": MAX_COUNT + 1}, "1000001 writes"),
+        ({"count": injected_words.MAX_COUNT + 1}, "1000001 writes"),
         ({"first_seq": 0}, "sequence number 0"),
         ({"first_seq": 1 << 63}, "out of range"),
-        ({"first_seq": (1 << 62) - MAX_COUNT}, "out of range"),
+        ({"first_seq": (1 << 62) - injected_words.MAX_COUNT}, "out of range"),
         ({"resolved_below": 2}, "called resolved"),
         ({"word": 1 << 64}, "does not fit 64 bits"),
         ({"word": RING | 1 << 20}, "malformed ICR 0x00000001001000ea"),
