@@ -93,6 +93,8 @@ _LEGS_CPUS: Final = bytes((LEGS_CPUS,))
 _ONE_WORD: Final = bytes((8,))
 """The size of a column of one word."""
 _LEGS_ONE_WORD: Final = _LEGS_WORDS + _ONE_WORD
+_ONE_LEG_BYTES: Final = len(_LEGS_SOURCE) + IDENTITY_BYTES + 2 + len(_LEGS_ONE_WORD) + 8 + 2
+"""Those of a leg of its own but for its number and its CPU."""
 
 _OUTCOME_FIRST: Final = bytes((OUTCOME_FIRST,))
 _OUTCOME_COUNT: Final = bytes((OUTCOME_COUNT,))
@@ -137,6 +139,10 @@ def down_frame_to_bytes(frame: DownFrame) -> bytes | None:
         return None
     if frame.messages or frame.settled or frame.doorbells:
         return None
+    if len(frame.legs) == 1 and frame.frame and frame.ack:
+        common = _one_leg(frame, frame.legs[0])
+        if common is not None:
+            return common
     out = b""
     if frame.frame:
         out = _DOWN_FRAME + number_to_bytes(frame.frame)
@@ -153,7 +159,7 @@ def down_frame_to_bytes(frame: DownFrame) -> bytes | None:
             return None
         if legs.resent or legs.arbitrated:
             return None
-        out = out + _DOWN_LEGS + sized(_legs(legs, words))
+        out = out + _DOWN_LEGS + sized(_legs(legs))
     if frame.resolved:
         for resolved in frame.resolved:
             out = out + _DOWN_RESOLVED + sized(_resolved_run(resolved))
@@ -191,14 +197,45 @@ def _floor(floor: SourceFloor) -> bytes:
     return out
 
 
-def _legs(legs: Legs, words: list[int]) -> bytes:
-    source = legs.source
+def _one_leg(frame: DownFrame, legs: Legs) -> bytes | None:
+    """A frame that brings a single interrupt and nothing else, in one go; None for any other."""
+    words = legs.words
+    if not isinstance(words, list) or len(words) != 1 or legs.resent or legs.arbitrated:
+        return None
+    if frame.beat or frame.roster or frame.floors or frame.resolved:
+        return None
+    assert len(legs.source) == IDENTITY_BYTES
+    number, ack = number_to_bytes(frame.frame), number_to_bytes(frame.ack)
+    seq, cpu = number_to_bytes(legs.seqs[0]), short_to_bytes(legs.cpus[0])
+    of_legs = _ONE_LEG_BYTES + len(seq) + len(cpu)
+    return b"".join(
+        (
+            _RESPONSE,
+            ONE_BYTE[4 + len(number) + len(ack) + of_legs],  # with two tags, and those of the legs
+            _DOWN_FRAME,
+            number,
+            _DOWN_ACK,
+            ack,
+            _DOWN_LEGS,
+            ONE_BYTE[of_legs],
+            _LEGS_SOURCE,
+            legs.source,
+            _LEGS_SEQS,
+            ONE_BYTE[len(seq)],
+            seq,
+            _LEGS_ONE_WORD,
+            words[0].to_bytes(8, "little"),
+            _LEGS_CPUS,
+            ONE_BYTE[len(cpu)],
+            cpu,
+        )
+    )
+
+
+def _legs(legs: Legs) -> bytes:
+    """In columns that are lists."""
+    source, words = legs.source, legs.words
     assert len(source) == IDENTITY_BYTES
-    if len(words) == 1:
-        seq, cpu = number_to_bytes(legs.seqs[0]), short_to_bytes(legs.cpus[0])
-        word = words[0].to_bytes(8, "little")
-        begin = (_LEGS_SOURCE, source, _LEGS_SEQS, ONE_BYTE[len(seq)], seq)
-        return b"".join((*begin, _LEGS_ONE_WORD, word, _LEGS_CPUS, ONE_BYTE[len(cpu)], cpu))
     if not words:
         return _LEGS_SOURCE + source
     seqs = b"".join([number_to_bytes(seq) for seq in legs.seqs])

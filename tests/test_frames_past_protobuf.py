@@ -156,6 +156,7 @@ ANSWER = UpFrame(
     more=True,
 )
 ONE_LEG = DownFrame(frame=1, ack=300, legs=[Legs(SOURCE, [1 << 40], [1 << 63], [511])], roster=3)
+ALONE = DownFrame(frame=1 << 20, ack=127, legs=ONE_LEG.legs)
 FLOORED = DownFrame(
     frame=2,
     floors=[SourceFloor(SOURCE, (ResolvedRun(1, 1 << 40), ResolvedRun((1 << 40) + 2, 1 << 41)))],
@@ -171,7 +172,7 @@ def test_common_frames_of_an_instance_go_past_protobuf(frame):
     assert up_frame_from_bytes(message) == frame
 
 
-@pytest.mark.parametrize("frame", [ONE_LEG, FLOORED, TOLD, DownFrame(ack=16)], ids=str)
+@pytest.mark.parametrize("frame", [ONE_LEG, ALONE, FLOORED, TOLD, DownFrame(ack=16)], ids=str)
 def test_common_frames_of_the_interconnect_go_past_protobuf(frame):
     message = down_frame_to_bytes(frame)
     assert message == encode_down_by_protobuf(frame)

@@ -50,6 +50,8 @@ class KnownClients:
         self._gone = GoneClients(destinations_of)
         self._named_by = named_by
         self._calls = 0
+        self._latest: Client | None = None
+        """The last of ``_clients``, if that is known."""
 
     def __contains__(self, identity: object) -> bool:
         return identity in self._clients or identity in self._gone
@@ -69,6 +71,7 @@ class KnownClients:
         for kept in calls:
             client = self._clients.setdefault(kept.client, Client(kept.client))
             self._clients.move_to_end(kept.client)
+            self._latest = None
             call = client.add(Call.again(client, kept))
             client.used.add_run(call.first_seq, call.last_seq)
             client.settle(call.first_seq, call.last_seq)
@@ -84,6 +87,7 @@ class KnownClients:
             self._clients[identity] = client
             self._gone.take(identity)
         self._clients.move_to_end(identity)
+        self._latest = client
 
     def answered(self, client: Client) -> None:
         """All its calls have their answers: one that has gone is forgotten."""
@@ -129,8 +133,10 @@ class KnownClients:
         client.used.add_run(first_seq, last_seq)
         self._calls += 1
         client.latest_call = self._calls
-        self._clients[client_id] = client
-        self._clients.move_to_end(client_id)
+        if client is not self._latest:
+            self._clients[client_id] = client
+            self._clients.move_to_end(client_id)
+            self._latest = client
         return client
 
     def _make_room(self) -> None:
@@ -144,6 +150,7 @@ class KnownClients:
             for identity, client in self._clients.items():
                 if not client.waits:
                     self._gone.put(self._clients.pop(identity))
+                    self._latest = None
                     return
         raise LimitReachedError(
             f"{MAX_CLIENTS} clients have calls without an answer",
@@ -185,6 +192,7 @@ class KnownClients:
         if client is not None and client.idle:
             self._clients.pop(client_id, None)
             self._gone.take(client_id)
+            self._latest = None
             for call in client.calls.values():
                 self._changes.forgotten(call)
             for singles in client.singles.values():

@@ -262,7 +262,8 @@ class Ledger:
 
     def resume(self, party: Party) -> None:
         """A client that had finished writes again; its rows, if still its own, stay so."""
-        self._finished_clients.pop(party, None)
+        if party in self._finished_clients:
+            del self._finished_clients[party]
 
     def rows_of(self, party: Party) -> list[Row]:
         """Every row that names the party, as source or as destination."""
