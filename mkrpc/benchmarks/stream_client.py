@@ -44,15 +44,13 @@ class _Client:
         self._connection = connection
         return self
 
-    def write(self, words: Sequence[int]) -> None:
-        """A request of its own for these words, at once."""
-        if len(words) == 1:
-            self.sender.append_one(words[0])
-        else:
-            self.sender.append(words)
-        request = self.sender.next_request()
-        assert request is not None, "no credit for a request"
-        self.frames.append(request)
+    def write(self, word: int) -> None:
+        """A request of its own for this word, at once."""
+        self.sender.append_one(word)
+        if self.frames or self._connection is None or not self._connection.writable:
+            request = self.sender.next_request()
+            assert request is not None, "no credit for a request"
+            self.frames.append(request)
         self.pump()
 
     def pump(self) -> None:
@@ -118,7 +116,7 @@ class StreamClient:
                 nonlocal began_ns
                 number = len(delays_us)
                 began_ns = time.monotonic_ns()
-                client.write(words[number : number + 1])
+                client.write(words[number])
 
             def go_on() -> None:
                 if client.over.done() or client.sender.answered <= len(delays_us):
@@ -153,7 +151,7 @@ class StreamClient:
                 while written < messages and written * len(words) - answered < window * len(words):
                     written += 1
                     if len(words) == 1:
-                        client.write(words)
+                        client.write(words[0])
                     else:
                         client.sender.append(words)
                         client.pump()

@@ -254,8 +254,9 @@ class Attachment:
         self._moves.acknowledged(frame.ack)
         if not new:
             return
-        for floor in frame.floors:
-            kernel.outcomes.forget(floor.source, floor.runs)
+        if frame.floors:
+            for floor in frame.floors:
+                kernel.outcomes.forget(floor.source, floor.runs)
         self._arrivals.take_messages(frame)
         for legs in frame.legs:
             self._arrivals.apply(legs)
