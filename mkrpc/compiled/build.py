@@ -40,7 +40,6 @@ MODULES = (
     "mkrpc.interconnect.arbitration",
     "mkrpc.interconnect.asking",
     "mkrpc.interconnect.attachments",
-    "mkrpc.interconnect.bucket",
     "mkrpc.interconnect.changes",
     "mkrpc.interconnect.clients",
     "mkrpc.interconnect.clock",

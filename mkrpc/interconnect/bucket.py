@@ -154,20 +154,21 @@ class Buckets:
         self._rates = rates
         self._changed: dict[int | None, Rate | None] = {}
         self._found: dict[int | None, TokenBucket | None] = {}
-        self._limits_nobody = rates.limits_nobody
+        self.limits_nobody = rates.limits_nobody
+        """For whoever asks for every interrupt: :meth:`take` lets all pass."""
         self.now_us = 0
         """Writes that come in from here on are taken to come at that time."""
 
     def take(self, instance_id: int | None, count: int) -> int:
         """How many of the next ``count`` writes of an instance, or of :data:`CLIENTS`, pass."""
-        if self._limits_nobody:
+        if self.limits_nobody:
             return count
         bucket = self.of(instance_id)
         return count if bucket is None else bucket.take(count, self.now_us)
 
     def of(self, instance_id: int | None) -> TokenBucket | None:
         """The bucket of a source; None if it is not limited."""
-        if self._limits_nobody:
+        if self.limits_nobody:
             return None
         if instance_id not in self._found:
             rate = self._changed.get(instance_id, self._rates.rate_of(instance_id))
@@ -183,7 +184,7 @@ class Buckets:
         """Limit a source from now on, or no longer with None."""
         bucket = self.of(instance_id)
         self._changed[instance_id] = rate
-        self._limits_nobody = False
+        self.limits_nobody = False
         if bucket is not None and rate is not None:
             bucket.change(rate, self.now_us)
         else:

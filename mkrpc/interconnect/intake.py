@@ -113,7 +113,7 @@ class Intake:
         # The time does not move within a frame, so the first ones pass and all others do not.
         # What has passed before passes again.
         passing = count
-        if not writes.stamp:
+        if not writes.stamp and not self._buckets.limits_nobody:
             passing = self._buckets.take(session.instance_id, passing)
         tally = asked.tally if asked is not None else None
         on_resolved = self._told(session, asked)
