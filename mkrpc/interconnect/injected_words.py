@@ -10,7 +10,7 @@ from mkrpc.interconnect.word_kinds import Kinds, kinds_of
 from mkrpc.limits import IDENTITY_BYTES
 from mkrpc.link.frames import MAX_FRAME_WORDS
 from mkrpc.wire_fields import word_at
-from mkrpc.x86.icr import Shorthand, reserved_bits_x2apic, shorthand_of
+from mkrpc.x86.icr import Shorthand, decode, reserved_bits_x2apic, shorthand_of
 
 __all__ = [
     "MAX_COUNT",
@@ -34,6 +34,7 @@ _MAX_SEQ: Final = (1 << 62) - MAX_COUNT
 """No number of any call gets to 2^62, as none that a hello counts with."""
 
 _WORD_BYTES: Final = 8
+_WORD_BITS: Final = 64
 
 
 class EqualWords:
@@ -148,8 +149,10 @@ def check_count(count: int) -> None:
 def check_word(word: int) -> None:
     """Whether an agent without an APIC can inject the word.
 
-    :raises InvalidArgumentError: reserved bits, self, or all but self.
+    :raises InvalidArgumentError: reserved bits, self, or all but self, or more than 64 bits.
     """
+    if word >> _WORD_BITS:
+        decode(word)  # which says so
     reserved = reserved_bits_x2apic(word)
     if reserved:
         raise InvalidArgumentError(

@@ -44,7 +44,7 @@ class Rota:
 
     def __init__(self, *, before: Callable[[], None], after: Callable[[], None]) -> None:
         self.turn_s = TURN_S
-        """See there."""
+        """As :data:`TURN_S`."""
         self._before = before
         self._after = after
         self._turns: Turns[Worker] = Turns()

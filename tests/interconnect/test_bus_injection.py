@@ -117,7 +117,7 @@ def test_a_call_that_cannot_be_is_refused_before_anything_is_booked(
     with pytest.raises(InvalidArgumentError, match=words) as caught:
         wire.inject(**({"word": RING} | changes))
     assert caught.value.advice
-    assert len(wire.bus.ledger) == 0
+    assert (len(wire.bus.ledger), wire.bus.latest_call(b"client----------")) == (0, 0)
     assert not wire.peers[1].pull()
 
 
