@@ -94,7 +94,7 @@ _ONE_WORD: Final = bytes((8,))
 """The size of a column of one word."""
 _LEGS_ONE_WORD: Final = _LEGS_WORDS + _ONE_WORD
 _ONE_LEG_BYTES: Final = len(_LEGS_SOURCE) + IDENTITY_BYTES + 2 + len(_LEGS_ONE_WORD) + 8 + 2
-"""Those of a leg of its own but for its number and its CPU."""
+"""Bytes of the message Legs with a single leg, without those of its number and of its CPU's."""
 
 _OUTCOME_FIRST: Final = bytes((OUTCOME_FIRST,))
 _OUTCOME_COUNT: Final = bytes((OUTCOME_COUNT,))
@@ -109,6 +109,7 @@ def up_frame_to_bytes(frame: UpFrame) -> bytes | None:
         return None
     if frame.listens:
         return None
+    # ``out = out + ...``: the compiler knows how bytes are joined, and not how they are extended.
     out = b""
     if frame.frame:
         out = _UP_FRAME + number_to_bytes(frame.frame)
@@ -211,7 +212,7 @@ def _one_leg(frame: DownFrame, legs: Legs) -> bytes | None:
     return b"".join(
         (
             _RESPONSE,
-            ONE_BYTE[4 + len(number) + len(ack) + of_legs],  # with two tags, and those of the legs
+            ONE_BYTE[4 + len(number) + len(ack) + of_legs],  # and three tags, and the size of Legs
             _DOWN_FRAME,
             number,
             _DOWN_ACK,

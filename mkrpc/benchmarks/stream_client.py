@@ -49,9 +49,10 @@ class _Client:
         self.sender.append_one(word)
         if self.frames or self._connection is None or not self._connection.writable:
             request = self.sender.next_request()
-            assert request is not None, "no credit for a request"
-            self.frames.append(request)
+            if request is not None:
+                self.frames.append(request)
         self.pump()
+        assert not self.sender.gathered, "no credit for a request"
 
     def pump(self) -> None:
         """Send the next request: what was written while another one was on its way is in one."""

@@ -115,7 +115,8 @@ MODULES = (
 interconnect, its drivers, and what turns a frame into bytes and back at either end.
 
 Not what a recorder puts methods of its own into (``OF_PARTS`` in recorded_inputs.py). A constant of
-theirs is ``Final``, and written into whoever reads it; a limit that a test turns is not."""
+theirs is ``Final``, and written into whoever reads it; a limit that tests turn is not, but for
+those of frames under way in link/endpoint.py."""
 
 SHARED = "mkrpc_model__mypyc"
 """The extension module that the others share."""

@@ -23,7 +23,7 @@ from mkrpc.link.source_books import SourceBooks
 
 __all__ = ["MAX_FRAME_VECTORS", "MAX_REPLY_BYTES", "Attachment"]
 
-MAX_FRAME_VECTORS: Final = 2048
+MAX_FRAME_VECTORS = 2048
 """Vector counts in the accounts of one frame, give or take one CPU's; the rest in the next."""
 
 MAX_REPLY_BYTES: Final = 200 * 1024

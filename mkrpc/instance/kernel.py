@@ -5,7 +5,7 @@ tests. Time is an argument (``now_us``); nothing here waits or does I/O.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from mkrpc.compiled.marks import mypyc_attr
 from mkrpc.errors import (
@@ -48,11 +48,11 @@ __all__ = [
     "Startup",
 ]
 
-FRAME_EVENTS: Final = 512
+FRAME_EVENTS = 512
 """Words of the events in one frame at most, though a frame may hold MAX_FRAME_WORDS: the
 interconnect has one frame of each instance in turn, and beats wait for it to end."""
 
-MAX_QUEUED_EVENTS: Final = 4 * MAX_FRAME_WORDS
+MAX_QUEUED_EVENTS = 4 * MAX_FRAME_WORDS
 """Events that wait for the link; at so many the CPUs stand still until it has taken some. They
 still take what arrives, which the interconnect bounds, since it gets no answers meanwhile."""
 

@@ -151,14 +151,14 @@ def check_word(word: int) -> None:
 
     :raises InvalidArgumentError: reserved bits, self, or all but self, or more than 64 bits.
     """
-    if word >> _WORD_BITS:
-        decode(word)  # which says so
     reserved = reserved_bits_x2apic(word)
     if reserved:
         raise InvalidArgumentError(
             f"malformed ICR {word:#018x}: reserved bits {reserved:#x} are set",
             advice="bits 31:20, 17:16 and 13 must be 0 (SDM 10.12.9)",
         )
+    if word >> _WORD_BITS:
+        decode(word)  # which says so
     shorthand = shorthand_of(word)
     if shorthand in (Shorthand.SELF, Shorthand.ALL_EXCLUDING_SELF):
         raise InvalidArgumentError(

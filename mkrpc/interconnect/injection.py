@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Final
 
 from mkrpc.errors import InvalidArgumentError, LimitReachedError
 from mkrpc.interconnect.bucket import CLIENTS, Buckets
@@ -32,13 +31,13 @@ from mkrpc.trace import ClientInjected, Sink
 
 __all__ = ["INJECTION_WINDOW", "MAX_WAITERS", "Injections", "OnDone"]
 
-INJECTION_WINDOW: Final = 4096
+INJECTION_WINDOW = 4096
 """Unsettled writes of one call at a time; the rest is made as legs settle."""
 
-_REFILL: Final = INJECTION_WINDOW // 4
+_REFILL = INJECTION_WINDOW // 4
 """Room in the window from which on it is refilled, so that refills stay few."""
 
-MAX_WAITERS: Final = 64
+MAX_WAITERS = 64
 """Repetitions of one call that wait for its answer; one more is a :class:`LimitReachedError`."""
 
 OnDone = Callable[[Tally], None]

@@ -2,13 +2,11 @@
 are refused, would else be made to its end in one go, and everybody would wait for that.
 """
 
-from typing import Final
-
 from mkrpc.interconnect.clients import Call
 
 __all__ = ["MAX_INSTALMENT", "Instalments"]
 
-MAX_INSTALMENT: Final = 8192
+MAX_INSTALMENT = 8192
 """Writes of one call that are made in one go; the next ones when it is the clients' turn again."""
 
 

@@ -44,7 +44,7 @@ class Rota:
 
     def __init__(self, *, before: Callable[[], None], after: Callable[[], None]) -> None:
         self.turn_s = TURN_S
-        """As :data:`TURN_S`."""
+        """:data:`TURN_S`, as it was when this was made."""
         self._before = before
         self._after = after
         self._turns: Turns[Worker] = Turns()

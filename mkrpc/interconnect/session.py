@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final
 
 from mkrpc.errors import LimitReachedError, ProtocolError
 from mkrpc.interconnect.asked import Asked
@@ -52,20 +51,20 @@ QUEUE_PER_CPU = 2 * WRITE_WINDOW
 """The same for each CPU of an instance with many, where that is more: broadcasts have a leg to each
 of them, and what a sender that waits for its window may have outstanding must find room."""
 
-LEG_WINDOW: Final = 8192
+LEG_WINDOW = 8192
 """Legs handed to an instance and not yet answered; what is over waits in the queue."""
 
 MAX_PENDING_COMMANDS = 1024
 """Commands that an instance may owe an answer; one more is a :class:`LimitReachedError`."""
 
-MAX_FRAME_COMMANDS: Final = 64
+MAX_FRAME_COMMANDS = 64
 """Commands in one frame at most; the rest waits for the next."""
 
-_TELL_AT_ONCE: Final = PUBLISH_EVERY
+_TELL_AT_ONCE = PUBLISH_EVERY
 """Newly resolved writes that are worth a frame of their own; one is, where programs wait for it
 (:attr:`mkrpc.link.frames.Hello.tell_resolved`)."""
 
-_NEARLY_STALLED: Final = WRITE_WINDOW - _TELL_AT_ONCE
+_NEARLY_STALLED = WRITE_WINDOW - _TELL_AT_ONCE
 """Unresolved writes, as the source sees it, from which on every resolved one is told at once: a
 hung destination must not keep what others have answered from reopening the source's window."""
 

@@ -36,7 +36,7 @@ class EachOutcome:
 
     @property
     def outcomes(self) -> bytearray:
-        """Made when the first has ended: nobody waits for its interrupt any more."""
+        """Made when it is first asked for: by then an interrupt has been delivered."""
         if self._outcomes is None:
             self._outcomes = bytearray(self._count)
         return self._outcomes

@@ -51,7 +51,7 @@ that does not beat is not taken for one that has stopped. 3: books of the source
 interconnect can take over."""
 
 
-MAX_FRAME_WORDS: Final = 4096
+MAX_FRAME_WORDS = 4096
 """ICR words or legs in one frame at most; what is over waits for the next frame."""
 
 MAX_REPLY_VIEWS: Final = 32

@@ -29,14 +29,14 @@ long as it is the only one of its instance that has many; see :class:`SourceWind
 HARD_WRITE_WINDOW: Final = 8 * WRITE_WINDOW
 """Outstanding ICR writes that travel, of all CPUs of an instance together: never more."""
 
-RESERVED_WRITES: Final = 16
+RESERVED_WRITES = 16
 """Places in the window that each CPU has for itself, whatever the others hold."""
 
 _WAITING_SHARE: Final = 6
-_SHARED_WRITES: Final = _WAITING_SHARE * (WRITE_WINDOW - RESERVED_WRITES)
+_SHARED_WRITES = _WAITING_SHARE * (WRITE_WINDOW - RESERVED_WRITES)
 assert _SHARED_WRITES + MAX_CPUS * RESERVED_WRITES <= HARD_WRITE_WINDOW
 
-PUBLISH_EVERY: Final = 1024
+PUBLISH_EVERY = 1024
 """Newly resolved writes after which the source publishes, so that destinations may forget."""
 
 MAX_PUBLISHED_RUNS = 1024

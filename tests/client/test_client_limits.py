@@ -9,13 +9,13 @@ import pytest
 
 from mkrpc.client import Client, channel, destination, injection_numbers
 from mkrpc.errors import UnavailableError
-from mkrpc.interconnect import injection, known_clients
+from mkrpc.interconnect import injected_words, known_clients
 from mkrpc.transport import aio, stream
 from mkrpc.v1 import control_pb2 as pb
 
 
 def test_one_call_may_ask_for_as_many_writes_wherever_it_is_checked():
-    assert destination.MAX_COUNT == injection.MAX_COUNT
+    assert destination.MAX_COUNT == injected_words.MAX_COUNT
 
 
 def test_the_client_keeps_no_more_calls_than_the_interconnect_remembers():

@@ -10,7 +10,6 @@ from mkrpc.errors import MkrpcError, UnavailableError
 from mkrpc.fault import Direction, Fault, FaultKind
 from mkrpc.frame_codec import decode_down, encode_up
 from mkrpc.instance.uplink import is_passing
-from mkrpc.interconnect import rota
 from mkrpc.interconnect.attachments import Pump
 from mkrpc.interconnect.beats import BeatServer
 from mkrpc.interconnect.link_faults import LinkFaults
@@ -133,10 +132,10 @@ async def test_what_is_held_of_a_stream_that_ends_is_lost_with_it(rig: Rig) -> N
 
 
 async def test_a_window_of_frames_that_comes_at_once_is_taken_in_turn(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
+    rig: Rig,
 ) -> None:
     """Twice as many as a peer may have under way, since each comes twice."""
-    monkeypatch.setattr(rota, "TURN_S", 1e-9)
+    rig.faults.pump.rota.turn_s = 1e-9
     stream = rig.open()
     numbers = rig.set("partition"), rig.set("duplicate")
     for _ in range(FRAME_WINDOW):
