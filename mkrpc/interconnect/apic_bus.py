@@ -270,10 +270,9 @@ class ApicBus(Asking):
         It comes again after :meth:`next_frame` has given a frame, and whenever something is added.
         """
         ready = self._ready
-        if ready:
-            for session in ready:
-                del ready[session]  # and not one step further
-                return session
+        for session in ready:
+            del ready[session]  # and not one step further
+            return session
         return None
 
     def watch(self, sink: Sink | None) -> None:

@@ -10,7 +10,7 @@ from mkrpc.interconnect.word_kinds import Kinds, kinds_of
 from mkrpc.limits import IDENTITY_BYTES
 from mkrpc.link.frames import MAX_FRAME_WORDS
 from mkrpc.wire_fields import word_at
-from mkrpc.x86.icr import Shorthand, decode, reserved_bits_x2apic, shorthand_of
+from mkrpc.x86.icr import WORD_BITS, Shorthand, decode, reserved_bits_x2apic, shorthand_of
 
 __all__ = [
     "MAX_COUNT",
@@ -34,7 +34,6 @@ _MAX_SEQ: Final = (1 << 62) - MAX_COUNT
 """No number of any call gets to 2^62, as none that a hello counts with."""
 
 _WORD_BYTES: Final = 8
-_WORD_BITS: Final = 64
 
 
 class EqualWords:
@@ -157,7 +156,7 @@ def check_word(word: int) -> None:
             f"malformed ICR {word:#018x}: reserved bits {reserved:#x} are set",
             advice="bits 31:20, 17:16 and 13 must be 0 (SDM 10.12.9)",
         )
-    if word >> _WORD_BITS:
+    if word >> WORD_BITS:
         decode(word)  # which says so
     shorthand = shorthand_of(word)
     if shorthand in (Shorthand.SELF, Shorthand.ALL_EXCLUDING_SELF):

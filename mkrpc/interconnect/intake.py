@@ -6,7 +6,6 @@ that balance; the session it came from is then closed.
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Final
 
 from mkrpc.errors import ProtocolError
 from mkrpc.interconnect.asked import Asked
@@ -33,10 +32,9 @@ from mkrpc.link.frames import (
 from mkrpc.link.messages import Message
 from mkrpc.link.source import MAX_PUBLISHED_RUNS
 from mkrpc.outcome import Outcome
+from mkrpc.x86.icr import WORD_BITS
 
 __all__ = ["Intake"]
-
-_WORD_BITS: Final = 64
 
 
 class Intake:
@@ -104,7 +102,7 @@ class Intake:
     def _take_writes(self, session: Session, writes: Writes) -> None:
         words = writes.words
         count = len(words)
-        if not count or min(words) < 0 or max(words) >> _WORD_BITS:
+        if not count or min(words) < 0 or max(words) >> WORD_BITS:
             raise ProtocolError(f"writes from {writes.first_seq} on hold no ICR words of 64 bits")
         apic_id, asked = self._writer(session, writes.cpu, writes.command, again=writes.stamp != 0)
         session.take_seqs(writes.first_seq, count, stamp=writes.stamp)
@@ -156,7 +154,7 @@ class Intake:
             )
 
     def _settled_write(self, session: Session, event: SettledWrite) -> None:
-        if event.word >> _WORD_BITS or event.word < 0:
+        if event.word >> WORD_BITS or event.word < 0:
             raise ProtocolError(f"write {event.seq} is no ICR word of 64 bits")
         check_settled(event)
         apic_id, asked = self._writer(session, event.cpu, event.command, again=event.stamp != 0)

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
@@ -25,12 +26,12 @@ _clock_s: Final = time.perf_counter
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
-class Worker(Source):
+class Worker(Source, ABC):
     """A source of work, piece by piece."""
 
+    @abstractmethod
     def apply_next(self) -> bool:
         """Do the oldest piece that waits; whether there are more."""
-        raise NotImplementedError
 
 
 class Rota:

@@ -18,6 +18,7 @@ __all__ = [
     "DECODE_CACHE_SIZE",
     "ICR_DELIVERY_STATUS",
     "ICR_RESERVED",
+    "WORD_BITS",
     "XAPIC_BROADCAST",
     "DeliveryMode",
     "DestinationMode",
@@ -88,7 +89,9 @@ ICR_RESERVED: Final = 0xFFF32000
 DECODE_CACHE_SIZE: Final = 4096
 """Decoded words that are kept; beyond it the least recently used one is decoded again."""
 
-_WORD_BITS: Final = 64
+WORD_BITS: Final = 64
+"""Bits of a word."""
+
 _DELIVERY_MODES: Final = tuple(DeliveryMode)
 _SHORTHANDS: Final = tuple(Shorthand)
 
@@ -126,7 +129,7 @@ def decode(word: int) -> Icr:
     Equal words give the same object: a burst decodes once.
     Raises InvalidArgumentError for a word that does not fit 64 bits.
     """
-    if not 0 <= word < 1 << _WORD_BITS:
+    if not 0 <= word < 1 << WORD_BITS:
         raise InvalidArgumentError(
             f"ICR word {word:#x} does not fit 64 bits",
             advice="give the destination in bits 63:32 and the command in bits 31:0",
