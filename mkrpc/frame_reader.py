@@ -9,6 +9,8 @@ from struct import unpack_from
 from typing import Final
 
 from mkrpc.account_bytes import account_from_bytes
+from mkrpc.dense_legs import dense_from_bytes
+from mkrpc.errors import ProtocolError
 from mkrpc.limits import IDENTITY_BYTES
 from mkrpc.link.accounts import CpuAccount
 from mkrpc.link.frames import DownFrame, OutcomeRun, ResolvedRun, SourceFloor, UpFrame, Writes
@@ -73,7 +75,7 @@ def down_frame_from_bytes(message: bytes) -> DownFrame | None:
     """The frame in the message AttachResponse; None if it has none, or one that is not common."""
     try:
         return _down_frame(message)
-    except (UncommonError, IndexError):
+    except (UncommonError, IndexError, ProtocolError):
         return None
 
 
@@ -243,14 +245,16 @@ def _source(data: bytes, at: int, tag: int) -> tuple[bytes, int]:
 
 
 def _legs(data: bytes, at: int) -> tuple[Legs, int]:
-    """Legs in their plain form, which have not been sent before."""
+    """Legs that have not been sent before."""
     at, end = inside(data, at)
     source, at = _source(data, at, LEGS_SOURCE)
     words: list[int] = []
     cpus: list[int] = []
     tag = data[at] if at < end else 0
+    if tag == LEGS_WORDS:
+        return dense_from_bytes(data, at, end, source), end
     if tag != LEGS_SEQS:
-        raise UncommonError  # before the columns of the dense form are read
+        raise UncommonError
     seqs, at = _varints(data, at + 1)
     tag = data[at] if at < end else 0
     if tag == LEGS_WORDS:

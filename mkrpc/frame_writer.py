@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from mkrpc.account_bytes import account_to_bytes
+from mkrpc.dense_legs import dense_to_bytes
 from mkrpc.limits import IDENTITY_BYTES
 from mkrpc.link.frames import DownFrame, OutcomeRun, ResolvedRun, SourceFloor, UpFrame, Writes
 from mkrpc.link.legs import Legs
@@ -155,12 +156,15 @@ def down_frame_to_bytes(frame: DownFrame) -> bytes | None:
                 return None
             out = out + _DOWN_FLOORS + sized(_floor(floor))
     for legs in frame.legs:
-        words = legs.words
-        if not isinstance(words, list) or len(words) > MOST_IN_COLUMN:
-            return None
         if legs.resent or legs.arbitrated:
             return None
-        out = out + _DOWN_LEGS + sized(_legs(legs))
+        if legs.dense:
+            content = dense_to_bytes(legs)
+        elif len(legs.words) <= MOST_IN_COLUMN:
+            content = _legs(legs)
+        else:
+            return None
+        out = b"".join((out, _DOWN_LEGS, number_to_bytes(len(content)), content))
     if frame.resolved:
         for resolved in frame.resolved:
             out = out + _DOWN_RESOLVED + sized(_resolved_run(resolved))
@@ -168,7 +172,7 @@ def down_frame_to_bytes(frame: DownFrame) -> bytes | None:
         out = out + _DOWN_BEAT + number_to_bytes(frame.beat)
     if frame.roster:
         out = out + _DOWN_ROSTER + number_to_bytes(frame.roster)
-    return _RESPONSE + sized(out)
+    return b"".join((_RESPONSE, number_to_bytes(len(out)), out))
 
 
 def _writes(writes: Writes) -> bytes:

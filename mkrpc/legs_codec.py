@@ -1,10 +1,7 @@
 """Legs as ``mkrpc.v1`` messages and back, in both of their forms."""
 
-from array import array
-from collections.abc import Sequence
-from operator import gt
-
-from mkrpc.columns import column_from_wire, column_to_wire, twins_of
+from mkrpc.columns import twins_of
+from mkrpc.dense_legs import columns_of, legs_of_columns
 from mkrpc.errors import ProtocolError
 from mkrpc.link.frames import Legs
 from mkrpc.part_codec import identity_from_pb, resent_from_pb
@@ -13,8 +10,6 @@ from mkrpc.v1 import interconnect_pb2 as data
 __all__ = ["legs_from_pb", "legs_to_pb"]
 
 (_DenseLegs,) = twins_of(data.DESCRIPTOR, {"Legs": ("words", "offsets", "places")})
-
-_LAST_SEQ = (1 << 64) - 1
 
 
 def legs_to_pb(legs: Legs, slot: data.Legs) -> None:
@@ -33,22 +28,16 @@ def legs_to_pb(legs: Legs, slot: data.Legs) -> None:
 
 def _dense_to_pb(legs: Legs) -> bytes:
     """Legs in arrays, as a message."""
-    words, cpus, seqs = legs.words, legs.cpus, legs.seqs
-    assert isinstance(words, array)
-    assert isinstance(cpus, array)
+    words, offsets, places = columns_of(legs)
     twin = _DenseLegs(
         source=legs.source,
-        first_seq=seqs[0],
-        words=column_to_wire(words),
+        first_seq=legs.seqs[0],
+        words=words,
         resent=int(legs.resent),
         arbitrated=legs.arbitrated,
+        offsets=offsets,
+        places=places,
     )
-    if isinstance(seqs, array):
-        first = seqs[0]
-        twin.offsets = column_to_wire(array("I", [seq - first for seq in seqs]))
-    places, size = column_to_wire(cpus), cpus.itemsize
-    alike = places == places[:size] * len(cpus)
-    twin.places = places[:size] if alike else places
     return bytes(twin.SerializeToString())
 
 
@@ -68,19 +57,8 @@ def legs_from_pb(pb: data.Legs) -> Legs:
 
 def _dense_from_pb(source: bytes, pb: data.Legs) -> Legs:
     twin = _DenseLegs.FromString(pb.SerializeToString())
-    words = column_from_wire("Q", twin.words)
-    offsets = column_from_wire("I", twin.offsets)
-    places = column_from_wire("I", twin.places)
-    if pb.seqs or pb.cpus or not words:
+    if pb.seqs or pb.cpus or not twin.words:
         raise ProtocolError("legs that are of both forms, or of none")
-    if len(places) == 1:
-        places *= len(words)
-    first = pb.first_seq
-    seqs: Sequence[int] = range(first, first + len(words))
-    if first + (max(offsets) if offsets else len(words) - 1) > _LAST_SEQ:
-        raise ProtocolError(f"write numbers from {first} on that go beyond 64 bits")
-    if offsets:
-        if any(map(gt, offsets, offsets[1:])):
-            raise ProtocolError("write numbers of dense legs that fall")
-        seqs = array("Q", [first + offset for offset in offsets])
-    return Legs(source, seqs, words, places)
+    return legs_of_columns(
+        source, pb.first_seq, words=twin.words, offsets=twin.offsets, places=twin.places
+    )

@@ -41,6 +41,9 @@ __all__ = [
     "INJECT_RUNS",
     "INJECT_WORDS",
     "LEGS_CPUS",
+    "LEGS_FIRST_SEQ",
+    "LEGS_OFFSETS",
+    "LEGS_PLACES",
     "LEGS_SEQS",
     "LEGS_SOURCE",
     "LEGS_WORDS",
@@ -150,6 +153,9 @@ LEGS_SOURCE: Final = 1 << 3 | 2
 LEGS_SEQS: Final = 2 << 3 | 2
 LEGS_WORDS: Final = 3 << 3 | 2
 LEGS_CPUS: Final = 4 << 3 | 2
+LEGS_FIRST_SEQ: Final = 7 << 3 | 0
+LEGS_OFFSETS: Final = 8 << 3 | 2
+LEGS_PLACES: Final = 9 << 3 | 2
 
 INJECT_CLIENT_ID: Final = 1 << 3 | 2
 INJECT_FIRST_SEQ: Final = 2 << 3

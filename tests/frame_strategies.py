@@ -1,5 +1,6 @@
 """Frames of every kind, and accidents that happen to their bytes."""
 
+from array import array
 from collections.abc import Iterator, Sequence
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -35,6 +36,8 @@ U64 = st.integers(0, 2**64 - 1)
 REGISTER = st.integers(0, 2**256 - 1)
 TEXT = st.text(max_size=20)
 IDENTITY = st.binary(min_size=16, max_size=16)
+BOOLEANS = st.booleans()
+RESENT = st.sampled_from(Resent)
 OUTCOME = st.sampled_from(Outcome)
 MODE = st.sampled_from(ApicMode).map(int)
 
@@ -137,13 +140,31 @@ UP_FRAMES = st.builds(
     arbitrated=column(st.builds(Arbitrated, IDENTITY, U64, U32)),
     recovered=st.booleans(),
 )
-LEGS = st.tuples(
-    IDENTITY, few(st.tuples(U64, U64, U32)), st.sampled_from(Resent), st.booleans()
-).map(
+LEGS = st.tuples(IDENTITY, few(st.tuples(U64, U64, U32)), RESENT, BOOLEANS).map(
     lambda made: Legs(
         made[0], *([leg[column] for leg in made[1]] for column in range(3)), made[2], made[3]
     )
 )
+
+
+@st.composite
+def dense_legs(draw: st.DrawFn, resent: bool = True) -> Legs:
+    """Legs in columns that travel as bytes; ``resent``: also such as come again, or arbitrated."""
+    count = draw(st.integers(1, 40))
+    first = draw(st.integers(1, 1 << 62))
+    seqs: Sequence[int] = range(first, first + count)
+    if draw(st.booleans()):
+        gaps = draw(st.lists(st.integers(1, 1000), min_size=count, max_size=count))
+        seqs = array("Q", [first + sum(gaps[1 : index + 1]) for index in range(count)])
+    words = array("Q", draw(st.lists(U64, min_size=count, max_size=count)))
+    cpus = array("I", draw(st.lists(st.integers(0, 511), min_size=count, max_size=count)))
+    if draw(st.booleans()):
+        cpus = array("I", [draw(st.integers(0, 511))] * count)
+    if not resent:
+        return Legs(draw(IDENTITY), seqs, words, cpus)
+    return Legs(draw(IDENTITY), seqs, words, cpus, draw(RESENT), draw(BOOLEANS))
+
+
 COMMANDS = st.builds(
     Command,
     number=U64,
@@ -158,7 +179,7 @@ DOWN_FRAMES = st.builds(
     frame=U64,
     ack=U64,
     floors=column(st.builds(SourceFloor, IDENTITY, few(RUNS).map(tuple))),
-    legs=column(LEGS),
+    legs=column(st.one_of(LEGS, dense_legs())),
     resolved=column(RUNS),
     commands=column(COMMANDS),
     beat=U64,

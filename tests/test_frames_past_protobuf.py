@@ -1,5 +1,6 @@
 """Frames that go past protobuf are the bytes that it makes, and are read as it reads them."""
 
+from array import array
 from dataclasses import fields, replace
 from itertools import count
 from typing import get_type_hints
@@ -17,6 +18,7 @@ from frame_strategies import (
     U64,
     UP_FRAMES,
     column,
+    dense_legs,
     edited,
     few,
     filled,
@@ -103,7 +105,7 @@ COMMON_DOWN = st.builds(
     frame=NUMBER,
     ack=NUMBER,
     floors=column(FLOOR),
-    legs=column(LEGS),
+    legs=column(st.one_of(LEGS, dense_legs(resent=False))),
     resolved=column(RUNS),
     beat=NUMBER,
     roster=NUMBER,
@@ -157,6 +159,14 @@ ANSWER = UpFrame(
 )
 ONE_LEG = DownFrame(frame=1, ack=300, legs=[Legs(SOURCE, [1 << 40], [1 << 63], [511])], roster=3)
 ALONE = DownFrame(frame=1 << 20, ack=127, legs=ONE_LEG.legs)
+BURST = DownFrame(
+    frame=3,
+    ack=2,
+    legs=[
+        Legs(SOURCE, range(7, 10), array("Q", [1 << 63, 5, 6]), array("I", [0, 511, 300])),
+        Legs(SOURCE, array("Q", [1, 3, 1 << 32]), array("Q", [5, 5, 5]), array("I", [2, 2, 2])),
+    ],
+)
 FLOORED = DownFrame(
     frame=2,
     floors=[SourceFloor(SOURCE, (ResolvedRun(1, 1 << 40), ResolvedRun((1 << 40) + 2, 1 << 41)))],
@@ -172,7 +182,9 @@ def test_common_frames_of_an_instance_go_past_protobuf(frame):
     assert up_frame_from_bytes(message) == frame
 
 
-@pytest.mark.parametrize("frame", [ONE_LEG, ALONE, FLOORED, TOLD, DownFrame(ack=16)], ids=str)
+@pytest.mark.parametrize(
+    "frame", [ONE_LEG, ALONE, BURST, FLOORED, TOLD, DownFrame(ack=16)], ids=str
+)
 def test_common_frames_of_the_interconnect_go_past_protobuf(frame):
     message = down_frame_to_bytes(frame)
     assert message == encode_down_by_protobuf(frame)

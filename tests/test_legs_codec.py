@@ -3,14 +3,13 @@
 from array import array
 
 import pytest
+from frame_strategies import dense_legs
 from hypothesis import given
-from hypothesis import strategies as st
 
 from mkrpc.columns import column_from_wire, column_to_wire
 from mkrpc.errors import ProtocolError
 from mkrpc.legs_codec import legs_from_pb, legs_to_pb
 from mkrpc.link.frames import MAX_FRAME_WORDS, Legs
-from mkrpc.link.recovery import Resent
 from mkrpc.v1 import interconnect_pb2 as data
 
 SOURCE = b"s" * 16
@@ -21,21 +20,6 @@ def over_the_wire(legs):
     message = data.Legs()
     legs_to_pb(legs, message)
     return data.Legs.FromString(message.SerializeToString())
-
-
-@st.composite
-def dense_legs(draw):
-    count = draw(st.integers(1, 40))
-    first = draw(st.integers(1, 1 << 62))
-    seqs = range(first, first + count)
-    if draw(st.booleans()):
-        gaps = draw(st.lists(st.integers(1, 1000), min_size=count, max_size=count))
-        seqs = array("Q", [first + sum(gaps[1 : index + 1]) for index in range(count)])
-    words = array("Q", draw(st.lists(st.integers(0, U64), min_size=count, max_size=count)))
-    cpus = array("I", draw(st.lists(st.integers(0, 511), min_size=count, max_size=count)))
-    if draw(st.booleans()):
-        cpus = array("I", [draw(st.integers(0, 511))] * count)
-    return Legs(SOURCE, seqs, words, cpus, draw(st.sampled_from(Resent)), draw(st.booleans()))
 
 
 @given(dense_legs())

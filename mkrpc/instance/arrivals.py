@@ -1,5 +1,6 @@
 """The legs that come to an instance: applied once, and answered by their number on the link."""
 
+from array import array
 from itertools import groupby
 from typing import Final
 
@@ -76,7 +77,9 @@ class Arrivals:
     def _apply_row(self, legs: Legs, cpus: bytes) -> None:
         """Legs of a burst, all of them new: nothing is done for each but to accept it."""
         kernel = self._kernel
-        words = list(legs.words)  # an array makes an object anew each time it is asked
+        column = legs.words
+        # An array makes an object anew each time it is asked.
+        words = column.tolist() if isinstance(column, array) else list(column)
         outcomes: list[Outcome] = []  # none as long as all were delivered
         for index, cpu in enumerate(cpus):
             outcome = kernel.accept(cpu, words[index])

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from mkrpc.compiled.marks import mypyc_attr
 from mkrpc.link.frames import ResolvedRun
 from mkrpc.link.recovery import Arbitrated
-from mkrpc.link.remembered import CPU_BIT, MIN_ROW, ROW_CPUS, Remembered
+from mkrpc.link.remembered import CPU_BIT, MIN_ROW, ROW_CPUS, Remembered, in_bytes
 from mkrpc.outcome import Outcome
 
 __all__ = ["MAX_REMEMBERED", "MAX_REMEMBERED_PER_SOURCE", "MAX_SOURCES", "OutcomeMemory"]
@@ -108,16 +108,13 @@ class OutcomeMemory:
         """
         if len(seqs) < MIN_ROW:
             return b""
-        try:
-            row = bytes(list(cpus))
-        except ValueError:  # a number that is no byte
-            return b""
+        row = in_bytes(cpus)
         known = self._latest if source == self._latest_id else self._sources.get(source)
         if known is None:
             known = Remembered()
         fits = len(known) + len(seqs) <= MAX_REMEMBERED_PER_SOURCE
         astray = row.translate(None, bytes(range(min(cpus_below, ROW_CPUS))))
-        return row if fits and not astray and known.is_new_row(seqs) else b""
+        return row if row and fits and not astray and known.is_new_row(seqs) else b""
 
     def record_row(
         self, source: bytes, seqs: Sequence[int], cpus: bytes, outcomes: Sequence[Outcome]

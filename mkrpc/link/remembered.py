@@ -1,5 +1,6 @@
 """What a destination remembers of one source: the outcomes of its writes, and which it forgot."""
 
+import sys
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from mkrpc.link.frames import ResolvedRun
 from mkrpc.link.runs import RunSet
 from mkrpc.outcome import Outcome
 
-__all__ = ["CPU_BIT", "MIN_ROW", "ROW_CPUS", "Remembered"]
+__all__ = ["CPU_BIT", "MIN_ROW", "ROW_CPUS", "Remembered", "in_bytes"]
 
 MIN_ROW: Final = 16
 """Legs from which on a row is kept as one: of fewer, each is cheaper by itself."""
@@ -26,6 +27,26 @@ _OUTCOME_BITS: Final = 8
 _OUTCOME_MASK: Final = (1 << _OUTCOME_BITS) - 1
 CPU_BIT: Final = tuple(1 << _OUTCOME_BITS + cpu for cpu in range(MAX_CPUS))
 _DELIVERED: Final = Outcome.DELIVERED
+_ALL_CPUS: Final = bytes(range(ROW_CPUS))
+
+
+def in_bytes(cpus: Sequence[int]) -> bytes:
+    """A column of CPU numbers with a byte for each; empty if one of them is no byte."""
+    if isinstance(cpus, array):
+        # Plane by plane, which makes no object for each number.
+        content, size, none = cpus.tobytes(), cpus.itemsize, bytes(len(cpus))
+        planes = [content[at::size] for at in range(size)]
+        low = planes.pop(0 if sys.byteorder == "little" else -1)
+        return low if all(plane == none for plane in planes) else b""
+    try:
+        return bytes(cpus)
+    except ValueError:
+        return b""
+
+
+def _different(cpus: bytes) -> bytes:
+    """Which there are."""
+    return _ALL_CPUS.translate(None, _ALL_CPUS.translate(None, cpus))
 
 
 class _Row:
@@ -144,7 +165,7 @@ class Remembered:
         row = _Row(seqs, cpus, b"" if delivered else bytes(outcomes))
         self._rows.append(row)
         self._in_rows += row.left
-        for cpu in set(cpus):
+        for cpu in _different(cpus):
             self.highest[cpu] = seqs[cpus.rindex(cpu)]
         self.unknown_above = max(self.unknown_above, last)
 

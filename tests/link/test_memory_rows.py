@@ -2,6 +2,8 @@
 
 from array import array
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from mkrpc.link import memory as memory_module
 from mkrpc.link.frames import ResolvedRun
 from mkrpc.link.memory import OutcomeMemory
-from mkrpc.link.remembered import MIN_ROW
+from mkrpc.link.remembered import MIN_ROW, in_bytes
 from mkrpc.outcome import Outcome
 
 A = b"A" * 16
@@ -93,13 +95,14 @@ def test_rows_are_remembered_as_if_each_leg_had_come_alone(steps: list[tuple]) -
         ([102, 101, *range(103, 101 + MIN_ROW)], [0] * MIN_ROW, False),
         (range(101, 101 + MIN_ROW), [0] * (MIN_ROW - 1) + [CPUS], False),
         (range(101, 101 + MIN_ROW), [-1] + [0] * (MIN_ROW - 1), False),
+        (range(101, 101 + MIN_ROW), [256, 512] + [0] * (MIN_ROW - 2), False),
         (range(151, 151 + MIN_ROW), [0] * MIN_ROW, False),
         (range(133, 133 + MIN_ROW), [0] * MIN_ROW, False),
         (range(153, 153 + MIN_ROW), [0] * MIN_ROW, True),
     ],
     ids=[
         *("next", "gaps", "short", "known", "broadcast", "backwards", "no-such-cpu", "negative"),
-        *("forgotten", "reaches-forgotten", "above-forgotten"),
+        *("no-byte", "forgotten", "reaches-forgotten", "above-forgotten"),
     ],
 )
 def test_a_row_is_new_ascends_and_has_one_leg_to_a_write(
@@ -109,6 +112,15 @@ def test_a_row_is_new_ascends_and_has_one_leg_to_a_write(
     memory.record(A, 100, 0, Outcome.DELIVERED)
     memory.forget(A, [ResolvedRun(148, 152)])
     assert may_record_row(memory, seqs, cpus) is may
+    if min(cpus) >= 0:  # as a frame may bring them
+        assert may_record_row(memory, seqs, array("I", cpus)) is may
+
+
+@pytest.mark.parametrize("number", [0, 255, 256, 1 << 16, 1 << 24])
+@pytest.mark.parametrize("kind", [list, partial(array, "I"), partial(array, "Q")], ids=str)
+def test_a_column_goes_into_bytes_if_each_number_does(kind: Any, number: int) -> None:
+    column = [1, number, 0]
+    assert in_bytes(kind(column)) == (bytes(column) if number < 256 else b"")
 
 
 def test_a_row_does_not_go_beyond_the_limit_of_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
