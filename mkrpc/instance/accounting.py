@@ -1,6 +1,5 @@
 """The books of one CPU, and the account of it that the interconnect mirrors (design 3.4)."""
 
-from operator import ne
 from typing import TYPE_CHECKING
 
 from mkrpc.instance.vector_books import vectors_of
@@ -47,12 +46,14 @@ class AccountReporter:
     time: it clears the marks that CPUs and books carry.
     """
 
-    __slots__ = ("_heads", "_kernel", "_stats")
+    __slots__ = ("_heads", "_kernel", "_latest", "_stats")
 
     def __init__(self, kernel: "Kernel") -> None:
         self._kernel = kernel
         self._heads: list[_Head | None] = [None] * len(kernel.cpus)
         self._stats: list[tuple[int, ...]] = [(0,) * len(FIELDS)] * len(kernel.cpus)
+        self._latest = 0
+        """The counter that changed last, by its field: mostly the next one to change, alone."""
         for cpu in kernel.cpus:
             cpu.changed = True
             cpu.books.touch_all()
@@ -85,11 +86,7 @@ class AccountReporter:
         now = cpu.irq_stat.counts()
         changed: dict[int, int] = {}
         if now != known:
-            differs = bytes(map(ne, now, known))
-            index = differs.find(1)
-            while index >= 0:
-                changed[index] = now[index]
-                index = differs.find(1, index + 1)
+            changed = self._changed_stats(now, known)
             self._stats[number] = now
         head = _head(cpu)
         if not vectors and not changed and head == self._heads[number]:
@@ -108,6 +105,15 @@ class AccountReporter:
             vectors,
             changed,
         )
+
+    def _changed_stats(self, now: tuple[int, ...], known: tuple[int, ...]) -> dict[int, int]:
+        """What differs, by its field; something does."""
+        at = self._latest
+        if now[:at] == known[:at] and now[at + 1 :] == known[at + 1 :]:
+            return {at: now[at]}
+        changed = {index: now[index] for index in range(len(now)) if now[index] != known[index]}
+        self._latest = next(iter(changed))
+        return changed
 
 
 def view_of(cpu: "Cpu") -> CpuView:

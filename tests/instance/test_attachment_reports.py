@@ -1,7 +1,11 @@
 """What the instance says on its link: events, accounts, replies, acknowledgements (design 3.4)."""
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from mkrpc.instance import instructions as ins
-from mkrpc.instance.kernel import FRAME_EVENTS
+from mkrpc.instance.accounting import AccountReporter
+from mkrpc.instance.kernel import FRAME_EVENTS, Kernel, KernelConfig
 from mkrpc.link.endpoint import ACK_EVERY, FRAME_WINDOW
 from mkrpc.link.frames import (
     MAX_FRAME_WORDS,
@@ -163,3 +167,22 @@ def test_stats_are_numbered_by_their_place_in_fields(kernel, peer):
     peer.send_legs((1, RING, 1))
     peer.drain()
     assert peer.accounts[1]["stats"] == {FIELDS.index("irq_call_count"): 1}
+
+
+@given(st.lists(st.tuples(st.integers(0, 1), st.sets(st.integers(0, len(FIELDS) - 1)))))
+def test_the_counters_that_have_changed_are_told_and_no_others(steps):
+    """Whichever they are, and whichever they were before."""
+    config = KernelConfig(instance_id=1, name="mk1", apic_ids=(4, 5))
+    kernel = Kernel(config, incarnation=SOURCE, now_us=lambda: 0)
+    reporter = AccountReporter(kernel)
+    reporter.take(1 << 20)
+    for number, changed in steps:
+        cpu = kernel.cpus[number]
+        cpu.changed = True
+        for field in changed:
+            setattr(cpu.irq_stat, FIELDS[field], getattr(cpu.irq_stat, FIELDS[field]) + 1)
+        accounts, more = reporter.take(1 << 20)
+        counts = cpu.irq_stat.counts()
+        told = [(account.cpu, account.stats) for account in accounts]
+        assert told == ([(number, {field: counts[field] for field in changed})] if changed else [])
+        assert not more
