@@ -7,6 +7,7 @@ on the way.
 from array import array
 from collections.abc import Sequence
 from operator import gt
+from typing import Final
 
 from mkrpc.columns import column_from_wire, column_to_wire
 from mkrpc.errors import ProtocolError
@@ -21,15 +22,15 @@ from mkrpc.wire_tags import (
     LEGS_WORDS,
 )
 
-__all__ = ["columns_of", "dense_from_bytes", "dense_to_bytes", "legs_of_columns"]
+__all__ = ["dense_from_bytes", "dense_to_bytes", "legs_of_columns"]
 
-_LAST_SEQ = (1 << 64) - 1
+_LAST_SEQ: Final = (1 << 64) - 1
 
-_SOURCE = bytes((LEGS_SOURCE, IDENTITY_BYTES))
-_WORDS = bytes((LEGS_WORDS,))
-_FIRST_SEQ = bytes((LEGS_FIRST_SEQ,))
-_OFFSETS = bytes((LEGS_OFFSETS,))
-_PLACES = bytes((LEGS_PLACES,))
+_SOURCE: Final = bytes((LEGS_SOURCE, IDENTITY_BYTES))
+_WORDS: Final = bytes((LEGS_WORDS,))
+_FIRST_SEQ: Final = bytes((LEGS_FIRST_SEQ,))
+_OFFSETS: Final = bytes((LEGS_OFFSETS,))
+_PLACES: Final = bytes((LEGS_PLACES,))
 
 
 def legs_of_columns(
@@ -40,15 +41,14 @@ def legs_of_columns(
     cpus = column_from_wire("I", places)
     if len(cpus) == 1:
         cpus *= len(icrs)
-    seqs: Sequence[int] = range(first_seq, first_seq + len(icrs))
-    last_seq = first_seq + len(icrs) - 1
+    above: Sequence[int] = range(len(icrs))
     if offsets:
         above = column_from_wire("I", offsets)
-        last_seq = first_seq + max(above)
         if any(map(gt, above, above[1:])):
             raise ProtocolError("write numbers of dense legs that fall")
-    if last_seq > _LAST_SEQ:
+    if above and first_seq + above[-1] > _LAST_SEQ:
         raise ProtocolError(f"write numbers from {first_seq} on that go beyond 64 bits")
+    seqs: Sequence[int] = range(first_seq, first_seq + len(icrs))
     if offsets:
         seqs = array("Q", [first_seq + offset for offset in above])
     if not icrs or not len(seqs) == len(icrs) == len(cpus):
@@ -56,8 +56,8 @@ def legs_of_columns(
     return Legs(source, seqs, icrs, cpus)
 
 
-def columns_of(legs: Legs) -> tuple[bytes, bytes, bytes]:
-    """Words, offsets and places, as legs that are dense have them on the wire."""
+def _columns(legs: Legs) -> tuple[bytes, bytes, bytes]:
+    """Words, offsets and places."""
     words, cpus, seqs = legs.words, legs.cpus, legs.seqs
     assert isinstance(words, array)
     assert isinstance(cpus, array)
@@ -94,9 +94,10 @@ def _column(data: bytes, at: int, tag: int) -> tuple[bytes, int]:
 
 
 def dense_to_bytes(legs: Legs) -> bytes:
-    """The message of dense legs that have not been sent before."""
+    """The message of dense legs, without what is said of those that have been sent before."""
     assert len(legs.source) == IDENTITY_BYTES
-    words, offsets, places = columns_of(legs)
+    assert legs.seqs[0], "0 says that the form is plain"
+    words, offsets, places = _columns(legs)
     return b"".join(
         (
             *(_SOURCE, legs.source),

@@ -252,6 +252,8 @@ def _legs(data: bytes, at: int) -> tuple[Legs, int]:
     cpus: list[int] = []
     tag = data[at] if at < end else 0
     if tag == LEGS_WORDS:
+        # Read for nothing if the frame goes on with what is not common, as a command: bursts and
+        # commands hardly ever meet.
         return dense_from_bytes(data, at, end, source), end
     if tag != LEGS_SEQS:
         raise UncommonError

@@ -1,8 +1,8 @@
 """Common frames straight to bytes: the very bytes that protobuf makes of them.
 
-Nearly all frames carry a few ICR writes, a few legs, or the account of a CPU, and nothing else. For
-such a one the objects of protobuf cost more than all that it says. Any other frame is
-:mod:`mkrpc.frame_codec`'s, which this returns None for.
+Nearly all frames carry a few ICR writes, a few legs or those of a burst, or the account of a CPU,
+and nothing else. For such a one the objects of protobuf cost more than all that it says. Any other
+frame is :mod:`mkrpc.frame_codec`'s, which this returns None for.
 """
 
 from collections.abc import Sequence
@@ -54,7 +54,7 @@ from mkrpc.wire_tags import (
 __all__ = ["MOST_IN_COLUMN", "down_frame_to_bytes", "up_frame_to_bytes"]
 
 MOST_IN_COLUMN: Final = 16
-"""Numbers in a column of a frame that is written here; protobuf takes a longer one as a whole."""
+"""Numbers in a list that is written here, one by one; protobuf takes a longer one at once."""
 
 _REQUEST: Final = bytes((REQUEST_FRAME,))
 _RESPONSE: Final = bytes((RESPONSE_FRAME,))

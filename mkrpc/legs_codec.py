@@ -1,7 +1,7 @@
 """Legs as ``mkrpc.v1`` messages and back, in both of their forms."""
 
 from mkrpc.columns import twins_of
-from mkrpc.dense_legs import columns_of, legs_of_columns
+from mkrpc.dense_legs import dense_to_bytes, legs_of_columns
 from mkrpc.errors import ProtocolError
 from mkrpc.link.frames import Legs
 from mkrpc.part_codec import identity_from_pb, resent_from_pb
@@ -15,30 +15,15 @@ __all__ = ["legs_from_pb", "legs_to_pb"]
 def legs_to_pb(legs: Legs, slot: data.Legs) -> None:
     """Legs into an empty message."""
     if legs.dense:
-        slot.MergeFromString(_dense_to_pb(legs))
-        return
-    slot.source = legs.source
-    slot.seqs.extend(legs.seqs)
-    slot.words.extend(legs.words)
-    slot.cpus.extend(legs.cpus)
+        slot.MergeFromString(dense_to_bytes(legs))
+    else:
+        slot.source = legs.source
+        slot.seqs.extend(legs.seqs)
+        slot.words.extend(legs.words)
+        slot.cpus.extend(legs.cpus)
     if legs.resent or legs.arbitrated:
         slot.resent = int(legs.resent)  # type: ignore[assignment]
         slot.arbitrated = legs.arbitrated
-
-
-def _dense_to_pb(legs: Legs) -> bytes:
-    """Legs in arrays, as a message."""
-    words, offsets, places = columns_of(legs)
-    twin = _DenseLegs(
-        source=legs.source,
-        first_seq=legs.seqs[0],
-        words=words,
-        resent=int(legs.resent),
-        arbitrated=legs.arbitrated,
-        offsets=offsets,
-        places=places,
-    )
-    return bytes(twin.SerializeToString())
 
 
 def legs_from_pb(pb: data.Legs) -> Legs:

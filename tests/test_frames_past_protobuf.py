@@ -144,6 +144,33 @@ def test_what_the_interconnect_said_is_read_as_protobuf_reads_it(frame, edits):
         assert read(decode_down, message) == read(decode_down_by_protobuf, message)
 
 
+OF_SOURCE = bytes((wire_tags.LEGS_SOURCE, 16)) + SOURCE
+TWO_WORDS = bytes((wire_tags.LEGS_WORDS, 16)) + bytes(range(1, 17))
+FROM_ONE = bytes((wire_tags.LEGS_FIRST_SEQ, 1))
+TO_CPU_1 = bytes((wire_tags.LEGS_PLACES, 4, 1, 0, 0, 0))
+ODD_LEGS = {
+    "as it should be": OF_SOURCE + TWO_WORDS + FROM_ONE + TO_CPU_1,
+    "an empty column": OF_SOURCE + bytes((wire_tags.LEGS_WORDS, 0)) + FROM_ONE + b"\x4a\0",
+    "half a word": OF_SOURCE + b"\x1a\x0c" + bytes(12) + FROM_ONE + TO_CPU_1,
+    "numbered from 0": OF_SOURCE + TWO_WORDS + b"\x38\0" + TO_CPU_1,
+    "resent, and not numbered": OF_SOURCE + TWO_WORDS + b"\x28\1" + TO_CPU_1,
+    "resent": OF_SOURCE + TWO_WORDS + b"\x28\1" + FROM_ONE + TO_CPU_1,
+    "resent, as said at the end": OF_SOURCE + TWO_WORDS + FROM_ONE + TO_CPU_1 + b"\x28\1",
+    "a field that nobody knows": OF_SOURCE + TWO_WORDS + FROM_ONE + b"\x52\4\1\0\0\0",
+    "no places": OF_SOURCE + TWO_WORDS + FROM_ONE,
+    "three places": OF_SOURCE + TWO_WORDS + FROM_ONE + b"\x4a\x0c" + bytes(12),
+    "numbers that fall": OF_SOURCE + TWO_WORDS + FROM_ONE + b"\x42\x08\1" + bytes(7) + TO_CPU_1,
+    "cut off": OF_SOURCE + TWO_WORDS + FROM_ONE + TO_CPU_1[:-1],
+}
+
+
+@pytest.mark.parametrize("legs", ODD_LEGS.values(), ids=ODD_LEGS)
+def test_dense_legs_are_read_as_protobuf_reads_them(legs):
+    frame = bytes((wire_tags.DOWN_LEGS, len(legs))) + legs
+    message = bytes((wire_tags.RESPONSE_FRAME, len(frame))) + frame
+    assert read(decode_down, message) == read(decode_down_by_protobuf, message)
+
+
 ONE_WRITE = UpFrame(frame=70_000, ack=300, events=[Writes(0, 1 << 40, [1 << 32 | 0xEA])], beat=1)
 ANSWER = UpFrame(
     frame=2,
@@ -225,6 +252,10 @@ PARTS = [
     (ResolvedRun(1, 1), lambda each: UpFrame(resolved=[replace(each, last=1 << 40)])),
     (SourceFloor(SOURCE, (ResolvedRun(1, 2),)), lambda each: DownFrame(floors=[each])),
     (Legs(SOURCE, [1], [2], [3]), lambda each: DownFrame(legs=[each])),
+    (
+        Legs(SOURCE, range(1, 2), array("Q", [2]), array("I", [3])),
+        lambda each: DownFrame(legs=[each]),
+    ),
 ]
 
 

@@ -71,6 +71,10 @@ def test_a_burst_to_one_cpu_costs_little_more_than_its_words():
             data.Legs(source=SOURCE, first_seq=U64, words=[5, 6], offsets=[0, 1], places=[1]),
             "beyond 64 bits",
         ),
+        (
+            data.Legs(source=SOURCE, first_seq=U64, words=[5], offsets=[1], places=[1]),
+            "beyond 64 bits",
+        ),
         (data.Legs(source=b"short", first_seq=1, words=[5], places=[1]), "5 bytes, not 16"),
     ],
 )

@@ -17,6 +17,7 @@ __all__ = ["MODULES", "SHARED", "build", "check_ours", "sources"]
 
 MODULES = (
     "mkrpc.account_bytes",
+    "mkrpc.dense_legs",
     "mkrpc.frame_codec",
     "mkrpc.frame_reader",
     "mkrpc.frame_writer",

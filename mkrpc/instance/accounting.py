@@ -53,7 +53,8 @@ class AccountReporter:
         self._heads: list[_Head | None] = [None] * len(kernel.cpus)
         self._stats: list[tuple[int, ...]] = [(0,) * len(FIELDS)] * len(kernel.cpus)
         self._latest = 0
-        """The counter that changed last, by its field: mostly the next one to change, alone."""
+        """The counter that changed last, on whatever CPU, by its field: mostly the next one to
+        change, alone."""
         for cpu in kernel.cpus:
             cpu.changed = True
             cpu.books.touch_all()

@@ -109,12 +109,14 @@ class OutcomeMemory:
         if len(seqs) < MIN_ROW:
             return b""
         row = in_bytes(cpus)
+        if not row:
+            return b""
         known = self._latest if source == self._latest_id else self._sources.get(source)
         if known is None:
             known = Remembered()
         fits = len(known) + len(seqs) <= MAX_REMEMBERED_PER_SOURCE
         astray = row.translate(None, bytes(range(min(cpus_below, ROW_CPUS))))
-        return row if row and fits and not astray and known.is_new_row(seqs) else b""
+        return row if fits and not astray and known.is_new_row(seqs) else b""
 
     def record_row(
         self, source: bytes, seqs: Sequence[int], cpus: bytes, outcomes: Sequence[Outcome]

@@ -44,8 +44,8 @@ def in_bytes(cpus: Sequence[int]) -> bytes:
         return b""
 
 
-def _different(cpus: bytes) -> bytes:
-    """Which there are."""
+def _distinct(cpus: bytes) -> bytes:
+    """The numbers that occur, each once, ascending."""
     return _ALL_CPUS.translate(None, _ALL_CPUS.translate(None, cpus))
 
 
@@ -165,7 +165,7 @@ class Remembered:
         row = _Row(seqs, cpus, b"" if delivered else bytes(outcomes))
         self._rows.append(row)
         self._in_rows += row.left
-        for cpu in _different(cpus):
+        for cpu in _distinct(cpus):
             self.highest[cpu] = seqs[cpus.rindex(cpu)]
         self.unknown_above = max(self.unknown_above, last)
 

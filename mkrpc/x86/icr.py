@@ -90,7 +90,7 @@ DECODE_CACHE_SIZE: Final = 4096
 """Decoded words that are kept; beyond it the least recently used one is decoded again."""
 
 WORD_BITS: Final = 64
-"""Bits of a word."""
+"""Bits of an ICR word."""
 
 _DELIVERY_MODES: Final = tuple(DeliveryMode)
 _SHORTHANDS: Final = tuple(Shorthand)
