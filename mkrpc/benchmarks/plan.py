@@ -133,13 +133,13 @@ def of_mkrpc(plan: Plan) -> list[Measure]:
         Measure(
             "mkrpc", "one_cumulative", "stream", {**one, "window": STREAM_REQUESTS, "each": False}
         ),
+        Measure("mkrpc", "natural", "natural", {"words": plan.natural}),
+        Measure("mkrpc", "cpu_natural", "cpu_natural", {"words": plan.cpu_natural}),
         Measure(
             "mkrpc", "burst_1k", "stream", {"messages": plan.bursts_1k, "words": 1000, **bursts}
         ),
         Measure("mkrpc", "burst_10k", "stream", ten_thousand),
         Measure("mkrpc", "burst_10k_in_runs", "stream", {**ten_thousand, "in_runs": True}),
-        Measure("mkrpc", "natural", "natural", {"words": plan.natural}),
-        Measure("mkrpc", "cpu_natural", "cpu_natural", {"words": plan.cpu_natural}),
     ]
 
 

@@ -11,7 +11,7 @@ from mkrpc.benchmarks.plan import Measure, Plan
 from mkrpc.benchmarks.subject import Subject
 from mkrpc.errors import MkrpcError
 
-__all__ = ["Command", "Report", "Run", "Tell"]
+__all__ = ["Command", "Report", "Run", "Tell", "side_by_side"]
 
 Tell = Callable[[str], None]
 """Takes a line of progress."""
@@ -59,6 +59,13 @@ class Command:
     may_lack: bool = False
 
 
+def side_by_side(measures: Sequence[Measure]) -> list[Measure]:
+    """In an order in which all subjects do the same before any does the next: a machine that is
+    slow for a while, as one that others share, is then slow for all that is compared."""
+    names = list(dict.fromkeys(each.name for each in measures))
+    return sorted(measures, key=lambda each: names.index(each.name))
+
+
 class Run:
     """A run under way: its directory, its report, and whom to tell."""
 
@@ -101,7 +108,7 @@ class Run:
 
     def in_turns(self, subjects: dict[str, Subject], measures: Sequence[Measure]) -> None:
         """Ask all in turns, round after round."""
-        asked = [measure for measure in measures if measure.subject in subjects]
+        asked = side_by_side([each for each in measures if each.subject in subjects])
         for number in range(self.plan.rounds + 1):
             self.tell(f"round {number} of {self.plan.rounds}" if number else "warming up")
             self.report.figures.round = number

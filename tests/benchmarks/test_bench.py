@@ -14,10 +14,11 @@ from mkrpc.benchmarks.compare import compare, sources_of
 from mkrpc.benchmarks.figures import RATIOS, Figures, percentile, ratios_of
 from mkrpc.benchmarks.model import Model, model_words
 from mkrpc.benchmarks.placement import kept_awake, parse_pin
-from mkrpc.benchmarks.plan import PEERS, Plan
+from mkrpc.benchmarks.plan import PEERS, Plan, of_baselines, of_mkrpc, of_model
 from mkrpc.benchmarks.serving import ACKNOWLEDGEMENT, words_of
 from mkrpc.benchmarks.subject import OrderFailedError, Subject
 from mkrpc.benchmarks.suite import BASELINES, baselines
+from mkrpc.benchmarks.turns import side_by_side
 from mkrpc.errors import InvalidArgumentError, StartUpError
 
 ROOT = Path(__file__).parents[2]
@@ -107,6 +108,20 @@ def test_a_ratio_is_that_of_the_medians_and_says_its_rounds():
     missing = rows["spawn_over_forkserver_128"]
     assert missing["value"] is None
     assert "there was no time" in missing["reason"]
+
+
+def test_what_is_compared_is_measured_one_after_the_other():
+    """A machine that is slow for a while is slow for both sides of a ratio."""
+    plan = Plan.quick()
+    measures = of_mkrpc(plan) + of_model(plan) + of_baselines(plan)
+    asked = side_by_side(measures)
+    assert sorted(map(id, asked)) == sorted(map(id, measures))
+    names = [each.name for each in asked]
+    for name in set(names):
+        begin = names.index(name)
+        assert names[begin : begin + names.count(name)] == [name] * names.count(name)
+    delays = [each.subject for each in asked if each.name == "delay"]
+    assert delays == ["mkrpc", "raw_relay", "idiomatic"]
 
 
 def test_a_round_that_failed_in_one_subject_has_no_pair():
