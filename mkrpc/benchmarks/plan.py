@@ -1,9 +1,11 @@
 """How much ``mkrpc bench`` measures, and what each subject is asked to do."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mkrpc.benchmarks.model import MODEL_CPUS, model_words
+from mkrpc.errors import InvalidArgumentError
 from mkrpc.interconnect.injection_stream import STREAM_REQUESTS
 from mkrpc.x86.icr import fixed
 from mkrpc.x86.irq_vectors import MULTIKERNEL_VECTOR
@@ -49,7 +51,8 @@ class Plan:
     """How much. Counts are those of one round; ``window``: messages that are unacknowledged at
     most, ``burst_window``: bursts; ``offered``: words a second, and how many. ``growth``,
     ``startup``: numbers of instances, none to leave that out. ``transport``: of all of mkrpc's
-    processes; empty: as they choose by themselves. ``awake``: no CPU halts meanwhile."""
+    processes; empty: as they choose by themselves. ``awake``: no CPU halts meanwhile. ``only``:
+    names of the measures that are asked for; empty: all."""
 
     rounds: int = 5
     delays: int = 500
@@ -73,6 +76,25 @@ class Plan:
     pin_text: str = "none"
     transport: str = ""
     awake: bool = False
+    only: tuple[str, ...] = ()
+
+    def restricted_to(self, only: Sequence[str]) -> "Plan":
+        """The same with nothing but these measures, without growth and start-up.
+
+        :raises InvalidArgumentError: there is no such measure.
+        """
+        names = [each.name for each in of_mkrpc(self)]
+        for name in only:
+            if name not in names:
+                raise InvalidArgumentError(
+                    f"there is no measure {name}",
+                    advice=f"those that there are: {', '.join(names)}",
+                )
+        return replace(self, only=tuple(only), growth=(), startup=())
+
+    def wants(self, name: str) -> bool:
+        """Whether this measure is asked for."""
+        return not self.only or name in self.only
 
     @classmethod
     def quick(cls) -> "Plan":

@@ -66,7 +66,7 @@ def measure(plan: Plan, tell: Tell = lambda _line: None) -> Report:
     finally:
         os.sched_setaffinity(0, before)
     for name, sizes in (("mkrpc", plan.growth), ("startup", plan.startup)):
-        if DEMANDED not in sizes:
+        if DEMANDED not in sizes and not plan.only:
             report.reasons[f"{name}_{DEMANDED}"] = f"this run did without {DEMANDED} instances"
     _best_peer(report.figures)
     _by_transport(report.figures)
@@ -118,7 +118,10 @@ def _one_machine(run: Run) -> None:
     measures += delays_of(run.plan, on_other)
     for name in PEERS:
         measures += of_chain(run.plan, name)
-    with run.together(commands) as subjects:
+    measures = [each for each in measures if run.plan.wants(each.name)]
+    asked = {each.subject for each in measures}
+    wanted = {name: command for name, command in commands.items() if name in asked}
+    with run.together(wanted) as subjects:
         run.in_turns(subjects, measures)
 
 
@@ -165,6 +168,9 @@ def _best_peer(figures: Figures) -> None:
 def _builds(run: Run) -> None:
     """Bursts with the compiled model and with the pure one, where there is a compiled one."""
     reasons = run.report.reasons
+    bursts = [name for name in ("burst_1k", "burst_10k") if run.plan.wants(name)]
+    if not bursts:
+        return
     if run.report.subjects.get("mkrpc", {}).get("model") != "compiled":
         reasons["compiled"] = "the model is not compiled here: `python -m mkrpc.compiled build`"
         return
@@ -175,7 +181,7 @@ def _builds(run: Run) -> None:
         if builds != {name: name for name in commands}:
             reasons["compiled"] = f"asked for both builds, there were {builds}"
             return
-        for name in ("burst_1k", "burst_10k"):
+        for name in bursts:
             (burst,) = (each for each in of_mkrpc(run.plan) if each.name == name)
             both = [Measure(build, name, burst.order, burst.arguments) for build in commands]
             run.in_turns(subjects, both)

@@ -91,13 +91,15 @@ def number(value: float | None) -> str:
 
 
 def ratio_rows(run: Run) -> list[tuple[str, str, str, str]]:
-    """Name, value, goal, and the rounds or the reason why there is none."""
+    """Name, value, goal, and the rounds or the reason why there is none; of a run of some measures
+    alone, those that there are."""
     rows = []
     for name, ratio in run["ratios"].items():
         goal = ratio["goal"]
         wanted = "-" if goal is None else f"{'≤' if ratio['at_most'] else '≥'} {goal:g}"
         if ratio["value"] is None:
-            rows.append((name, "-", wanted, ratio["reason"]))
+            if not run["plan"].get("only"):
+                rows.append((name, "-", wanted, ratio["reason"]))
             continue
         rounds = " ".join(f"{value:.3g}" for value in ratio["rounds"])
         rows.append((name, f"{ratio['value']:.3g}", wanted, rounds))

@@ -20,6 +20,12 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @json_option
 @click.option("--quick", is_flag=True, help="A look in seconds: one round of small counts.")
 @click.option("--rounds", type=click.IntRange(1, 100), help="Alternating rounds.")
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="MEASURE",
+    help="Nothing but this, as `delay` or `burst_10k`; may be given several times.",
+)
 @click.option("--save", type=_FILE, metavar="FILE", help="Write the JSON of the run there too.")
 @click.option("--plot", type=_FILE, metavar="FILE.svg", help="Draw the run there.")
 @click.option(
@@ -41,6 +47,7 @@ def bench(
     as_json: bool,
     quick: bool,
     rounds: int | None,
+    only: tuple[str, ...],
     save: Path | None,
     plot: Path | None,
     pin: str,
@@ -78,6 +85,8 @@ def bench(
         transport=transport or "",
         peers=not no_peers,
     )
+    if only:
+        plan = plan.restricted_to(only)
     for path in filter(None, (save, plot)):
         try:
             path.touch()
@@ -111,11 +120,13 @@ def _print(run: dict[str, Any]) -> None:
 
     print_table(("RATIO", "VALUE#", "GOAL#", "ROUNDS"), ratio_rows(run))
     click.echo()
-    print_table(("DELAY", "P50 us#", "P99 us#"), delay_rows(run))
-    click.echo()
-    heads = (f"{head.upper()}#" for head in THROUGHPUT_HEAD)
-    print_table(("WORDS A SECOND", *heads), throughput_rows(run))
-    click.echo()
+    if delays := delay_rows(run):
+        print_table(("DELAY", "P50 us#", "P99 us#"), delays)
+        click.echo()
+    if rates := throughput_rows(run):
+        heads = (f"{head.upper()}#" for head in THROUGHPUT_HEAD)
+        print_table(("WORDS A SECOND", *heads), rates)
+        click.echo()
     if grown := growth_rows(run):
         heads = (f"{head.upper()}#" for head in GROWTH_HEAD)
         print_table(("INSTANCES#", *heads), grown)

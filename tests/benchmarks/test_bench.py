@@ -70,6 +70,30 @@ def test_a_quick_run_balances_and_reports_every_ratio_or_why_not(tmp_path: Path)
     assert ElementTree.fromstring(plot.read_text()).tag.endswith("svg")
 
 
+@pytest.mark.e2e
+def test_a_run_of_one_measure_has_nothing_else():
+    command = [sys.executable, "-m", "mkrpc", "bench", "--quick", "--no-peers", "--json"]
+    done = subprocess.run(
+        [*command, "--only", "delay"], capture_output=True, text=True, timeout=110, check=False
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr
+    run = json.loads(done.stdout)
+    assert {name.split(".")[1] for name in run["figures"]} == {"delay"}
+    assert {name for name, ratio in run["ratios"].items() if ratio["value"] is not None} == {
+        f"delay_over_{over}{on}"
+        for over in ("raw_relay", "idiomatic")
+        for on in ("", "_on_aio", "_on_reactor")
+    }
+
+
+def test_a_measure_that_there_is_not():
+    with pytest.raises(InvalidArgumentError, match="no measure delays") as raised:
+        Plan().restricted_to(["delay", "delays"])
+    assert "burst_10k" in raised.value.advice
+    assert Plan.quick().restricted_to(["delay"]).wants("delay")
+    assert not Plan.quick().restricted_to(["delay"]).wants("burst_10k")
+
+
 def test_the_model_alone_acknowledges_what_it_has_handled():
     model = Model()
     _, handled, coalesced = ACKNOWLEDGEMENT.unpack(model.accept(words_of(model_words(7))))
