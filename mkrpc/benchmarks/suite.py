@@ -28,6 +28,8 @@ from mkrpc.benchmarks.plan import (
 from mkrpc.benchmarks.startup import METHODS, measure_one, private_place
 from mkrpc.benchmarks.turns import Command, Report, Run, Tell
 from mkrpc.benchmarks.warden import guarded_directory
+from mkrpc.compiled.artefacts import PURE_VARIABLE
+from mkrpc.compiled.finder import state
 from mkrpc.errors import MkrpcError
 from mkrpc.transport.choice import TRANSPORT_VARIABLE, chosen
 
@@ -35,9 +37,6 @@ __all__ = ["BASELINES", "baselines", "machine_command", "measure", "private_stat
 
 BASELINES = Path(mkrpc.__file__).parent.parent / "tests" / "benchmarks" / "baselines"
 """The programs that mkrpc is compared with: part of the sources, not of an installed package."""
-
-PURE_VARIABLE = "MKRPC_PURE"
-"""The environment variable with which a process takes the pure model although there is another."""
 
 DEMANDED = 128
 """Instances of the ratios that are demanded of many."""
@@ -172,7 +171,9 @@ def _builds(run: Run) -> None:
     if not bursts:
         return
     if run.report.subjects.get("mkrpc", {}).get("model") != "compiled":
-        reasons["compiled"] = "the model is not compiled here: `python -m mkrpc.compiled build`"
+        reasons["compiled"] = (
+            f"the model is {state().text}; `python -m mkrpc.compiled build` compiles it"
+        )
         return
     machine = machine_command(2, CPUS)
     commands = {"compiled": Command(machine), "pure": Command(machine, {PURE_VARIABLE: "1"})}
